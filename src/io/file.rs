@@ -1,0 +1,80 @@
+//! Files of the host, with the path attached to every error.
+//!
+//! Invariant: a file appears under its name only when it is whole and on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What failed, where, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} `{}`", path.display())]
+pub struct FileError {
+    pub verb: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+/// Attaches `verb` and `path` to an I/O error.
+pub fn at<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
+    move |source| FileError { verb, path: path.to_owned(), source }
+}
+
+/// Reads at most `limit_bytes`; a longer file is an error.
+pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(at("read", path))?;
+    if bytes.len() as u64 > limit_bytes {
+        let reason = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit_bytes} bytes"));
+        return Err(at("read", path)(reason));
+    }
+    Ok(bytes)
+}
+
+/// Reads UTF-8 text of at most 16 MiB.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    let bytes = read(path, 16 << 20)?;
+    String::from_utf8(bytes).map_err(|e| at("read", path)(io::Error::new(io::ErrorKind::InvalidData, e)))
+}
+
+#[allow(clippy::disallowed_methods)]
+pub fn open(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(at("open", path))
+}
+
+/// Creates or truncates. For scratch files; results go through [`write_atomic`].
+#[allow(clippy::disallowed_methods)]
+pub fn create(path: &Path) -> Result<File, FileError> {
+    File::create(path).map_err(at("create", path))
+}
+
+pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(at("create folder", path))
+}
+
+/// Writes `bytes` to a temporary sibling, syncs it and renames it to `path`.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".osbuild-")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(parent)
+        .map_err(at("create a file in", parent))?;
+    temporary.write_all(bytes).map_err(at("write", path))?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+    temporary.as_file().sync_all().map_err(at("sync", path))?;
+    temporary.persist(path).map_err(|e| at("write", path)(e.error))?;
+    Ok(())
+}
+
+/// Points the symlink `path` at `target`, replacing what was there in one step.
+pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(target, &temporary).map_err(at("link", &temporary))?;
+    fs::rename(&temporary, path).map_err(at("link", path))
+}

@@ -1,0 +1,82 @@
+//! A machine: the board an image is for.
+//!
+//! Invariant: sizes are multiples of 1 MiB and hold at least 1 MiB.
+
+use super::{MachineName, Origin, RecipeName};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub name: MachineName,
+    pub architecture: Architecture,
+    pub partitions: PartitionSizes,
+    /// The recipe of class `kernel` and kind linux.
+    pub kernel: RecipeName,
+    /// The recipe whose package holds the systemd EFI stub.
+    pub efi_stub: RecipeName,
+    /// Names of files in `kernel-config/`, without `.config`.
+    pub kernel_fragments: Vec<String>,
+    /// Kernel console, such as `ttyS0,115200`.
+    pub console: String,
+    pub kernel_command_line: Vec<String>,
+    /// How `osbuild run` builds the virtual board.
+    pub board: VirtualBoard,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Architecture {
+    X86_64,
+    Aarch64,
+}
+
+impl Architecture {
+    /// As in GNU triplets: `x86_64`.
+    pub fn gnu_cpu(self) -> &'static str {
+        match self {
+            Architecture::X86_64 => "x86_64",
+            Architecture::Aarch64 => "aarch64",
+        }
+    }
+    /// As Debian names it: `amd64`.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Architecture::X86_64 => "amd64",
+            Architecture::Aarch64 => "arm64",
+        }
+    }
+    /// `ARCH=` of the kernel's makefiles.
+    pub fn kernel(self) -> &'static str {
+        match self {
+            Architecture::X86_64 => "x86",
+            Architecture::Aarch64 => "arm64",
+        }
+    }
+    /// File name of the fallback boot loader, UEFI 2.10 section 3.5.1.1.
+    pub fn efi_boot_file(self) -> &'static str {
+        match self {
+            Architecture::X86_64 => "BOOTX64.EFI",
+            Architecture::Aarch64 => "BOOTAA64.EFI",
+        }
+    }
+}
+
+/// Sizes in bytes; each slot has one `esp`, one `root` and one `verity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionSizes {
+    pub esp_bytes: u64,
+    pub root_bytes: u64,
+    pub verity_bytes: u64,
+    /// Size in the image; grown to the disk on first boot.
+    pub data_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualBoard {
+    pub memory_mib: u32,
+    pub cpus: u32,
+    /// Host port to guest port, TCP, on loopback.
+    pub forwards: BTreeMap<u16, u16>,
+    /// Size the disk is grown to before the first boot.
+    pub disk_bytes: u64,
+}

@@ -1,0 +1,70 @@
+//! A product: what is shipped on a machine.
+//!
+//! Invariant: inheritance and overrides are applied; every name in it exists.
+
+use super::recipe::FileMetadata;
+use super::service::Service;
+use super::{Located, MachineName, Origin, PackageName, ProductName, RelPath};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+pub struct Product {
+    pub name: ProductName,
+    /// Shown in os-release and in the manifest: `MAJOR.MINOR.PATCH`.
+    pub version: String,
+    pub title: String,
+    pub machine: MachineName,
+    /// Without their run-time dependencies, which the plan adds.
+    pub packages: Vec<Located<PackageName>>,
+    pub groups: BTreeMap<String, Group>,
+    pub users: BTreeMap<String, User>,
+    pub services: BTreeMap<String, Service>,
+    /// Folders below `rootfs/` copied in order; a file ending in `.tera` is rendered and loses the ending.
+    pub skeletons: Vec<Located<RelPath>>,
+    pub metadata: Vec<FileMetadata>,
+    /// Kernel fragments in addition to the machine's.
+    pub kernel_fragments: Vec<String>,
+    pub kernel_waivers: Vec<Waiver>,
+    pub kernel_command_line: Vec<String>,
+    /// Switches for recipes and templates: `features.ssh`.
+    pub features: BTreeMap<String, bool>,
+    /// Values for templates: `vars.hostname`.
+    pub variables: BTreeMap<String, String>,
+    pub hostname: String,
+    pub ntp_servers: Vec<String>,
+    /// True: refuses development keys, a shell and a login.
+    pub production: bool,
+    /// `stable`, `testing`: which channel the updater follows.
+    pub update_channel: String,
+    /// Day until which security updates are promised: `YYYY-MM-DD`.
+    pub support_until: String,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub gid: u32,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub group: String,
+    /// Absolute path.
+    pub home: String,
+    /// Absolute path of the login shell; none: no login.
+    pub shell: Option<String>,
+    /// Public keys, one `authorized_keys` line each.
+    pub ssh_keys: Vec<String>,
+    pub origin: Origin,
+}
+
+/// A kernel option that may differ from what a fragment asks for, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// `CONFIG_FOO`.
+    pub option: String,
+    pub reason: String,
+    pub origin: Origin,
+}

@@ -1,0 +1,18 @@
+//! A tool tree: Debian packages that tasks run on, unpacked side by side.
+//!
+//! Invariant: what is in it is decided by `osbuild.lock`, never by an archive's present state.
+
+use super::{Origin, RelPath, ToolTreeName};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+pub struct ToolTree {
+    pub name: ToolTreeName,
+    /// Debian packages asked for, as `name` or `name/suite`.
+    pub packages: Vec<String>,
+    /// Dependencies not followed.
+    pub exclude: Vec<String>,
+    /// Links that maintainer scripts would make: path to target (`usr/bin/awk` to `mawk`).
+    pub links: BTreeMap<RelPath, String>,
+    pub origin: Origin,
+}
