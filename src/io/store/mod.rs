@@ -10,15 +10,25 @@
 //! Invariants: whatever has its final name is whole; a blob is written once and never changed; all
 //! of it may be deleted at any time and is then made again. Safe with several processes at once.
 
+mod action_cache;
+mod blob;
+mod builder;
+mod checkout;
 mod directory;
+mod walk;
 
-pub use directory::{Entry, Node, Tree};
+pub use builder::TreeBuilder;
+pub use directory::{from_message, to_message, Entry, Node, Tree};
 
 use crate::io::file::{self, FileError};
 use crate::model::Digest;
 use std::path::{Path, PathBuf};
 
-/// A store in a folder.
+/// The modification time of everything that is checked out, in seconds since the epoch: mtime never
+/// takes part in a key, and tools that compare mtimes see all inputs as equally old.
+pub const INPUT_MTIME_SECONDS: i64 = 1;
+
+/// A store in a folder. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
@@ -32,8 +42,14 @@ pub enum StoreError {
     Missing(Digest),
     #[error("the cached blob {0} is damaged; it has been removed and is made again when it is next needed")]
     Damaged(Digest),
+    #[error("the cached blob {digest} is larger than the limit for its use: {limit_bytes} bytes")]
+    TooLarge { digest: Digest, limit_bytes: u64 },
+    #[error("the input is larger than its limit: {limit_bytes} bytes")]
+    InputTooLarge { limit_bytes: u64 },
     #[error("the cached tree {digest} is not valid: {reason}")]
     InvalidTree { digest: Digest, reason: String },
+    #[error("`{}` cannot be kept in a tree: {reason}", path.display())]
+    Unsupported { path: PathBuf, reason: &'static str },
     #[error("`{path}` is in two inputs with different content")]
     Conflict { path: String },
 }
@@ -42,7 +58,11 @@ impl Store {
     /// Opens the store at `root`, creating its folders.
     pub fn open(root: &Path) -> Result<Store, StoreError> {
         for folder in ["blobs", "trees", "actions", "tmp"] {
-            file::create_dir_all(&root.join(folder))?;
+            let path = root.join(folder);
+            // A cache that is mounted read-only still serves what it has.
+            if !path.is_dir() {
+                file::create_dir_all(&path)?;
+            }
         }
         Ok(Store { root: root.to_owned() })
     }
@@ -57,4 +77,19 @@ impl Store {
         let suffix = if executable { ".x" } else { "" };
         self.root.join("blobs").join(&hex[..2]).join(format!("{}{suffix}", &hex[2..]))
     }
+
+    /// A new scratch folder on the store's file system, removed when dropped.
+    pub fn temporary_folder(&self) -> Result<tempfile::TempDir, StoreError> {
+        let tmp = self.root.join("tmp");
+        Ok(tempfile::Builder::new().prefix("work-").tempdir_in(&tmp).map_err(file::at("create a folder in", &tmp))?)
+    }
+
+    fn temporary_path(&self) -> Result<tempfile::TempPath, StoreError> {
+        let tmp = self.root.join("tmp");
+        let named = tempfile::Builder::new().prefix("blob-").tempfile_in(&tmp);
+        Ok(named.map_err(file::at("create a file in", &tmp))?.into_temp_path())
+    }
 }
+
+#[cfg(test)]
+mod tests;

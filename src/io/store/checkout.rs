@@ -1,0 +1,120 @@
+//! Between host folders and trees: ingest a folder, check a tree out.
+//!
+//! Invariant: a checked-out tree is made of hard links to blobs and is read-only by convention: tasks
+//! see it below an overlay, so what they write never reaches a blob.
+
+use super::blob::{set_mtime, settle};
+use super::{Node, Store, StoreError, Tree};
+use crate::io::file::{self, at};
+use crate::model::Digest;
+use rayon::prelude::*;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+impl Store {
+    /// Keeps the folder at `path`: content, executable bits and symlinks.
+    pub fn ingest(&self, path: &Path) -> Result<Digest, StoreError> {
+        self.ingest_folder(path, false)
+    }
+
+    /// Like [`Store::ingest`], for a folder on the store's file system that is not needed any more:
+    /// its files are moved, not copied.
+    pub fn ingest_moving(&self, path: &Path) -> Result<Digest, StoreError> {
+        self.ingest_folder(path, true)
+    }
+
+    fn ingest_folder(&self, path: &Path, moving: bool) -> Result<Digest, StoreError> {
+        let listing = fs::read_dir(path).map_err(at("read folder", path))?;
+        let children: Vec<_> = listing.collect::<Result<_, _>>().map_err(at("read folder", path))?;
+        let nodes = children.into_par_iter().map(|child| {
+            let unsupported = |reason| StoreError::Unsupported { path: child.path(), reason };
+            let name = child.file_name().into_string();
+            let name = name.map_err(|_| unsupported("its name is not UTF-8"))?;
+            Ok((name, self.ingest_node(&child.path(), moving)?))
+        });
+        let entries = nodes.collect::<Result<_, StoreError>>()?;
+        self.put_tree(&Tree { entries })
+    }
+
+    /// Keeps one file, symlink or folder.
+    pub fn ingest_node(&self, path: &Path, moving: bool) -> Result<Node, StoreError> {
+        let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
+        let metadata = fs::symlink_metadata(path).map_err(at("look at", path))?;
+        if metadata.is_dir() {
+            return Ok(Node::Folder(self.ingest_folder(path, moving)?));
+        }
+        if metadata.is_symlink() {
+            let target = fs::read_link(path).map_err(at("read link", path))?.into_os_string().into_vec();
+            let target = String::from_utf8(target).map_err(|_| unsupported("its target is not UTF-8"))?;
+            return Ok(Node::Symlink { target });
+        }
+        if !metadata.is_file() {
+            return Err(unsupported("it is neither a file, a folder nor a symlink"));
+        }
+        let executable = metadata.permissions().mode() & 0o100 != 0;
+        let digest = if moving { self.move_file(path, executable)? } else { self.put_file(path)? };
+        Ok(Node::File { digest, executable })
+    }
+
+    fn move_file(&self, path: &Path, executable: bool) -> Result<Digest, StoreError> {
+        let mut digester = crate::model::digest::Digester::default();
+        std::io::copy(&mut file::open(path)?, &mut digester).map_err(at("read", path))?;
+        let digest = digester.finish();
+        if !self.has_variant(&digest, executable) {
+            self.adopt_path(path, &digest, executable)?;
+        }
+        Ok(digest)
+    }
+
+    /// A folder with the tree's content, made once and kept.
+    pub fn checkout(&self, tree: &Digest) -> Result<PathBuf, StoreError> {
+        let hex = tree.hex();
+        let path = self.root.join("trees").join(&hex[..2]).join(&hex[2..]);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let temporary = self.temporary_folder()?;
+        let building = temporary.path().join("tree");
+        self.checkout_into(tree, &building)?;
+        file::create_dir_all(path.parent().expect("a tree path has a parent"))?;
+        match fs::rename(&building, &path) {
+            Ok(()) => Ok(path),
+            // Another process was faster; its tree is the same.
+            Err(_) if path.is_dir() => Ok(path),
+            Err(e) => Err(at("store", &path)(e).into()),
+        }
+    }
+
+    /// Makes the folder `to` with the tree's content, by hard links.
+    pub fn checkout_into(&self, tree: &Digest, to: &Path) -> Result<(), StoreError> {
+        fs::create_dir(to).map_err(at("create folder", to))?;
+        let entries: Vec<_> = self.load_tree(tree)?.entries.into_iter().collect();
+        entries.into_par_iter().try_for_each(|(name, node)| self.checkout_node(&node, &to.join(name)))?;
+        settle(to, 0o755)
+    }
+
+    fn checkout_node(&self, node: &Node, to: &Path) -> Result<(), StoreError> {
+        match node {
+            Node::Folder(digest) => self.checkout_into(digest, to),
+            Node::Symlink { target } => {
+                std::os::unix::fs::symlink(target, to).map_err(at("link", to))?;
+                set_mtime(to)
+            }
+            Node::File { digest, executable } => {
+                let from = self.file_of(digest, *executable)?;
+                match fs::hard_link(&from, to) {
+                    Ok(()) => Ok(()),
+                    // ext4 allows 65,000 links to one file; empty files get there.
+                    Err(e) if e.kind() == ErrorKind::TooManyLinks => {
+                        fs::copy(&from, to).map_err(at("copy", to))?;
+                        settle(to, if *executable { 0o755 } else { 0o644 })
+                    }
+                    Err(e) => Err(at("link", to)(e).into()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use super::*;
+use crate::model::RelPath;
+use std::fs;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Store::open(folder.path()).expect("a store");
+    (folder, store)
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).expect("a valid path")
+}
+
+#[test]
+fn a_folder_goes_in_and_comes_out_the_same() {
+    let (_guard, store) = store();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir_all(folder.path().join("a/empty")).expect("folders");
+    file::write_atomic(&folder.path().join("a/run"), b"#!/bin/sh\n", 0o755).expect("a file");
+    file::write_atomic(&folder.path().join("a/data"), b"#!/bin/sh\n", 0o600).expect("a file");
+    symlink("data", folder.path().join("a/link")).expect("a link");
+
+    let tree = store.ingest(folder.path()).expect("ingested");
+    let out = store.checkout(&tree).expect("checked out");
+    assert_eq!(store.ingest(&out).expect("ingested again"), tree);
+    let run = fs::metadata(out.join("a/run")).expect("run");
+    assert_eq!((run.permissions().mode() & 0o777, run.mtime()), (0o755, INPUT_MTIME_SECONDS));
+    assert_eq!(fs::metadata(out.join("a/data")).expect("data").permissions().mode() & 0o777, 0o644);
+    assert!(out.join("a/empty").is_dir());
+
+    let moved = store.temporary_folder().expect("scratch");
+    store.checkout_into(&tree, &moved.path().join("t")).expect("a second copy");
+    assert_eq!(store.ingest_moving(&moved.path().join("t")).expect("moved in"), tree);
+}
+
+#[test]
+fn trees_that_agree_merge_and_others_name_the_path() {
+    let (_guard, store) = store();
+    let file = |text: &str| Node::File { digest: store.put_bytes(text.as_bytes()).expect("kept"), executable: false };
+    let tree = |entries: &[(&str, Node)]| {
+        let mut builder = TreeBuilder::new();
+        entries.iter().for_each(|(p, node)| builder.insert(&path(p), node.clone()).expect("inserted"));
+        builder.finish(&store).expect("built")
+    };
+    let one = tree(&[("usr/lib/a", file("a")), ("usr/include/x.h", file("x"))]);
+    let two = tree(&[("usr/lib/b", file("b")), ("usr/include/x.h", file("x"))]);
+    let both = store.merge(&[one, two]).expect("merged");
+    let names: Vec<_> = store.walk(&both).expect("walked").iter().map(|e| e.path.to_string()).collect();
+    assert_eq!(names, ["usr", "usr/include", "usr/include/x.h", "usr/lib", "usr/lib/a", "usr/lib/b"]);
+    assert_eq!(store.lookup(&both, &path("usr/lib/b")).expect("looked up"), Some(file("b")));
+
+    let other = tree(&[("usr/include/x.h", file("y"))]);
+    match store.merge(&[one, other]) {
+        Err(StoreError::Conflict { path }) => assert_eq!(path, "usr/include/x.h"),
+        result => panic!("{result:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_blob_is_reported_removed_and_can_be_put_again() {
+    let (_guard, store) = store();
+    let digest = store.put_bytes(b"content").expect("kept");
+    file::write_atomic(&store.blob_path(&digest, false), b"c0ntent", 0o644).expect("damaged");
+    assert!(matches!(store.read(&digest, 100), Err(StoreError::Damaged(_))));
+    assert!(!store.has(&digest));
+    assert_eq!(store.put_bytes(b"content").expect("kept"), digest);
+    assert_eq!(store.read(&digest, 100).expect("read"), b"content");
+}
+
+#[test]
+fn a_damaged_action_result_counts_as_absent() {
+    use bazel_remote_apis::build::bazel::remote::execution::v2::ActionResult;
+    let (_guard, store) = store();
+    let action = Digest::of(b"an action");
+    let result = ActionResult { exit_code: 7, ..Default::default() };
+    store.put_action_result(&action, &result).expect("recorded");
+    assert_eq!(store.action_result(&action), Some(result));
+    let hex = action.hex();
+    let file = store.root().join("actions").join(&hex[..2]).join(&hex[2..]);
+    let mut bytes = file::read(&file, 1000).expect("read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    file::write_atomic(&file, &bytes, 0o644).expect("damaged");
+    assert_eq!(store.action_result(&action), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_directory_reader_panic(bytes: Vec<u8>) {
+        if let Ok(tree) = Tree::decode(&bytes) {
+            for name in tree.entries.keys() {
+                proptest::prop_assert!(!name.contains('/') && name != ".." && !name.is_empty());
+            }
+        }
+    }
+}
