@@ -2,7 +2,7 @@
 //!
 //! Invariant: templates are rendered, names and paths checked, overrides applied.
 
-use super::{Digest, Origin, PackageName, RecipeName, RelPath, ToolTreeName};
+use super::{Origin, PackageName, RecipeName, RelPath, ToolTreeName};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub enum RunsOn {
 pub struct Source {
     /// Where to fetch it, in order of preference.
     pub places: Vec<Place>,
-    /// SHA-256 and size of the file (from the recipe and the lock); none for `file` and `crates`.
-    pub digest: Option<Digest>,
+    /// SHA-256 of the file, 64 lower-case hex digits; its size is in the lock. None for `file` and `crates`.
+    pub sha256: Option<String>,
     /// How it becomes a tree.
     pub unpack: Unpack,
     /// Folder of the source tree it is placed in; none: the root of the source tree.
