@@ -102,8 +102,10 @@ pub enum BuildClass {
         binaries: Vec<String>,
     },
     /// A Kconfig project: linux itself, or one that uses the same configuration language.
+    /// `fragments` names files of `kernel-config/`; linux adds the machine's and the product's.
     Kernel {
         kind: KconfigKind,
+        fragments: Vec<String>,
         arguments: Vec<String>,
     },
     /// Files taken from an archive somebody else built: from source path to installed path.
