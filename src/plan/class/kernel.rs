@@ -1,0 +1,119 @@
+//! Kconfig projects: fragments in, a checked `.config`, then the build.
+//!
+//! Invariant: the build uses exactly the configuration that the contract check let through.
+
+use super::words;
+use crate::config::Fragment;
+use crate::model::machine::Architecture;
+use crate::model::product::Waiver;
+use crate::model::recipe::{KconfigKind, Recipe};
+use crate::plan::builder::{mount, output, shell, step, PlanBuilder};
+use crate::plan::task::{Input, InputMount};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Leaves `config` when every requested option is in it as asked, or waived.
+pub const CHECK_STEP: &str = "kconfig-check";
+const CHECK_VERSION: u32 = 1;
+
+/// Adds `RECIPE:config` and `RECIPE:check`; the result is the checked configuration file.
+pub(in crate::plan) fn configure(
+    builder: &mut PlanBuilder,
+    recipe: &Recipe,
+    kind: KconfigKind,
+    own: &[String],
+    inputs: &[InputMount],
+    tools: &Input,
+) -> Option<Input> {
+    let (fragments, waivers) = requested(builder, recipe, kind, own)?;
+    let text: String = fragments.iter().map(|f| format!("# {}\n{}\n", f.file, f.text.trim_end())).collect();
+    let lines = format!(
+        "cat > requested <<'END_OF_FRAGMENTS'\n{text}END_OF_FRAGMENTS\n\
+         cd src\nmake {make} KCONFIG_ALLCONFIG=/work/requested allnoconfig\ncp .config /work/config\n",
+        make = make_variables(kind, builder.config.machine.architecture),
+    );
+    let command = shell(tools.clone(), BTreeMap::new(), lines);
+    let name = format!("{}:config", recipe.name);
+    let config = builder.task(name, &recipe.origin, command, inputs.to_vec(), &["config"]);
+
+    let fragments: Vec<_> = fragments.iter().map(|f| json!({ "file": f.file, "text": f.text })).collect();
+    let waivers: Vec<_> = waivers
+        .iter()
+        .map(|w| json!({ "option": w.option, "reason": w.reason, "origin": w.origin.to_string() }))
+        .collect();
+    let parameters = json!({
+        "fragments": fragments, "waivers": waivers, "root": "source/Kconfig",
+        "architecture": builder.config.machine.architecture.kernel(),
+    });
+    let source = inputs.iter().find(|input| input.path.as_ref().is_some_and(|path| path.as_str() == "src"))?;
+    let checked =
+        vec![mount("source", source.source.clone()), mount("config", Input::Output(output(config, "config")))];
+    let command = step(CHECK_STEP, CHECK_VERSION, &parameters);
+    let check = builder.task(format!("{}:check", recipe.name), &recipe.origin, command, checked, &["config"]);
+    Some(Input::Output(output(check, "config")))
+}
+
+/// The fragments that apply, in order, and the waivers.
+fn requested<'a>(
+    builder: &mut PlanBuilder<'a>,
+    recipe: &Recipe,
+    kind: KconfigKind,
+    own: &[String],
+) -> Option<(Vec<&'a Fragment>, &'a [Waiver])> {
+    let config = builder.config;
+    let mut names: Vec<&String> = own.iter().collect();
+    let mut waivers: &[Waiver] = &[];
+    if kind == KconfigKind::Linux {
+        names.extend(&config.machine.kernel_fragments);
+        names.extend(&config.product.kernel_fragments);
+        waivers = &config.product.kernel_waivers;
+    }
+    let mut fragments = Vec::new();
+    for name in names {
+        match config.fragments.get(name) {
+            Some(fragment) => fragments.push(fragment),
+            None => {
+                let message = format!("there is no kernel fragment `{name}`");
+                builder.problem(&recipe.origin, message, Some(format!("add `kernel-config/{name}.config`")));
+                return None;
+            }
+        }
+    }
+    Some((fragments, waivers))
+}
+
+/// Variables that make the result independent of who builds, where and when.
+fn make_variables(kind: KconfigKind, architecture: Architecture) -> String {
+    let cross = format!("CROSS_COMPILE={}-linux-gnu-", architecture.gnu_cpu());
+    match kind {
+        KconfigKind::Linux => format!(
+            "ARCH={} {cross} KBUILD_BUILD_USER=osbuild KBUILD_BUILD_HOST=osbuild \
+             KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:01 UTC 1970' KBUILD_BUILD_VERSION=1",
+            architecture.kernel()
+        ),
+        KconfigKind::Busybox => format!("ARCH={}", architecture.gnu_cpu()),
+    }
+}
+
+/// The build: configuration in place, then the image (linux) or the program and its links (busybox).
+pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[String]) -> String {
+    let make = make_variables(kind, architecture);
+    let arguments = words(arguments);
+    match kind {
+        KconfigKind::Linux => format!(
+            "unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n\
+             cp ../config .config\n\
+             make -j\"$(nproc)\" {make}{arguments}\n\
+             install -Dm644 \"$(make -s {make} image_name)\" \"$DESTDIR/boot/vmlinuz\"\n\
+             install -Dm644 .config \"$DESTDIR/boot/config\"\n\
+             make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n"
+        ),
+        KconfigKind::Busybox => format!(
+            "cp ../config .config\n\
+             make -j\"$(nproc)\" {make} CC=\"$CC\" AR=\"$AR\" STRIP=\"$STRIP\" SKIP_STRIP=y \
+             EXTRA_CFLAGS=\"$CFLAGS\" EXTRA_LDFLAGS=\"$LDFLAGS\"{arguments}\n\
+             make {make} CC=\"$CC\" AR=\"$AR\" STRIP=\"$STRIP\" SKIP_STRIP=y EXTRA_CFLAGS=\"$CFLAGS\" \
+             EXTRA_LDFLAGS=\"$LDFLAGS\" CONFIG_PREFIX=\"$DESTDIR\" install\n"
+        ),
+    }
+}

@@ -1,0 +1,98 @@
+//! Build classes: a recipe in, the shell script of its build task out. One class, one file.
+//!
+//! A script runs in the input root: the source tree is `src`, the headers and libraries of what the
+//! recipe builds on are `sysroot`, patches are `recipe/*.patch`; it installs below `$DESTDIR`.
+//! Invariant: a script is a pure function of the recipe and the architecture.
+
+mod autotools;
+mod cargo;
+mod cmake;
+pub mod kernel;
+mod make;
+mod meson;
+mod prebuilt;
+mod target;
+
+use crate::model::machine::Architecture;
+use crate::model::recipe::{BuildClass, Recipe};
+use std::collections::BTreeMap;
+
+/// What the build task runs.
+pub struct BuildScript {
+    pub env: BTreeMap<String, String>,
+    pub lines: String,
+}
+
+/// The whole build script of `recipe`.
+pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
+    let target = target::Target::of(recipe, architecture);
+    let body = match &recipe.class {
+        BuildClass::Make { arguments, install } => make::lines(arguments, install),
+        BuildClass::Autotools { configure, arguments, install } => {
+            autotools::lines(&target, configure, arguments, install)
+        }
+        BuildClass::Cmake { options } => cmake::lines(&target, options),
+        BuildClass::Meson { options } => meson::lines(&target, options),
+        BuildClass::Cargo { binaries } => cargo::lines(&target, binaries),
+        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, architecture, arguments),
+        BuildClass::Prebuilt { install } | BuildClass::Files { install } => prebuilt::lines(install),
+    };
+    let mut env = target.env();
+    env.extend(recipe.env.clone());
+    let mut lines = String::from("mkdir -p out\nexport DESTDIR=/work/out\ncd src\n");
+    lines.push_str(target.select_libc());
+    if !recipe.patches.is_empty() {
+        lines.push_str("for patch in ../recipe/*.patch; do patch -p1 -i \"$patch\"; done\n");
+    }
+    if let Some(prepare) = &recipe.prepare {
+        lines.push_str(prepare);
+        lines.push('\n');
+    }
+    lines.push_str(&body);
+    if let Some(finish) = &recipe.finish {
+        lines.push_str("cd /work/src\n");
+        lines.push_str(finish);
+        lines.push('\n');
+    }
+    lines.push_str(&target.strip());
+    BuildScript { env, lines }
+}
+
+/// `words` as shell words after a command. `$` stays live, so a recipe can say `$DESTDIR`.
+fn words(words: &[String]) -> String {
+    words.iter().map(|word| format!(" {}", quote(word))).collect()
+}
+
+fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=/.,:+@%".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for character in word.chars() {
+        if matches!(character, '"' | '\\' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn words_reach_the_program_as_written() {
+        for (word, quoted) in [
+            ("--prefix=/usr", "--prefix=/usr"),
+            ("CC=gcc -Os", "\"CC=gcc -Os\""),
+            ("$DESTDIR/x", "\"$DESTDIR/x\""),
+            ("a\"b", "\"a\\\"b\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(quote(word), quoted);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The project's own files that take part in a build: which ones, and their content.
+//!
+//! Invariant: only what is listed here is ever read; everything else in the project cannot change a build.
+
+use crate::config::Config;
+use crate::io::store::Node;
+use crate::model::recipe::Place;
+use crate::model::RelPath;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The content of each path of [`paths`], already in the store. A path that does not exist is absent.
+#[derive(Clone, Debug, Default)]
+pub struct LocalInputs {
+    pub nodes: BTreeMap<RelPath, Node>,
+}
+
+/// Every project path that the configuration refers to.
+pub fn paths(config: &Config) -> BTreeSet<RelPath> {
+    let mut paths: BTreeSet<RelPath> = config.product.skeletons.iter().map(|s| s.value.clone()).collect();
+    for recipe in config.recipes.values() {
+        paths.extend(recipe.patches.iter().cloned());
+        for place in recipe.sources.iter().flat_map(|source| &source.places) {
+            if let Place::File(path) = place {
+                paths.insert(path.clone());
+            }
+        }
+    }
+    paths
+}

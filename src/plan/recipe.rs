@@ -1,0 +1,135 @@
+//! One recipe in, its tasks out: `source`, `build`, `sysroot` and `packages`.
+//!
+//! Invariant: a recipe is planned once; dependents see only its outputs.
+
+use super::builder::{mount, output, shell, step, PlanBuilder, RecipeTasks};
+use super::class::{self, BuildScript};
+use super::task::{Input, InputMount, OutputRef, TaskId};
+use super::{source, toolchain};
+use crate::model::recipe::{BuildClass, FileMetadata, OutputPackage, Recipe, RunsOn};
+use crate::model::{Origin, RecipeName, RelPath};
+use serde_json::{json, Value};
+use std::collections::BTreeSet;
+
+/// Leaves `sysroot`: the headers, libraries and pkg-config files of an installed tree.
+pub const SYSROOT_STEP: &str = "sysroot";
+const SYSROOT_VERSION: u32 = 1;
+/// Leaves one folder per output package.
+pub const PACKAGES_STEP: &str = "packages";
+const PACKAGES_VERSION: u32 = 1;
+
+/// Plans `name` and what it needs; none when a problem was reported.
+pub(super) fn plan(builder: &mut PlanBuilder, name: &RecipeName) -> Option<RecipeTasks> {
+    if let Some(tasks) = builder.recipes.get(name) {
+        return Some(tasks.clone());
+    }
+    let recipe = builder.config.recipes.get(name)?;
+    for needed in recipe.build_depends.iter().chain(&recipe.tool_depends) {
+        plan(builder, needed)?;
+    }
+    let tools = toolchain::for_recipe(builder, recipe)?;
+    let source = source::plan(builder, recipe);
+    let installed = build(builder, recipe, &source, tools)?;
+    let tasks = RecipeTasks {
+        sysroot: sysroot(builder, recipe, &installed),
+        packages: packages(builder, recipe, &installed),
+        installed,
+    };
+    builder.goal(name.to_string(), tasks.installed.clone());
+    builder.recipes.insert(name.clone(), tasks.clone());
+    Some(tasks)
+}
+
+fn build(builder: &mut PlanBuilder, recipe: &Recipe, source: &OutputRef, tools: Input) -> Option<OutputRef> {
+    let mut inputs = vec![mount("src", Input::Output(source.clone()))];
+    inputs.extend(patches(builder, recipe)?);
+    for needed in sysroot_closure(builder, recipe) {
+        let tasks = builder.recipes.get(&needed)?;
+        inputs.push(mount("sysroot", Input::Output(tasks.sysroot.clone())));
+    }
+    if let BuildClass::Kernel { kind, fragments, .. } = &recipe.class {
+        let config = class::kernel::configure(builder, recipe, *kind, fragments, &inputs, &tools)?;
+        inputs.push(mount("config", config));
+    }
+    let BuildScript { env, lines } = class::script(recipe, builder.config.machine.architecture);
+    let command = shell(tools, env, lines);
+    let task = builder.task(format!("{}:build", recipe.name), &recipe.origin, command, inputs, &["out"]);
+    Some(output(task, "out"))
+}
+
+/// The patch files, at `recipe/0000.patch` and on: in the order in which they apply.
+fn patches(builder: &mut PlanBuilder, recipe: &Recipe) -> Option<Vec<InputMount>> {
+    let mut mounts = Vec::new();
+    for (index, path) in recipe.patches.iter().enumerate() {
+        let Some(node) = source::local_node(builder, path) else {
+            let message = format!("patch `{path}` of recipe `{}` does not exist", recipe.name);
+            let help = "paths are relative to the project's root".to_owned();
+            builder.problem(&recipe.origin, message, Some(help));
+            return None;
+        };
+        mounts.push(mount(&format!("recipe/{index:04}.patch"), node));
+    }
+    Some(mounts)
+}
+
+/// Recipes whose sysroots are merged: the build dependencies, and theirs. Only those for the same target.
+fn sysroot_closure(builder: &PlanBuilder, recipe: &Recipe) -> BTreeSet<RecipeName> {
+    let mut closure = BTreeSet::new();
+    let mut waiting: Vec<&RecipeName> = recipe.build_depends.iter().collect();
+    while let Some(name) = waiting.pop() {
+        if let Some(needed) = builder.config.recipes.get(name) {
+            if closure.insert(name.clone()) {
+                waiting.extend(needed.build_depends.iter().filter(|_| needed.runs_on == RunsOn::Device));
+            }
+        }
+    }
+    closure
+}
+
+fn sysroot(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -> OutputRef {
+    let inputs = vec![mount("out", Input::Output(installed.clone()))];
+    let command = step(SYSROOT_STEP, SYSROOT_VERSION, &json!({}));
+    let task = builder.task(format!("{}:sysroot", recipe.name), &recipe.origin, command, inputs, &["sysroot"]);
+    output(task, "sysroot")
+}
+
+fn packages(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -> TaskId {
+    let definitions: Vec<Value> = recipe
+        .packages
+        .iter()
+        .map(|package| {
+            json!({ "name": package.name.as_str(), "files": package.files, "origin": package.origin.to_string() })
+        })
+        .collect();
+    let inputs = vec![mount("out", Input::Output(installed.clone()))];
+    let command = step(PACKAGES_STEP, PACKAGES_VERSION, &json!({ "packages": definitions }));
+    let outputs: Vec<&str> = recipe.packages.iter().map(|package| package.name.as_str()).collect();
+    builder.task(format!("{}:packages", recipe.name), &recipe.origin, command, inputs, &outputs)
+}
+
+/// The output folder of one package.
+pub(super) fn package_output(tasks: &RecipeTasks, package: &OutputPackage) -> OutputRef {
+    output(tasks.packages, package.name.as_str())
+}
+
+/// Metadata as step parameters.
+pub(super) fn metadata_json(metadata: &[FileMetadata]) -> Vec<Value> {
+    let one = |item: &FileMetadata| {
+        json!({
+            "path": item.path.as_str(), "user": item.user, "group": item.group, "mode": item.mode,
+            "xattrs": item.xattrs, "origin": origin_json(&item.origin),
+            "device": item.device.map(|d| json!({ "block": d.block, "major": d.major, "minor": d.minor })),
+        })
+    };
+    metadata.iter().map(one).collect()
+}
+
+pub(super) fn origin_json(origin: &Origin) -> Value {
+    json!(origin.to_string())
+}
+
+/// The path of a file inside a recipe's installed tree.
+pub(super) fn installed_file(tasks: &RecipeTasks, below: &str) -> Input {
+    let below = RelPath::new(below).expect("paths written in the plan are valid");
+    Input::Output(OutputRef { below: Some(below), ..tasks.installed.clone() })
+}
