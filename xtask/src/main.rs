@@ -1,1 +1,30 @@
-fn main() {}
+//! Checks of the house itself: `tidy` (who may use whom, sizes, module headers) and `deps` (licences, duplicates).
+//!
+//! Invariant: a rule that is written in ARCHITECTURE.md is checked here, or it is not a rule.
+
+mod dependencies;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project");
+    let problems = match std::env::args().nth(1).as_deref() {
+        Some("tidy") => tidy::check(root),
+        Some("deps") => dependencies::check(root),
+        _ => {
+            eprintln!("usage: cargo run -p xtask -- tidy|deps");
+            return ExitCode::from(2);
+        }
+    };
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    if problems.is_empty() {
+        println!("ok");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
