@@ -1,5 +1,7 @@
-//! Foundations that run or unpack other people's programs: Debian tool trees and the virtual board.
+//! The tool trees and what comes from outside: archives, Debian packages, sources, and the virtual board.
 //!
-//! Invariant: nothing here knows a recipe, a plan or an image; it is handed paths and bytes.
+//! Invariant: bytes from outside are checked against a pinned digest or a pinned public key before they
+//! are used, and every parser of them has limits.
 
+pub mod archive;
 pub mod board;
