@@ -33,6 +33,13 @@ pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
+/// Reads the first `length` bytes, or all of a shorter file.
+pub fn read_start(path: &Path, length: u64) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    open(path)?.take(length).read_to_end(&mut bytes).map_err(at("read", path))?;
+    Ok(bytes)
+}
+
 /// Reads UTF-8 text of at most 16 MiB.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     let bytes = read(path, 16 << 20)?;

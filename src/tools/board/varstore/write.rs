@@ -37,7 +37,6 @@ fn append(area: &mut Vec<u8>, area_start: usize, variable: &Variable) {
     area.extend(variable.vendor.0);
     area.extend(name);
     area.extend(&variable.data);
-    while (area_start + area.len()) % VARIABLE_ALIGNMENT != 0 {
-        area.push(ERASED);
-    }
+    let end = (area_start + area.len()).next_multiple_of(VARIABLE_ALIGNMENT);
+    area.resize(end - area_start, ERASED);
 }

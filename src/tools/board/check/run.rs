@@ -1,0 +1,189 @@
+//! Checks against a running board: each probe is repeated until it holds or its time is over.
+//!
+//! Invariant: a failed check says what was wanted and what was there; it never ends the others.
+
+use super::super::{Board, BoardError, Launch, ToolRoot};
+use super::spec::{Check, Probe};
+use super::Outcome;
+use crate::io::file;
+use regex::Regex;
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How ssh checks log in.
+#[derive(Clone, Debug)]
+pub struct SshAccess {
+    /// Private key in a format that OpenSSH reads.
+    pub key: PathBuf,
+}
+
+/// What probes need besides the board.
+pub struct Bench<'a> {
+    pub tools: &'a ToolRoot,
+    pub ssh: Option<&'a SshAccess>,
+}
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+const SSH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs one check to its outcome.
+pub fn run(board: &Board, bench: &Bench, check: &Check) -> Outcome {
+    let start = Instant::now();
+    let objection = loop {
+        let left = check.within.saturating_sub(start.elapsed());
+        let objection = match try_once(board, bench, &check.probe, left) {
+            Ok(objection) => objection,
+            Err(error) => Some(with_causes(&error)),
+        };
+        // A line that was said once stays said: waiting helps no check that forbids it.
+        let hopeless = matches!(check.probe, Probe::ConsoleNever(_));
+        if objection.is_none() || hopeless || start.elapsed() + BETWEEN_TRIES >= check.within {
+            break objection;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+    };
+    Outcome { suite: check.suite.clone(), name: check.name.clone(), objection, took: start.elapsed() }
+}
+
+/// None: it holds now; otherwise what is wrong.
+fn try_once(board: &Board, bench: &Bench, probe: &Probe, left: Duration) -> Result<Option<String>, BoardError> {
+    match probe {
+        Probe::Status { pointer, wanted } => Ok(match board.status() {
+            Some(status) => wanted.objection(status.pointer(pointer)).map(|wrong| format!("`{pointer}`: {wrong}")),
+            None => Some("the agent has sent no status".to_owned()),
+        }),
+        Probe::Console(pattern) => board.expect_console(std::slice::from_ref(pattern), left).map(|_| None),
+        Probe::ConsoleNever(pattern) => {
+            Ok(board.console().find(pattern).map(|line| format!("the console showed `{}`", line.text)))
+        }
+        Probe::Connect { guest_port, says } => connect(board, *guest_port, says.as_ref()),
+        Probe::Refuses { guest_port } => refuses(board, *guest_port),
+        Probe::Ssh { user, command, prints } => ssh(board, bench, user, command, prints.as_ref()),
+        Probe::Typed { line, shows } => {
+            let mark = board.console().mark();
+            board.console().send(&format!("{line}\n"))?;
+            let patience = left.min(Duration::from_secs(5));
+            board.console().expect_after(mark, std::slice::from_ref(shows), patience).map(|_| None)
+        }
+    }
+}
+
+fn host_port(board: &Board, guest_port: u16) -> Result<u16, String> {
+    board.forward(guest_port).ok_or_else(|| format!("the machine's `board: forwards:` has no port {guest_port}"))
+}
+
+/// What the guest says first on the port; none when nothing listens there.
+fn greeting(port: u16) -> Option<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(3))).ok()?;
+    let mut buffer = [0; 512];
+    match stream.read(&mut buffer) {
+        // QEMU accepts for the guest and hangs up when the guest refuses.
+        Ok(0) => None,
+        Ok(count) => Some(String::from_utf8_lossy(&buffer[..count]).into_owned()),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Some(String::new())
+        }
+        Err(_) => None,
+    }
+}
+
+fn connect(board: &Board, guest_port: u16, says: Option<&Regex>) -> Result<Option<String>, BoardError> {
+    let port = match host_port(board, guest_port) {
+        Ok(port) => port,
+        Err(objection) => return Ok(Some(objection)),
+    };
+    Ok(match (greeting(port), says) {
+        (None, _) => Some(format!("nothing listens at port {guest_port}")),
+        (Some(text), Some(pattern)) if !pattern.is_match(&text) => {
+            Some(format!("port {guest_port} said `{}`, wanted a match of `{pattern}`", text.trim_end()))
+        }
+        _ => None,
+    })
+}
+
+fn refuses(board: &Board, guest_port: u16) -> Result<Option<String>, BoardError> {
+    Ok(match host_port(board, guest_port) {
+        Ok(port) => greeting(port).map(|_| format!("port {guest_port} accepts connections")),
+        Err(objection) => Some(objection),
+    })
+}
+
+fn ssh(
+    board: &Board,
+    bench: &Bench,
+    user: &str,
+    command: &str,
+    prints: Option<&Regex>,
+) -> Result<Option<String>, BoardError> {
+    let port = match host_port(board, 22) {
+        Ok(port) => port,
+        Err(objection) => return Ok(Some(objection)),
+    };
+    let Some(access) = bench.ssh else {
+        return Ok(Some("no ssh key was given for this product".to_owned()));
+    };
+    let folder = &board.state().folder;
+    let key = private_copy(&access.key, folder)?;
+    let log = folder.join("ssh.log");
+    let launch = Launch {
+        program: "/usr/bin/ssh".to_owned(),
+        args: ssh_args(&key, user, port, command),
+        readable: vec![folder.clone()],
+        log: Some(log.clone()),
+        ..Launch::default()
+    };
+    if let Err(error) = bench.tools.run(launch, SSH_PATIENCE) {
+        return Ok(Some(with_causes(&error)));
+    }
+    let printed = file::read_text(&log)?;
+    Ok(match prints {
+        Some(pattern) if !pattern.is_match(printed.trim_end()) => {
+            Some(format!("it printed `{}`, wanted a match of `{pattern}`", printed.trim_end()))
+        }
+        _ => None,
+    })
+}
+
+/// OpenSSH refuses a key that others may read, whatever the checkout's umask made of it.
+fn private_copy(key: &Path, folder: &Path) -> Result<PathBuf, BoardError> {
+    let copy = folder.join("ssh-key");
+    std::fs::copy(key, &copy).map_err(file::at("copy", key))?;
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))
+        .map_err(file::at("set the mode of", &copy))?;
+    Ok(copy)
+}
+
+fn ssh_args(key: &Path, user: &str, port: u16, command: &str) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-F".into(), "/dev/null".into(), "-i".into(), key.into()];
+    args.extend(["-p".into(), port.to_string().into(), "-T".into()]);
+    // The host key is made on the device's first boot, so there is nothing to compare it with.
+    for option in [
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "LogLevel=ERROR",
+        "ConnectTimeout=10",
+    ] {
+        args.extend(["-o".into(), option.into()]);
+    }
+    args.extend([format!("{user}@127.0.0.1").into(), "--".into(), command.into()]);
+    args
+}
+
+/// An error and what caused it, on one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,248 @@
+//! A running board, and what a test or a person does with it.
+//!
+//! Invariant: when the value goes, so do QEMU, the TPM and the sockets; what is kept is the state folder.
+
+use super::accelerator;
+use super::feed::{Feed, Seen};
+use super::ports::{self, Forward};
+use super::process::{Launch, Process, ToolRoot};
+use super::qemu::{self, Accelerator, Channels, Machine};
+use super::qmp::Qmp;
+use super::state::{Origin, Source, State};
+use super::varstore::SecureBootKeys;
+use super::{tpm, BoardError};
+use crate::io::file::at;
+use crate::model::machine::VirtualBoard;
+use regex::Regex;
+use serde_json::Value;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What becomes of the changes that the guest makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Goes on with the last run and keeps the changes.
+    Keep,
+    /// Starts as from the factory and keeps the changes.
+    Fresh,
+    /// Goes on with the last run and forgets the changes.
+    Snapshot,
+}
+
+/// Which board to start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub name: String,
+    pub tools: ToolRoot,
+    /// `disk.img`; it is only read.
+    pub image: PathBuf,
+    /// Folder of the overlay, the EFI variables, the TPM and the logs.
+    pub state: PathBuf,
+    pub keys: SecureBootKeys,
+    pub board: VirtualBoard,
+    pub persistence: Persistence,
+}
+
+/// What all boards have in common, started or about to.
+struct Bench {
+    state: State,
+    origin: Origin,
+    accelerator: Accelerator,
+    /// Short paths for sockets, whose length is limited; and what a snapshot throws away.
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn prepare(setup: &Setup) -> Result<Bench, BoardError> {
+        let parent = Path::new("/tmp");
+        let folder = tempfile::Builder::new().prefix("osbuild-board-").tempdir_in(parent);
+        let folder = folder.map_err(at("create a folder in", parent))?;
+        let source =
+            Source { tools: &setup.tools, image: &setup.image, keys: &setup.keys, disk_bytes: setup.board.disk_bytes };
+        let (kept, origin) = State::open(&setup.state, setup.persistence == Persistence::Fresh, source)?;
+        let state = match setup.persistence {
+            Persistence::Snapshot => kept.snapshot(folder.path(), &setup.tools)?,
+            _ => kept,
+        };
+        let accelerator = accelerator::choose(&setup.tools, folder.path())?;
+        Ok(Bench { state, origin, accelerator, folder })
+    }
+
+    fn start_tpm(&self, setup: &Setup) -> Result<Process, BoardError> {
+        tpm::start(&setup.tools, &self.state.tpm, &self.socket("tpm"), &self.state.folder.join("tpm.log"))
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn machine(&self, setup: &Setup, forwards: Vec<Forward>, durable: bool, channels: Channels) -> Machine {
+        Machine {
+            name: setup.name.clone(),
+            accelerator: self.accelerator,
+            memory_mib: setup.board.memory_mib,
+            cpus: setup.board.cpus,
+            variables: self.state.variables.clone(),
+            disk: self.state.disk.clone(),
+            durable,
+            tpm: self.socket("tpm"),
+            forwards,
+            channels,
+        }
+    }
+
+    fn launch(&self, machine: &Machine, log: Option<PathBuf>) -> Launch {
+        let image_folder = self.state.image.parent().unwrap_or(Path::new("/")).to_owned();
+        Launch {
+            program: qemu::PROGRAM.to_owned(),
+            args: qemu::argv(machine),
+            writable: vec![self.state.folder.clone(), self.folder.path().to_owned()],
+            readable: std::iter::once(image_folder).chain(self.state.below.clone()).collect(),
+            log,
+            kvm: self.accelerator == Accelerator::Kvm,
+        }
+    }
+}
+
+/// What a person should know before the terminal belongs to the guest.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    pub origin: Origin,
+    pub accelerator: Accelerator,
+    pub forwards: Vec<Forward>,
+}
+
+/// Boots with the console in this terminal and returns when the machine is off.
+pub fn run_in_terminal(setup: &Setup, tell: impl FnOnce(&Notice)) -> Result<(), BoardError> {
+    let forwards = ports::declared(&setup.board.forwards)?;
+    let bench = Bench::prepare(setup)?;
+    let _tpm = bench.start_tpm(setup)?;
+    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log") };
+    let durable = setup.persistence != Persistence::Snapshot;
+    let machine = bench.machine(setup, forwards.clone(), durable, channels);
+    tell(&Notice { origin: bench.origin, accelerator: bench.accelerator, forwards });
+    setup.tools.run_attached(bench.launch(&machine, None))
+}
+
+/// A board without a terminal, as tests use it.
+pub struct Board {
+    // In this order on drop: the machine goes before the TPM it talks to.
+    control: Qmp,
+    machine: Process,
+    _tpm: Process,
+    console: Feed,
+    status: Feed,
+    forwards: Vec<Forward>,
+    bench: Bench,
+}
+
+/// How a board went off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerOff {
+    /// The guest did it itself, after this long.
+    Ordered(Duration),
+    /// It did not in time, and was switched off.
+    Forced,
+}
+
+impl Board {
+    /// Starts the machine; host ports are whatever is free. The console's times count from here.
+    pub fn start(setup: &Setup) -> Result<Board, BoardError> {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let bench = Bench::prepare(setup)?;
+        let tpm = bench.start_tpm(setup)?;
+        let forwards = ports::free(&setup.board.forwards)?;
+        let paths = ["console", "status", "control"].map(|name| bench.socket(name));
+        let mut listeners = Vec::new();
+        for path in &paths {
+            listeners.push(listen(path)?);
+        }
+        let [console, status, control] = paths;
+        let channels = Channels::Sockets { console, status, control };
+        let machine = bench.machine(setup, forwards.clone(), false, channels);
+        let start = Instant::now();
+        let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
+        let mut streams = Vec::new();
+        for listener in &listeners {
+            streams.push(machine.wait_until(PATIENCE, || accept(listener))?);
+        }
+        let [console, status, control] =
+            <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
+        Ok(Board {
+            control: Qmp::connect(control)?,
+            machine,
+            _tpm: tpm,
+            console: Feed::read(console, start, &bench.state.folder.join("console.log"))?,
+            status: Feed::read(status, start, &bench.state.folder.join("status.log"))?,
+            forwards,
+            bench,
+        })
+    }
+
+    pub fn console(&self) -> &Feed {
+        &self.console
+    }
+
+    pub fn control(&mut self) -> &mut Qmp {
+        &mut self.control
+    }
+
+    pub fn accelerator(&self) -> Accelerator {
+        self.bench.accelerator
+    }
+
+    /// The folder with the EFI variables and the logs.
+    pub fn state(&self) -> &State {
+        &self.bench.state
+    }
+
+    /// Waits for a line of the console, said at any time, that matches one of `patterns`.
+    pub fn expect_console(&self, patterns: &[Regex], timeout: Duration) -> Result<Seen, BoardError> {
+        self.console.expect(patterns, timeout)
+    }
+
+    /// The host port that leads to this port of the guest.
+    pub fn forward(&self, guest: u16) -> Option<u16> {
+        self.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
+    }
+
+    /// The newest status that the agent wrote, if it wrote one.
+    pub fn status(&self) -> Option<Value> {
+        serde_json::from_str(&self.status.last()?.text).ok()
+    }
+
+    /// Waits for the guest to switch itself off or for QEMU to end; true when it did.
+    pub fn wait_off(&mut self, timeout: Duration) -> Result<bool, BoardError> {
+        Ok(self.machine.wait(timeout)?.is_some())
+    }
+
+    /// Presses the power button and waits; after `patience` the power goes.
+    pub fn power_off(mut self, patience: Duration) -> Result<PowerOff, BoardError> {
+        let start = Instant::now();
+        self.control.press_power_button()?;
+        if self.wait_off(patience)? {
+            return Ok(PowerOff::Ordered(start.elapsed()));
+        }
+        self.control.quit()?;
+        Ok(PowerOff::Forced)
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener, BoardError> {
+    let listener = UnixListener::bind(path).map_err(at("listen at", path))?;
+    listener.set_nonblocking(true).map_err(at("listen at", path))?;
+    Ok(listener)
+}
+
+/// The connection if somebody asks for one now.
+fn accept(listener: &UnixListener) -> std::io::Result<Option<UnixStream>> {
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false)?;
+            Ok(Some(stream))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,149 @@
+//! The folder that a board keeps between runs: overlay disk, EFI variables, TPM.
+//!
+//! Invariant: the three belong together and to one image; they are made, kept and thrown away as one.
+
+use super::process::{Launch, ToolRoot};
+use super::qemu::FIRMWARE_VARIABLES;
+use super::varstore::{self, SecureBootKeys, VariableStore};
+use super::BoardError;
+use crate::io::file::{self, at};
+use crate::model::Digest;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const QEMU_IMG: &str = "/usr/bin/qemu-img";
+const QEMU_IMG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a board keeps.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub folder: PathBuf,
+    pub disk: PathBuf,
+    pub variables: PathBuf,
+    pub tpm: PathBuf,
+    /// The image under the overlay, without symlinks.
+    pub image: PathBuf,
+    /// What else the overlay reads: the folder of the disk that a snapshot stands on.
+    pub below: Option<PathBuf>,
+}
+
+/// Whether there was something to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// As the last run left it.
+    Kept,
+    /// Made now, for there was none or `fresh` was asked for.
+    Made,
+    /// Made now because the image is another one than that of the last run.
+    ImageChanged,
+}
+
+/// What a state is made from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub tools: &'a ToolRoot,
+    pub image: &'a Path,
+    pub keys: &'a SecureBootKeys,
+    pub disk_bytes: u64,
+}
+
+impl State {
+    fn at(folder: PathBuf, image: PathBuf) -> State {
+        let [disk, variables, tpm] = ["disk.qcow2", "variables.fd", "tpm"].map(|name| folder.join(name));
+        State { folder, disk, variables, tpm, image, below: None }
+    }
+
+    /// Goes on with the state in `folder`, or makes one there.
+    pub fn open(folder: &Path, fresh: bool, source: Source) -> Result<(State, Origin), BoardError> {
+        file::create_dir_all(folder)?;
+        let folder = folder.canonicalize().map_err(at("resolve", folder))?;
+        let image = source.image.canonicalize().map_err(|_| BoardError::NoImage(source.image.to_owned()))?;
+        let state = State::at(folder, image);
+        let identity = identity(&state.image, source.keys)?;
+        let recorded = state.folder.join("made-from");
+        let kept = file::read_text(&recorded).ok();
+        if !fresh && kept.as_deref() == Some(&identity) {
+            return Ok((state, Origin::Kept));
+        }
+        // The record goes first and comes last, so a half-made state is never gone on with.
+        remove(&recorded)?;
+        state.make(source)?;
+        file::write_atomic(&recorded, identity.as_bytes(), 0o644)?;
+        Ok((state, if kept.is_some() && !fresh { Origin::ImageChanged } else { Origin::Made }))
+    }
+
+    fn make(&self, source: Source) -> Result<(), BoardError> {
+        remove(&self.disk)?;
+        remove(&self.tpm)?;
+        file::create_dir_all(&self.tpm)?;
+        self.write_variables(source)?;
+        let length = std::fs::metadata(&self.image).map_err(at("examine", &self.image))?.len();
+        overlay(source.tools, &self.disk, &self.image, "raw", Some(source.disk_bytes.max(length)))
+    }
+
+    fn write_variables(&self, source: Source) -> Result<(), BoardError> {
+        let template = source.tools.path(FIRMWARE_VARIABLES);
+        let failed = |source| BoardError::Variables { path: template.clone(), source };
+        let image = file::read(&template, varstore::LIMIT_BYTES as u64)?;
+        let mut store = VariableStore::read(image).map_err(failed)?;
+        varstore::enrol(&mut store, source.keys);
+        file::write_atomic(&self.variables, &store.write().map_err(failed)?, 0o644)?;
+        Ok(())
+    }
+
+    /// A copy in `folder` that stands on this state and leaves it as it is.
+    pub fn snapshot(&self, folder: &Path, tools: &ToolRoot) -> Result<State, BoardError> {
+        let mut copy = State::at(folder.to_owned(), self.image.clone());
+        copy.below = Some(self.folder.clone());
+        file::create_dir_all(&copy.tpm)?;
+        for entry in std::fs::read_dir(&self.tpm).map_err(at("list", &self.tpm))? {
+            let entry = entry.map_err(at("list", &self.tpm))?;
+            let path = entry.path();
+            std::fs::copy(&path, copy.tpm.join(entry.file_name())).map_err(at("copy", &path))?;
+        }
+        std::fs::copy(&self.variables, &copy.variables).map_err(at("copy", &self.variables))?;
+        overlay(tools, &copy.disk, &self.disk, "qcow2", None)?;
+        Ok(copy)
+    }
+
+    /// The EFI variables as the last run left them.
+    pub fn read_variables(&self) -> Result<VariableStore, BoardError> {
+        let image = file::read(&self.variables, varstore::LIMIT_BYTES as u64)?;
+        VariableStore::read(image).map_err(|source| BoardError::Variables { path: self.variables.clone(), source })
+    }
+}
+
+/// The image and the keys, as one line: a rebuilt image under the same name is another one.
+fn identity(image: &Path, keys: &SecureBootKeys) -> Result<String, BoardError> {
+    let about = std::fs::metadata(image).map_err(at("examine", image))?;
+    let certificates = [&*keys.platform_key, &*keys.key_exchange_key, &*keys.signature_db].concat();
+    let (seconds, nanoseconds) = (about.mtime(), about.mtime_nsec());
+    let keys = Digest::of(&certificates).hex();
+    Ok(format!("{} {} {} {seconds}.{nanoseconds:09} {keys}\n", image.display(), about.len(), about.ino()))
+}
+
+fn remove(path: &Path) -> Result<(), BoardError> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(at("remove", path)(e).into()),
+        _ => Ok(()),
+    }
+}
+
+fn overlay(tools: &ToolRoot, disk: &Path, base: &Path, format: &str, bytes: Option<u64>) -> Result<(), BoardError> {
+    let mut args: Vec<OsString> = ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).into();
+    args.extend([base.into(), disk.into()]);
+    args.extend(bytes.map(|bytes| bytes.to_string().into()));
+    let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let launch = Launch {
+        program: QEMU_IMG.to_owned(),
+        args,
+        writable: vec![parent(disk)],
+        readable: vec![parent(base)],
+        log: Some(disk.with_extension("log")),
+        kvm: false,
+    };
+    tools.run(launch, QEMU_IMG_PATIENCE)
+}
