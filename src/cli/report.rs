@@ -35,7 +35,8 @@ impl<E: Error> From<E> for Failure {
             cause = error.source();
         }
         if message.contains("No space left on device") {
-            help = Some("free some space, or `osbuild cache gc`; nothing finished is lost: run the command again".into());
+            help =
+                Some("free some space, or `osbuild cache gc`; nothing finished is lost: run the command again".into());
         } else if message.contains("Read-only file system") {
             help = Some("set OSBUILD_CACHE to a folder that can be written".into());
         }

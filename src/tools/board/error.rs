@@ -29,6 +29,8 @@ pub enum BoardError {
     Silent { program: String, waited: Duration },
     #[error("port {0} of this host is in use: stop what listens there, or change the machine's `board: forwards:`")]
     PortInUse(u16),
+    #[error("another board runs on `{}`: end it first", .0.display())]
+    Busy(PathBuf),
     #[error("no free port on the loopback interface")]
     NoPort(#[source] std::io::Error),
     #[error("there is no image at `{}`: build it with `osbuild image`", .0.display())]

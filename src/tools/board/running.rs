@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn start_tpm(&self, setup: &Setup) -> Result<Process, BoardError> {
-        tpm::start(&setup.tools, &self.state.tpm, &self.socket("tpm"), &self.state.folder.join("tpm.log"))
+        tpm::start(&setup.tools, &self.state.tpm, &self.socket("tpm.socket"), &self.state.folder.join("tpm.log"))
     }
 
     fn socket(&self, name: &str) -> PathBuf {
@@ -86,7 +86,7 @@ impl Bench {
             variables: self.state.variables.clone(),
             disk: self.state.disk.clone(),
             durable,
-            tpm: self.socket("tpm"),
+            tpm: self.socket("tpm.socket"),
             forwards,
             channels,
         }

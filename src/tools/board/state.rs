@@ -9,8 +9,10 @@ use super::BoardError;
 use crate::io::file::{self, at};
 use crate::model::Digest;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const QEMU_IMG: &str = "/usr/bin/qemu-img";
@@ -27,6 +29,8 @@ pub struct State {
     pub image: PathBuf,
     /// What else the overlay reads: the folder of the disk that a snapshot stands on.
     pub below: Option<PathBuf>,
+    /// Held for as long as the state is in use, so that two boards never share one.
+    lock: Arc<File>,
 }
 
 /// Whether there was something to go on with.
@@ -50,9 +54,9 @@ pub struct Source<'a> {
 }
 
 impl State {
-    fn at(folder: PathBuf, image: PathBuf) -> State {
+    fn at(folder: PathBuf, image: PathBuf, lock: Arc<File>) -> State {
         let [disk, variables, tpm] = ["disk.qcow2", "variables.fd", "tpm"].map(|name| folder.join(name));
-        State { folder, disk, variables, tpm, image, below: None }
+        State { folder, disk, variables, tpm, image, below: None, lock }
     }
 
     /// Goes on with the state in `folder`, or makes one there.
@@ -60,7 +64,8 @@ impl State {
         file::create_dir_all(folder)?;
         let folder = folder.canonicalize().map_err(at("resolve", folder))?;
         let image = source.image.canonicalize().map_err(|_| BoardError::NoImage(source.image.to_owned()))?;
-        let state = State::at(folder, image);
+        let lock = Arc::new(lock(&folder)?);
+        let state = State::at(folder, image, lock);
         let identity = identity(&state.image, source.keys)?;
         let recorded = state.folder.join("made-from");
         let kept = file::read_text(&recorded).ok();
@@ -95,7 +100,7 @@ impl State {
 
     /// A copy in `folder` that stands on this state and leaves it as it is.
     pub fn snapshot(&self, folder: &Path, tools: &ToolRoot) -> Result<State, BoardError> {
-        let mut copy = State::at(folder.to_owned(), self.image.clone());
+        let mut copy = State::at(folder.to_owned(), self.image.clone(), Arc::clone(&self.lock));
         copy.below = Some(self.folder.clone());
         file::create_dir_all(&copy.tpm)?;
         for entry in std::fs::read_dir(&self.tpm).map_err(at("list", &self.tpm))? {
@@ -112,6 +117,16 @@ impl State {
     pub fn read_variables(&self) -> Result<VariableStore, BoardError> {
         let image = file::read(&self.variables, varstore::LIMIT_BYTES as u64)?;
         VariableStore::read(image).map_err(|source| BoardError::Variables { path: self.variables.clone(), source })
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, BoardError> {
+    let path = folder.join("lock");
+    let file = file::create(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(BoardError::Busy(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(e)) => Err(at("lock", &path)(e).into()),
     }
 }
 

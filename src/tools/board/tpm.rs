@@ -4,6 +4,7 @@
 
 use super::process::{Launch, Process, ToolRoot};
 use super::BoardError;
+use crate::io::file;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,33 @@ pub fn start(tools: &ToolRoot, state: &Path, socket: &Path, log: &Path) -> Resul
         ..Launch::default()
     };
     let mut process = tools.spawn(launch)?;
-    process.wait_until(PATIENCE, || Ok(socket.exists().then_some(())))?;
+    process.wait_until(PATIENCE, || {
+        Ok(listens(&file::read_text(Path::new("/proc/net/unix")).map_err(|e| e.source)?, socket).then_some(()))
+    })?;
     Ok(process)
+}
+
+/// Whether somebody listens at `socket`, by the kernel's table. A connection would tell too, but it would be
+/// the one connection that swtpm takes; and the file appears a moment before the socket listens.
+fn listens(table: &str, socket: &Path) -> bool {
+    const ACCEPTS_CONNECTIONS: &str = "00010000";
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(3) == Some(ACCEPTS_CONNECTIONS) && fields.last().map(Path::new) == Some(socket)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_only_bound_does_not_listen_yet() {
+        let table = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 18127 /tmp/a/tpm.socket\n\
+            0000000000000000: 00000002 00000000 00000000 0001 01 18128 /tmp/b/tpm.socket\n";
+        assert!(listens(table, Path::new("/tmp/a/tpm.socket")));
+        assert!(!listens(table, Path::new("/tmp/b/tpm.socket")));
+        assert!(!listens(table, Path::new("/tmp/c/tpm.socket")));
+    }
 }
