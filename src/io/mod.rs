@@ -4,4 +4,5 @@
 
 pub mod command;
 pub mod file;
+pub mod http;
 pub mod store;

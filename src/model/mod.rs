@@ -3,6 +3,7 @@
 //! Invariant: nothing here does I/O, and no value here can be built from unchecked input.
 
 pub mod digest;
+pub mod fetch;
 pub mod lock;
 pub mod machine;
 pub mod name;

@@ -3,9 +3,10 @@
 //! A task becomes a Remote Execution API v2 `Action` once the digests of its inputs are known; the
 //! digest of that action is its key in every cache. Invariant: a task's inputs stand before it in the plan.
 
+pub use crate::model::fetch::{Fetch, FetchPlace};
+
 use crate::model::{Digest, Origin, RelPath};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// Index of a task in [`Plan::tasks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,41 +81,4 @@ pub struct OutputRef {
     pub task: TaskId,
     pub output: RelPath,
     pub below: Option<RelPath>,
-}
-
-/// Where a blob may be had, in order of preference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
-    /// For messages: `zlib 1.3.1`.
-    pub name: String,
-    pub places: Vec<FetchPlace>,
-    pub origin: Option<Origin>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FetchPlace {
-    Https(String),
-    /// Canonical tar of a git commit.
-    Git {
-        url: String,
-        commit: String,
-    },
-    /// Path below the Debian archive's root.
-    Debian(String),
-    /// A `.crate` file of the crate registry.
-    Crate {
-        name: String,
-        version: String,
-    },
-}
-
-impl fmt::Display for FetchPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FetchPlace::Https(url) => f.write_str(url),
-            FetchPlace::Git { url, commit } => write!(f, "git {url} at {commit}"),
-            FetchPlace::Debian(path) => write!(f, "debian:{path}"),
-            FetchPlace::Crate { name, version } => write!(f, "crate {name} {version}"),
-        }
-    }
 }

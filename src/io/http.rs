@@ -1,0 +1,165 @@
+//! HTTP GET: a URL and an offset in, a body to read out.
+//!
+//! TLS trusts the host's certificates (`SSL_CERT_FILE`, else the usual bundles), or, on a host without
+//! any, the public roots that are built in. Proxies come from `http_proxy`, `https_proxy`, `all_proxy`
+//! and `no_proxy`. Invariant: no wait is without a time limit, and an error shows no password of a URL.
+
+use super::file;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::tls::{parse_pem, PemItem, RootCerts, TlsConfig};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest silence in the middle of a body.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+const LIMIT_CERTIFICATES_BYTES: u64 = 16 << 20;
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// A client; keeps connections open between requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Http {
+    agent: ureq::Agent,
+}
+
+/// What a server answered.
+pub struct Response {
+    /// Offset in the file at which `body` starts: what was asked for, or 0 when the server cannot resume.
+    pub offset: u64,
+    /// Bytes in the body, when the server says so.
+    pub length: Option<u64>,
+    pub body: Box<dyn Read + Send>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("`{url}` does not exist on the server: status {status}")]
+    NotFound { url: String, status: u16 },
+    #[error("the server refused `{url}`: status {status}")]
+    Status { url: String, status: u16 },
+    #[error("cannot get `{url}`")]
+    Transport {
+        url: String,
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    #[error("cannot read the body of `{url}`")]
+    Body {
+        url: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{url}` is larger than the limit for its kind: {limit_bytes} bytes")]
+    TooLarge { url: String, limit_bytes: u64 },
+}
+
+impl HttpError {
+    /// Whether another try may end differently.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            HttpError::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
+            HttpError::Transport { source, .. } => {
+                !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Tls(_))
+            }
+            HttpError::Body { .. } => true,
+            HttpError::NotFound { .. } | HttpError::TooLarge { .. } => false,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http::new()
+    }
+}
+
+impl Http {
+    pub fn new() -> Http {
+        let tls = TlsConfig::builder().root_certs(system_roots().unwrap_or(RootCerts::WebPki)).build();
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("osbuild/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_per_read(Some(SILENCE_TIMEOUT))
+            .tls_config(tls)
+            .build();
+        Http { agent: config.new_agent() }
+    }
+
+    /// Asks for `url` from byte `offset` on.
+    pub fn get(&self, url: &str, offset: u64) -> Result<Response, HttpError> {
+        let shown = without_password(url);
+        let mut request = self.agent.get(url);
+        if offset > 0 {
+            request = request.header("Range", format!("bytes={offset}-"));
+        }
+        let failed = |source| HttpError::Transport { url: shown.clone(), source: Box::new(source) };
+        let response = request.call().map_err(failed)?;
+        let status = response.status().as_u16();
+        let offset = match status {
+            200 => 0,
+            206 if content_range_start(&response) == Some(offset) => offset,
+            404 | 410 => return Err(HttpError::NotFound { url: shown, status }),
+            _ => return Err(HttpError::Status { url: shown, status }),
+        };
+        let body = response.into_body();
+        let length = body.content_length();
+        Ok(Response { offset, length, body: Box::new(body.into_with_config().limit(u64::MAX).reader()) })
+    }
+
+    /// The whole of a small file.
+    pub fn get_bytes(&self, url: &str, limit_bytes: u64) -> Result<Vec<u8>, HttpError> {
+        let response = self.get(url, 0)?;
+        let mut bytes = Vec::new();
+        let failed = |source| HttpError::Body { url: without_password(url), source };
+        response.body.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > limit_bytes {
+            return Err(HttpError::TooLarge { url: without_password(url), limit_bytes });
+        }
+        Ok(bytes)
+    }
+}
+
+/// The first byte position of `Content-Range: bytes 100-199/200`. RFC 9110, section 14.4.
+fn content_range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u64> {
+    let value = response.headers().get("content-range")?.to_str().ok()?;
+    value.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+fn system_roots() -> Option<RootCerts> {
+    let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let path = chosen.into_iter().chain(BUNDLES.map(PathBuf::from)).find(|path| path.is_file())?;
+    let bytes = file::read(&path, LIMIT_CERTIFICATES_BYTES).ok()?;
+    // A bundle may hold items of other kinds, or one damaged certificate among good ones.
+    let certificates: Vec<_> = parse_pem(&bytes)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    (!certificates.is_empty()).then(|| RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// `https://user:secret@host/x` as `https://host/x`.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_reach_messages() {
+        assert_eq!(without_password("https://me:pw@h/a@b"), "https://h/a@b");
+        assert_eq!(without_password("http://h:80/x"), "http://h:80/x");
+        assert_eq!(without_password("nonsense"), "nonsense");
+    }
+}

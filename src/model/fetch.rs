@@ -1,0 +1,43 @@
+//! Where a blob from outside may be had.
+//!
+//! Invariant: a place never takes part in a key; only the digest of what it yields does.
+
+use super::Origin;
+use std::fmt;
+
+/// Where a blob may be had, in order of preference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// For messages: `zlib 1.3.1`.
+    pub name: String,
+    pub places: Vec<FetchPlace>,
+    pub origin: Option<Origin>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchPlace {
+    Https(String),
+    /// Canonical tar of a git commit.
+    Git {
+        url: String,
+        commit: String,
+    },
+    /// Path below the Debian archive's root.
+    Debian(String),
+    /// A `.crate` file of the crate registry.
+    Crate {
+        name: String,
+        version: String,
+    },
+}
+
+impl fmt::Display for FetchPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchPlace::Https(url) => f.write_str(url),
+            FetchPlace::Git { url, commit } => write!(f, "git {url} at {commit}"),
+            FetchPlace::Debian(path) => write!(f, "debian:{path}"),
+            FetchPlace::Crate { name, version } => write!(f, "crate {name} {version}"),
+        }
+    }
+}
