@@ -6,3 +6,4 @@
 pub mod archive;
 pub mod board;
 pub mod debian;
+pub mod fetch;
