@@ -7,3 +7,6 @@ pub mod archive;
 pub mod board;
 pub mod debian;
 pub mod fetch;
+pub mod lock;
+pub mod tooltree;
+pub mod vendor;

@@ -16,7 +16,7 @@ mod listing;
 mod writers;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::tools) mod tests;
 
 use crate::io::store::{Store, StoreError};
 use crate::model::{Digest, RelPath};

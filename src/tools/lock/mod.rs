@@ -1,0 +1,186 @@
+//! Recipes and tool trees in, the exact bytes they stand for out: what `osbuild lock` writes down.
+//!
+//! Invariant: every digest of a lock comes from a signed index, from a recipe or from a Cargo.lock, and the
+//! sources have been downloaded and compared with it.
+
+mod cargo_lock;
+
+pub use cargo_lock::CargoLockError;
+
+use super::debian::archive::{Archive, DebianError};
+use super::debian::index::{Index, Package};
+use super::debian::mirror::MirrorError;
+use super::debian::resolve::{self, ResolveError};
+use super::fetch::{FetchError, Fetcher, Wanted, WantedCrate};
+use crate::io::file::{self, FileError};
+use crate::io::store::Store;
+use crate::model::fetch::{Fetch, FetchPlace};
+use crate::model::lock::{Lock, LockedCrate, LockedPackage};
+use crate::model::recipe::{Place, Recipe, Source};
+use crate::model::tooltree::ToolTree;
+use crate::model::{RecipeName, RelPath, ToolTreeName};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What is to be locked.
+#[derive(Clone, Copy)]
+pub struct LockRequest<'a> {
+    pub recipes: &'a BTreeMap<RecipeName, Recipe>,
+    pub tool_trees: &'a BTreeMap<ToolTreeName, ToolTree>,
+    /// The project's root.
+    pub project: &'a Path,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("a lock cannot be made offline: the package indexes come from the network")]
+    Offline,
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error("Debian's archive cannot be used")]
+    Debian(#[from] DebianError),
+    #[error("tool tree `{tree}` cannot be resolved")]
+    Resolve {
+        tree: ToolTreeName,
+        #[source]
+        source: ResolveError,
+    },
+    #[error("package `{0}` has no valid size and SHA-256 in the archive's index")]
+    Package(String),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("`{0}` is not a SHA-256: it must have 64 hex digits")]
+    Sha256(String),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("`{path}` cannot be used")]
+    CargoLock {
+        path: RelPath,
+        #[source]
+        source: CargoLockError,
+    },
+}
+
+/// A lock and what the user should know about how it came about.
+#[derive(Debug)]
+pub struct LockUpdate {
+    pub lock: Lock,
+    pub notes: Vec<String>,
+}
+
+/// Resolves everything anew; what `old` says about sources by SHA-256 still holds and is kept.
+pub fn update_lock(
+    request: LockRequest,
+    store: &Store,
+    fetcher: &Fetcher,
+    old: Option<&Lock>,
+) -> Result<LockUpdate, LockError> {
+    if fetcher.is_offline() {
+        return Err(LockError::Offline);
+    }
+    let archive = Archive::load(fetcher.http(), fetcher.debian_mirror()?)?;
+    let index = archive.index()?;
+    let mut lock = Lock::default();
+    for (name, tree) in request.tool_trees {
+        lock.tool_trees.insert(name.clone(), lock_tree(&index, tree)?);
+    }
+    lock.source_sizes = source_sizes(request.recipes, store, fetcher, old)?;
+    lock.crates = crates(&request, store, fetcher)?;
+    Ok(LockUpdate { lock, notes: archive.notes.clone() })
+}
+
+/// The packages of one tree.
+pub fn lock_tree(index: &Index, tree: &ToolTree) -> Result<Vec<LockedPackage>, LockError> {
+    let failed = |source| LockError::Resolve { tree: tree.name.clone(), source };
+    let packages = resolve::resolve(index, &tree.packages, &tree.exclude).map_err(failed)?;
+    packages.into_iter().map(locked_package).collect()
+}
+
+fn locked_package(package: &Package) -> Result<LockedPackage, LockError> {
+    Ok(LockedPackage {
+        name: package.name.to_owned(),
+        version: package.version.to_owned(),
+        pool_path: package.filename.to_owned(),
+        digest: package.digest().ok_or_else(|| LockError::Package(package.name.to_owned()))?,
+    })
+}
+
+/// Sizes of all sources that recipes name by SHA-256; those not known yet are downloaded.
+fn source_sizes(
+    recipes: &BTreeMap<RecipeName, Recipe>,
+    store: &Store,
+    fetcher: &Fetcher,
+    old: Option<&Lock>,
+) -> Result<BTreeMap<String, u64>, LockError> {
+    let pinned = |recipe| sources_of(recipe).filter_map(move |source| Some((recipe, source, source.sha256.as_ref()?)));
+    let pinned: Vec<(&Recipe, &Source, &String)> = recipes.values().flat_map(pinned).collect();
+    let sizes = pinned.into_par_iter().map(|(recipe, source, sha256)| {
+        let known = old.and_then(|old| old.source_sizes.get(sha256)).copied();
+        let size_bytes = match known {
+            Some(size_bytes) => size_bytes,
+            None => fetch_source(recipe, source, sha256, store, fetcher)?,
+        };
+        Ok((sha256.clone(), size_bytes))
+    });
+    sizes.collect()
+}
+
+fn sources_of(recipe: &Recipe) -> impl Iterator<Item = &Source> {
+    recipe.sources.iter()
+}
+
+fn fetch_source(
+    recipe: &Recipe,
+    source: &Source,
+    sha256: &str,
+    store: &Store,
+    fetcher: &Fetcher,
+) -> Result<u64, LockError> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(sha256, &mut bytes).map_err(|_| LockError::Sha256(sha256.to_owned()))?;
+    let fetch = Fetch {
+        name: format!("{} {}", recipe.name, recipe.version),
+        places: source.places.iter().filter_map(fetch_place).collect(),
+        origin: Some(source.origin.clone()),
+    };
+    let wanted = Wanted { sha256: bytes, size_bytes: None };
+    Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {})?.size_bytes)
+}
+
+fn fetch_place(place: &Place) -> Option<FetchPlace> {
+    match place {
+        Place::Https(url) => Some(FetchPlace::Https(url.clone())),
+        Place::Git { url, commit } => Some(FetchPlace::Git { url: url.clone(), commit: commit.clone() }),
+        Place::Debian(path) => Some(FetchPlace::Debian(path.clone())),
+        Place::Crates { .. } | Place::File(_) => None,
+    }
+}
+
+/// The crates of every Cargo.lock that a recipe names.
+fn crates(
+    request: &LockRequest,
+    store: &Store,
+    fetcher: &Fetcher,
+) -> Result<BTreeMap<String, Vec<LockedCrate>>, LockError> {
+    let places = request.recipes.values().flat_map(sources_of).flat_map(|source| &source.places);
+    let paths: BTreeSet<&RelPath> = places
+        .filter_map(|place| match place {
+            Place::Crates { lock } => Some(lock),
+            _ => None,
+        })
+        .collect();
+    let mut all = BTreeMap::new();
+    for path in paths {
+        let text = file::read_text(&request.project.join(path))?;
+        let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
+        let digests = fetcher.fetch_crates(store, &wanted)?;
+        let locked = wanted.into_iter().zip(digests).map(|(WantedCrate { name, version, .. }, digest)| LockedCrate {
+            name,
+            version,
+            digest,
+        });
+        all.insert(path.to_string(), locked.collect());
+    }
+    Ok(all)
+}
