@@ -1,1 +1,6 @@
-//! Nothing yet.
+//! What the builder writes and the device reads.
+//!
+//! Invariant: each format is read with limits, and reading any bytes at all never panics.
+
+pub mod device;
+pub mod verity;
