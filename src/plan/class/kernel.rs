@@ -28,9 +28,8 @@ pub(in crate::plan) fn configure(
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
     let text: String = fragments.iter().map(|f| format!("# {}\n{}\n", f.file, f.text.trim_end())).collect();
     let lines = format!(
-        "cat > requested <<'END_OF_FRAGMENTS'\n{text}END_OF_FRAGMENTS\n\
-         cd src\nmake {make} KCONFIG_ALLCONFIG=/work/requested allnoconfig\ncp .config /work/config\n",
-        make = make_variables(kind, builder.config.machine.architecture),
+        "cat > requested <<'END_OF_FRAGMENTS'\n{text}END_OF_FRAGMENTS\ncd src\n{make}cp .config /work/config\n",
+        make = configure_lines(kind, &make_variables(kind, builder.config.machine.architecture)),
     );
     let command = shell(tools.clone(), BTreeMap::new(), lines);
     let name = format!("{}:config", recipe.name);
@@ -51,6 +50,23 @@ pub(in crate::plan) fn configure(
     let command = step(CHECK_STEP, CHECK_VERSION, &parameters);
     let check = builder.task(format!("{}:check", recipe.name), &recipe.origin, command, checked, &["config"]);
     Some(Input::Output(output(check, "config")))
+}
+
+/// Shell lines that turn `/work/requested` into `.config`, with everything else off.
+fn configure_lines(kind: KconfigKind, make: &str) -> String {
+    match kind {
+        KconfigKind::Linux => format!("make {make} KCONFIG_ALLCONFIG=/work/requested allnoconfig\n"),
+        // busybox's older `allnoconfig` writes the Config.in files but answers no to what was requested too.
+        // So say no to every option that was not requested; what is left takes its default.
+        KconfigKind::Busybox => format!(
+            "make {make} allnoconfig > /dev/null\n\
+             sed -n 's/^#* *\\(CONFIG_[A-Za-z0-9_]*\\)[= ].*/\\1/p' /work/requested > /work/names\n\
+             find . -name Config.in -exec sed -n \
+             's/^[[:space:]]*config \\([A-Za-z0-9_]*\\)$/# CONFIG_\\1 is not set/p' {{}} + \
+             | sort -u | grep -vwFf /work/names | cat - /work/requested > .config\n\
+             yes '' | make {make} oldconfig > /dev/null\n"
+        ),
+    }
 }
 
 /// The fragments that apply, in order, and the waivers.
