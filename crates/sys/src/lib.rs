@@ -1,1 +1,10 @@
-//! Nothing yet.
+//! The Linux system calls that have no safe wrapper elsewhere: the only unsafe code of the project.
+//!
+//! Invariant: every `unsafe` block says why it is sound; nothing unsafe is part of the public interface.
+
+pub mod block;
+pub mod device_mapper;
+pub mod network;
+pub mod service;
+pub mod signal;
+pub mod watchdog;
