@@ -2,6 +2,13 @@
 //!
 //! Invariant: `load` reads only files below the project; it never touches the network or the cache.
 
+pub mod diagnostic;
+pub mod lock;
+pub mod record;
+pub mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+
 use crate::model::machine::Machine;
 use crate::model::product::Product;
 use crate::model::recipe::Recipe;
