@@ -5,7 +5,7 @@
 //! fixed files, certificates are bundled, and links (`awk`, `cc`) come from the tool tree's configuration.
 //! Documentation, translations and the like are left out.
 //!
-//! Invariant: two packages with different content at one path are an error, but for [`FIRST_WINS`].
+//! Invariant: two packages with different content at one path are an error, without exception.
 
 use super::archive::{self, ArchiveError};
 use crate::io::store::{Entry, Node, Store, StoreError, TreeBuilder};
@@ -30,10 +30,6 @@ const DROPPED: [&str; 10] = [
     "usr/share/applications",
     "usr/share/icons",
 ];
-
-/// Paths that several packages ship on purpose, told apart on a Debian system by diversions or by
-/// `Conflicts`, and that no tool here reads: the first package in the tree's order keeps its own.
-const FIRST_WINS: [&str; 0] = [];
 
 /// Mount points of the sandbox, and folders programs expect.
 const FOLDERS: [&str; 13] =
@@ -122,7 +118,7 @@ fn add(contents: &mut Contents, entry: Entry, package: &str) -> Result<(), ToolT
         (Node::Folder(_), Node::Folder(_)) => true,
         (present, node) => present == node,
     };
-    if same || FIRST_WINS.contains(&path.as_str()) {
+    if same {
         return Ok(());
     }
     Err(ToolTreeError::Conflict { first: first.clone(), second: package.to_owned(), path })
@@ -159,11 +155,9 @@ fn add_certificates(store: &Store, contents: &mut Contents) -> Result<(), ToolTr
 
 fn add_base(store: &Store, contents: &mut Contents) -> Result<(), ToolTreeError> {
     for (path, text) in FILES {
-        let path = RelPath::new(path)?;
-        if !contents.contains_key(&path) {
-            let digest = store.put_bytes(text.as_bytes())?;
-            contents.insert(path, (Node::File { digest, executable: false }, "base".to_owned()));
-        }
+        let digest = store.put_bytes(text.as_bytes())?;
+        let node = Node::File { digest, executable: false };
+        contents.entry(RelPath::new(path)?).or_insert((node, "base".to_owned()));
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct WantedCrate {
 impl Fetcher {
     /// Makes sure that all of `crates` are in the store, with at most one run of cargo; digests in the same order.
     pub fn fetch_crates(&self, store: &Store, crates: &[WantedCrate]) -> Result<Vec<Digest>, FetchError> {
-        let mut found = present(store, crates)?;
+        let mut found = self.present(store, crates)?;
         let missing: Vec<&WantedCrate> =
             crates.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(wanted, _)| wanted).collect();
         let failure = match missing.is_empty() {
@@ -33,17 +33,17 @@ impl Fetcher {
             false => self.run_cargo(store, &missing)?.err(),
         };
         if !missing.is_empty() {
-            found = present(store, crates)?;
+            found = self.present(store, crates)?;
         }
         let mut failure = failure;
         crates
             .iter()
             .zip(found)
-            .map(|(wanted, found)| found.ok_or_else(|| unavailable(wanted, failure.take())))
+            .map(|(wanted, found)| found.ok_or_else(|| self.unavailable(wanted, failure.take())))
             .collect()
     }
 
-    pub(super) fn from_cargo(&self, store: &Store, wanted: &WantedCrate) -> Result<Digest, Failure> {
+    pub(super) fn via_cargo(&self, store: &Store, wanted: &WantedCrate) -> Result<Digest, Failure> {
         match self.fetch_crates(store, std::slice::from_ref(wanted)) {
             Ok(mut digests) => Ok(digests.remove(0)),
             Err(FetchError::Store(error)) => Err(Failure::Store(error)),
@@ -68,26 +68,47 @@ impl Fetcher {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
         command.args(["fetch", "--quiet", "--manifest-path"]).arg(&manifest).current_dir(&self.options.project);
+        if let Some(home) = &self.options.cargo_home {
+            command.env("CARGO_HOME", home);
+        }
         Ok(command::run(&mut command).map(|_| ()).map_err(Reason::Command))
     }
-}
 
-fn unavailable(wanted: &WantedCrate, reason: Option<Reason>) -> FetchError {
-    let reason = reason.unwrap_or_else(|| {
-        let folder = cargo_home().map_or("its cache".to_owned(), |home| format!("`{}`", home.display()));
-        Reason::Other(format!("cargo left no file of that name and SHA-256 in {folder}"))
-    });
-    FetchError::Unavailable {
-        name: format!("crate {} {}", wanted.name, wanted.version),
-        wanted: wanted.wanted,
-        attempts: vec![Attempt { place: "cargo".to_owned(), reason }],
+    fn unavailable(&self, wanted: &WantedCrate, reason: Option<Reason>) -> FetchError {
+        let reason = reason.unwrap_or_else(|| {
+            let folder = self.cargo_home().map_or("its cache".to_owned(), |home| format!("`{}`", home.display()));
+            Reason::Other(format!("cargo left no file of that name and SHA-256 in {folder}"))
+        });
+        FetchError::Unavailable {
+            name: format!("crate {} {}", wanted.name, wanted.version),
+            wanted: wanted.wanted,
+            attempts: vec![Attempt { place: "cargo".to_owned(), reason }],
+        }
     }
-}
 
-/// For each crate its digest, when the store or cargo's cache has it.
-fn present(store: &Store, crates: &[WantedCrate]) -> Result<Vec<Option<Digest>>, StoreError> {
-    let folders = registry_caches();
-    crates.iter().map(|wanted| find(store, &folders, wanted)).collect()
+    /// For each crate its digest, when the store or cargo's cache has it.
+    fn present(&self, store: &Store, crates: &[WantedCrate]) -> Result<Vec<Option<Digest>>, StoreError> {
+        let folders = self.registry_caches();
+        crates.iter().map(|wanted| find(store, &folders, wanted)).collect()
+    }
+
+    fn cargo_home(&self) -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let from_host = || set("CARGO_HOME").or_else(|| set("HOME").map(|home| home.join(".cargo")));
+        self.options.cargo_home.clone().or_else(from_host)
+    }
+
+    /// One folder for each registry that cargo has used.
+    fn registry_caches(&self) -> Vec<PathBuf> {
+        let Some(listing) = self.cargo_home().and_then(|home| std::fs::read_dir(home.join("registry/cache")).ok())
+        else {
+            return Vec::new();
+        };
+        let mut folders: Vec<PathBuf> =
+            listing.flatten().map(|entry| entry.path()).filter(|path| Path::is_dir(path)).collect();
+        folders.sort();
+        folders
+    }
 }
 
 fn find(store: &Store, folders: &[PathBuf], wanted: &WantedCrate) -> Result<Option<Digest>, StoreError> {
@@ -104,22 +125,6 @@ fn find(store: &Store, folders: &[PathBuf], wanted: &WantedCrate) -> Result<Opti
         }
     }
     Ok(None)
-}
-
-fn cargo_home() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("CARGO_HOME").or_else(|| set("HOME").map(|home| home.join(".cargo")))
-}
-
-/// One folder for each registry that cargo has used.
-fn registry_caches() -> Vec<PathBuf> {
-    let Some(listing) = cargo_home().and_then(|home| std::fs::read_dir(home.join("registry/cache")).ok()) else {
-        return Vec::new();
-    };
-    let mut folders: Vec<PathBuf> =
-        listing.flatten().map(|entry| entry.path()).filter(|path| Path::is_dir(path)).collect();
-    folders.sort();
-    folders
 }
 
 /// Names and versions have been checked to hold nothing that TOML would have to escape.

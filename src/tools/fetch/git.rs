@@ -17,7 +17,7 @@ use tar::{EntryType, Header};
 const PLAIN: &[u8] = b"* -export-subst -export-ignore -text -eol -filter -ident -working-tree-encoding\n";
 
 impl Fetcher {
-    pub(super) fn from_git(
+    pub(super) fn via_git(
         &self,
         store: &Store,
         wanted: &Wanted,

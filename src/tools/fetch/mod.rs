@@ -44,6 +44,8 @@ pub struct FetchOptions {
     pub debian_mirror: Option<String>,
     /// Where cargo looks for its configuration.
     pub project: PathBuf,
+    /// Cargo's home folder; none: `CARGO_HOME`, else `~/.cargo`.
+    pub cargo_home: Option<PathBuf>,
     /// Waits before each retry of one place.
     pub pauses: Vec<Duration>,
 }
@@ -51,8 +53,14 @@ pub struct FetchOptions {
 impl FetchOptions {
     pub fn new(project: &Path) -> FetchOptions {
         let pauses = [250, 1000, 3000].map(Duration::from_millis).to_vec();
-        let project = project.to_owned();
-        FetchOptions { offline: false, project_mirror: None, debian_mirror: None, project, pauses }
+        FetchOptions {
+            offline: false,
+            project_mirror: None,
+            debian_mirror: None,
+            project: project.to_owned(),
+            cargo_home: None,
+            pauses,
+        }
     }
 }
 
@@ -206,7 +214,7 @@ impl Fetcher {
             .map(|mirror| (format!("project mirror {mirror}"), Place::Mirror(mirror)));
         let places = fetch.places.iter().map(|place| (place.to_string(), Place::Listed(place)));
         for (shown, place) in mirror.into_iter().chain(places) {
-            match self.from_place(store, wanted, &place, progress) {
+            match self.try_place(store, wanted, &place, progress) {
                 Ok(digest) => return Ok(digest),
                 Err(Failure::Store(e)) => return Err(e.into()),
                 Err(Failure::Place(reason)) => attempts.push(Attempt { place: shown, reason }),
@@ -215,27 +223,27 @@ impl Fetcher {
         Err(FetchError::Unavailable { name: fetch.name.clone(), wanted: *wanted, attempts })
     }
 
-    fn from_place(&self, store: &Store, wanted: &Wanted, place: &Place, progress: Progress) -> Result<Digest, Failure> {
+    fn try_place(&self, store: &Store, wanted: &Wanted, place: &Place, progress: Progress) -> Result<Digest, Failure> {
         let hex = hex::encode(wanted.sha256);
         match place {
             Place::Mirror(mirror) if mirror.contains("://") => {
-                self.from_url(store, wanted, &format!("{}/{hex}", mirror.trim_end_matches('/')), progress)
+                self.via_url(store, wanted, &format!("{}/{hex}", mirror.trim_end_matches('/')), progress)
             }
             Place::Mirror(folder) => from_file(store, wanted, &Path::new(folder).join(hex), progress),
-            Place::Listed(FetchPlace::Https(url)) => self.from_url(store, wanted, url, progress),
+            Place::Listed(FetchPlace::Https(url)) => self.via_url(store, wanted, url, progress),
             Place::Listed(FetchPlace::Debian(path)) => {
                 let mirror = self.debian_mirror().map_err(Reason::Mirror)?;
-                self.from_url(store, wanted, &mirror.url(path), progress)
+                self.via_url(store, wanted, &mirror.url(path), progress)
             }
-            Place::Listed(FetchPlace::Git { url, commit }) => self.from_git(store, wanted, url, commit, progress),
+            Place::Listed(FetchPlace::Git { url, commit }) => self.via_git(store, wanted, url, commit, progress),
             Place::Listed(FetchPlace::Crate { name, version }) => {
                 let wanted = WantedCrate { name: name.clone(), version: version.clone(), wanted: *wanted };
-                self.from_cargo(store, &wanted)
+                self.via_cargo(store, &wanted)
             }
         }
     }
 
-    fn from_url(&self, store: &Store, wanted: &Wanted, url: &str, progress: Progress) -> Result<Digest, Failure> {
+    fn via_url(&self, store: &Store, wanted: &Wanted, url: &str, progress: Progress) -> Result<Digest, Failure> {
         if self.options.offline {
             return Err(Reason::Offline.into());
         }

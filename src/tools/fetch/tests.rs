@@ -253,3 +253,28 @@ fn a_git_commit_gives_the_same_tar_whatever_its_attributes() {
     let expected = Digest::of(b"$Format:%H$\r\n");
     assert_eq!(run, Some(crate::io::store::Node::File { digest: expected, executable: true }));
 }
+
+#[test]
+fn crates_come_from_cargos_cache_when_their_checksum_is_right() {
+    let mut fixture = fixture();
+    let home = tempfile::tempdir().expect("a temporary folder");
+    for (registry, text) in [("a", "of another registry"), ("b", "the crate")] {
+        let folder = home.path().join("registry/cache").join(registry);
+        file::create_dir_all(&folder).expect("a folder");
+        file::write_atomic(&folder.join("x-1.0.0.crate"), text.as_bytes(), 0o644).expect("written");
+    }
+    fixture.options.cargo_home = Some(home.path().to_owned());
+    fixture.options.offline = true;
+    let fetcher = Fetcher::new(fixture.options.clone());
+    let wanted = |name: &str, text: &str| WantedCrate {
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        wanted: Wanted { sha256: Digest::of(text.as_bytes()).sha256, size_bytes: None },
+    };
+    let digests = fetcher.fetch_crates(&fixture.store, &[wanted("x", "the crate")]).expect("in the cache");
+    assert_eq!(digests, [Digest::of(b"the crate")]);
+    for missing in [wanted("y", "not there"), wanted("x", "changed")] {
+        let error = fetcher.fetch_crates(&fixture.store, &[missing]).expect_err("not in the cache");
+        assert!(matches!(reasons(error)[..], [Reason::Offline]));
+    }
+}
