@@ -3,4 +3,5 @@
 //! Invariant: each format is read with limits, and reading any bytes at all never panics.
 
 pub mod device;
+pub mod gpt;
 pub mod verity;
