@@ -3,6 +3,7 @@
 //! Invariant: plan never does I/O; equal inputs give an equal plan, task for task.
 
 mod builder;
+pub mod kconfig;
 pub mod class;
 pub mod local;
 mod product;

@@ -7,14 +7,16 @@ use crate::config::Fragment;
 use crate::model::machine::Architecture;
 use crate::model::product::Waiver;
 use crate::model::recipe::{KconfigKind, Recipe};
+use crate::model::Origin;
 use crate::plan::builder::{mount, output, shell, step, PlanBuilder};
+use crate::plan::kconfig;
 use crate::plan::task::{Input, InputMount};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Leaves `config` when every requested option is in it as asked, or waived.
 pub const CHECK_STEP: &str = "kconfig-check";
-const CHECK_VERSION: u32 = 1;
+pub const CHECK_VERSION: u32 = 1;
 
 /// Adds `RECIPE:config` and `RECIPE:check`; the result is the checked configuration file.
 pub(in crate::plan) fn configure(
@@ -26,7 +28,7 @@ pub(in crate::plan) fn configure(
     tools: &Input,
 ) -> Option<Input> {
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
-    let text: String = fragments.iter().map(|f| format!("# {}\n{}\n", f.file, f.text.trim_end())).collect();
+    let text = allconfig(builder, &fragments)?;
     let lines = format!(
         "cat > requested <<'END_OF_FRAGMENTS'\n{text}END_OF_FRAGMENTS\ncd src\n{make}cp .config /work/config\n",
         make = configure_lines(kind, &make_variables(kind, builder.config.machine.architecture)),
@@ -50,6 +52,22 @@ pub(in crate::plan) fn configure(
     let command = step(CHECK_STEP, CHECK_VERSION, &parameters);
     let check = builder.task(format!("{}:check", recipe.name), &recipe.origin, command, checked, &["config"]);
     Some(Input::Output(output(check, "config")))
+}
+
+/// What the fragments request together, sorted: so a changed comment or order does not rebuild the kernel.
+fn allconfig(builder: &mut PlanBuilder, fragments: &[&Fragment]) -> Option<String> {
+    let texts = fragments.iter().map(|fragment| (fragment.file.as_str(), fragment.text.as_str()));
+    match kconfig::requested(texts) {
+        Ok(requested) => Some(kconfig::allconfig(&requested)),
+        Err(errors) => {
+            for error in errors {
+                let place = error.place();
+                let origin = Origin { file: place.file.clone(), line: place.line, column: 1 };
+                builder.problem(&origin, error.message(), Some(error.help().to_owned()));
+            }
+            None
+        }
+    }
 }
 
 /// Shell lines that turn `/work/requested` into `.config`, with everything else off.

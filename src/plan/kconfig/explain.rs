@@ -1,0 +1,89 @@
+//! An option that is not as requested in, the dependency that blocked it out.
+//!
+//! Invariant: an explanation names a line of a Kconfig file, or says that none decides.
+
+use super::expression::{Expression, Tristate};
+use super::symbols::{Definition, Dependency, Symbol, Symbols};
+use super::{Configuration, Value};
+
+/// Why `name` is not `wanted`, in one clause.
+pub(super) fn explain(name: &str, wanted: &Value, symbols: &Symbols, configuration: &Configuration) -> String {
+    let Some(symbol) = symbols.by_name.get(name) else { return "no Kconfig file defines it".to_owned() };
+    if *wanted == Value::No {
+        return forced(name, symbol, configuration);
+    }
+    let prompts: Vec<&Definition> = symbol.definitions.iter().filter(|definition| definition.prompt).collect();
+    let Some(first) = prompts.first() else { return unasked(name, symbol, configuration) };
+    let wanted_text = matches!(wanted, Value::Text(_));
+    let wanted = if *wanted == Value::Module { Tristate::Module } else { Tristate::Yes };
+    let blockers: Vec<String> =
+        prompts.iter().filter_map(|definition| blocker(name, definition, wanted, configuration)).collect();
+    if blockers.len() == prompts.len() {
+        return blockers.into_iter().next().unwrap_or_default();
+    }
+    let members = prompts.iter().filter_map(|definition| symbols.choices.get(definition.choice?));
+    for choice in members {
+        let chosen = choice.members.iter().find(|member| *configuration.get(member) == Value::Yes);
+        if let Some(chosen) = chosen.filter(|chosen| *chosen != name) {
+            return format!("it is one of a choice ({}), of which `CONFIG_{chosen}` is set", choice.place);
+        }
+    }
+    let refused = match wanted_text {
+        true => "so its type or its range refuses the value",
+        false => "so a check of the compiler, or another option, decides",
+    };
+    format!("its dependencies hold ({}), {refused}", first.place)
+}
+
+/// The first dependency of `definition` that is below `wanted`.
+fn blocker(name: &str, definition: &Definition, wanted: Tristate, configuration: &Configuration) -> Option<String> {
+    let unmet = |dependency: &&std::sync::Arc<Dependency>| dependency.expression.evaluate(configuration) < wanted;
+    let dependency = definition.dependencies.iter().find(unmet)?;
+    let conjuncts = dependency.expression.conjuncts();
+    let part = conjuncts.iter().find(|part| part.evaluate(configuration) < wanted).unwrap_or(&dependency.expression);
+    let place = &dependency.place;
+    Some(format!("`CONFIG_{name}` depends on `{part}` ({place}), and {}", values(part, configuration)))
+}
+
+/// `A is: n, B is: y`, for each option of the expression.
+fn values(expression: &Expression, configuration: &Configuration) -> String {
+    let mut symbols = expression.symbols();
+    symbols.dedup();
+    if symbols.is_empty() {
+        return "that is: n".to_owned();
+    }
+    let one = |name: &&str| format!("`{name}` is: {}", configuration.get(name));
+    symbols.iter().take(6).map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Why an option without a prompt cannot be requested.
+fn unasked(name: &str, symbol: &Symbol, configuration: &Configuration) -> String {
+    if symbol.selected_by.is_empty() {
+        return format!("`CONFIG_{name}` has no prompt: its defaults alone decide");
+    }
+    let one = |selection: &super::symbols::Selection| format!("`{}` ({})", selection.by, selection.place);
+    let off = symbol.selected_by.iter().filter(|s| *configuration.get(&s.by) == Value::No);
+    let names: Vec<String> = off.take(4).map(one).collect();
+    format!("`CONFIG_{name}` has no prompt: options that select it are {}", names.join(", "))
+}
+
+/// Why an option is set although nobody wanted it.
+fn forced(name: &str, symbol: &Symbol, configuration: &Configuration) -> String {
+    let active = symbol.selected_by.iter().find(|selection| {
+        let condition = selection.condition.as_ref().map_or(Tristate::Yes, |c| c.evaluate(configuration));
+        condition != Tristate::No && *configuration.get(&selection.by) != Value::No
+    });
+    match (active, symbol.definitions.first()) {
+        (Some(selection), _) => format!("`CONFIG_{}` selects it ({})", selection.by, selection.place),
+        (None, Some(definition)) => {
+            let hidden = symbol.definitions.iter().filter(|d| d.prompt);
+            let hidden: Vec<String> =
+                hidden.filter_map(|d| blocker(name, d, Tristate::Module, configuration)).collect();
+            match hidden.into_iter().next() {
+                Some(why) => format!("its default sets it where it cannot be asked for: {why}"),
+                None => format!("its default sets it ({})", definition.place),
+            }
+        }
+        (None, None) => "no Kconfig file defines it".to_owned(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Fragments in, what they request together out, or every contradiction.
+//!
+//! Invariant: an option has one requested value, and the first line that asked for it.
+
+use super::{Place, Value};
+use std::collections::BTreeMap;
+
+/// An option's requested value and where it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub value: Value,
+    pub place: Place,
+}
+
+/// By name, without `CONFIG_`.
+pub type Requested = BTreeMap<String, Request>;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FragmentError {
+    #[error("{place}: {}", self.message())]
+    Syntax { place: Place, line: String },
+    #[error("{place}: {}", self.message())]
+    Conflict { place: Place, option: String, value: Value, first: Place, first_value: Value },
+}
+
+impl FragmentError {
+    pub fn place(&self) -> &Place {
+        match self {
+            FragmentError::Syntax { place, .. } | FragmentError::Conflict { place, .. } => place,
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> String {
+        match self {
+            FragmentError::Syntax { line, .. } => {
+                format!("`{line}` is neither `CONFIG_NAME=value`, `# CONFIG_NAME is not set` nor a comment")
+            }
+            FragmentError::Conflict { option, value, first, first_value, .. } => {
+                format!("`{option}` is requested as `{value}`, but {first} requests: {first_value}")
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            FragmentError::Syntax { .. } => {
+                "values are y, m, n, a number or a quoted string, without spaces around `=`"
+            }
+            FragmentError::Conflict { .. } => {
+                "a machine and its product can only use fragments that agree: change one of the two"
+            }
+        }
+    }
+}
+
+/// What `fragments` (file name and text) request together. Two that agree are fine.
+pub fn requested<'a>(fragments: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Requested, Vec<FragmentError>> {
+    let mut requested = Requested::new();
+    let mut errors = Vec::new();
+    for (file, text) in fragments {
+        let file: std::sync::Arc<str> = file.into();
+        for (line, number) in text.lines().zip(1..) {
+            let place = Place { file: file.clone(), line: number };
+            match setting(line) {
+                Ok(None) => {}
+                Ok(Some((name, value))) => errors.extend(add(&mut requested, name, value, place)),
+                Err(()) => errors.push(FragmentError::Syntax { place, line: line.trim().chars().take(80).collect() }),
+            }
+        }
+    }
+    if errors.is_empty() {
+        Ok(requested)
+    } else {
+        Err(errors)
+    }
+}
+
+fn add(requested: &mut Requested, name: &str, value: Value, place: Place) -> Option<FragmentError> {
+    match requested.get(name) {
+        None => {
+            requested.insert(name.to_owned(), Request { value, place });
+            None
+        }
+        Some(first) if first.value == value => None,
+        Some(first) => Some(FragmentError::Conflict {
+            option: format!("CONFIG_{name}"),
+            first: first.place.clone(),
+            first_value: first.value.clone(),
+            place,
+            value,
+        }),
+    }
+}
+
+/// The option that a line sets; none for comments and empty lines.
+fn setting(line: &str) -> Result<Option<(&str, Value)>, ()> {
+    let line = line.trim();
+    if let Some(comment) = line.strip_prefix('#') {
+        // Almost the line that switches an option off: silence here would leave it on.
+        let Some(rest) = comment.trim_start().strip_prefix("CONFIG_") else { return Ok(None) };
+        return match rest.strip_suffix(" is not set") {
+            Some(name) if is_name(name) && comment.starts_with(" CONFIG_") => Ok(Some((name, Value::No))),
+            _ if rest.contains("not set") => Err(()),
+            _ => Ok(None),
+        };
+    }
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let (name, value) = line.strip_prefix("CONFIG_").and_then(|rest| rest.split_once('=')).ok_or(())?;
+    if !is_name(name) {
+        return Err(());
+    }
+    Ok(Some((name, Value::parse(value).ok_or(())?)))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The file for `KCONFIG_ALLCONFIG`, sorted by name.
+pub fn allconfig(requested: &Requested) -> String {
+    let line = |(name, request): (&String, &Request)| match request.value {
+        Value::No => format!("# CONFIG_{name} is not set\n"),
+        _ => format!("CONFIG_{name}={}\n", request.value),
+    };
+    requested.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fragments_that_agree_are_merged_and_others_name_both_lines() {
+        let one = ("a.config", "# title\nCONFIG_X=y\n\nCONFIG_S=\"a b\"\n");
+        let requested_one = requested([one, ("b.config", "CONFIG_X=y\n# CONFIG_Y is not set\n")]).expect("they agree");
+        assert_eq!(allconfig(&requested_one), "CONFIG_S=\"a b\"\nCONFIG_X=y\n# CONFIG_Y is not set\n");
+        assert_eq!(requested_one["X"].place.to_string(), "a.config:2");
+
+        let errors = requested([one, ("b.config", "# CONFIG_X is not set\n")]).expect_err("they disagree");
+        assert_eq!(errors[0].to_string(), "b.config:1: `CONFIG_X` is requested as `n`, but a.config:2 requests: y");
+    }
+
+    #[test]
+    fn lines_that_say_nothing_or_almost_something() {
+        for ignored in ["", "  ", "# words", "# CONFIG_X=y", "#"] {
+            assert_eq!(setting(ignored), Ok(None), "{ignored}");
+        }
+        for wrong in ["CONFIG_X", "X=y", "CONFIG_X=yes", "CONFIG_=y", "#CONFIG_X is not set", "CONFIG_X = y"] {
+            assert_eq!(setting(wrong), Err(()), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*(\nCONFIG_[A-Z]{1,3}=[ymn\"0-9]{0,3}|\n# CONFIG_[A-Z] is not set){0,9}") {
+            if let Ok(first) = requested([("f", text.as_str())]) {
+                let again = allconfig(&first);
+                let second = requested([("f", again.as_str())]).expect("what was written can be read");
+                let values = |r: &Requested| r.iter().map(|(n, q)| (n.clone(), q.value.clone())).collect::<Vec<_>>();
+                prop_assert_eq!(values(&first), values(&second));
+            }
+        }
+    }
+}
