@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{parse_pem, PemItem, RootCerts, TlsConfig};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest silence in the middle of a body.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);

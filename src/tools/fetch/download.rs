@@ -17,6 +17,8 @@ pub struct Download<'a> {
     url: &'a str,
     wanted_bytes: Option<u64>,
     pauses: &'a [Duration],
+    /// Retries even when nothing has arrived yet.
+    patient: bool,
     /// Bytes handed out.
     offset: u64,
     response: Option<Response>,
@@ -26,8 +28,8 @@ pub struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    pub fn new(http: &'a Http, url: &'a str, wanted_bytes: Option<u64>, pauses: &'a [Duration]) -> Self {
-        Download { http, url, wanted_bytes, pauses, offset: 0, response: None, connections: 0, failures: 0 }
+    pub fn new(http: &'a Http, url: &'a str, wanted_bytes: Option<u64>, pauses: &'a [Duration], patient: bool) -> Self {
+        Download { http, url, wanted_bytes, pauses, patient, offset: 0, response: None, connections: 0, failures: 0 }
     }
 
     fn connect(&mut self) -> Result<&mut Response, Reason> {
@@ -68,12 +70,8 @@ impl<'a> Download<'a> {
     /// Waits, or gives up with `reason`.
     fn retry_after(&mut self, reason: Reason) -> io::Result<()> {
         self.response = None;
-        let transient = match &reason {
-            Reason::Http(error) => error.is_transient(),
-            Reason::WrongSize { .. } => false,
-            _ => true,
-        };
-        let pause = self.pauses.get(self.failures).filter(|_| transient && self.connections < LIMIT_CONNECTIONS);
+        let worthwhile = reason.is_transient() && self.connections < LIMIT_CONNECTIONS;
+        let pause = self.pauses.get(self.failures).filter(|_| worthwhile && (self.patient || self.offset > 0));
         let Some(pause) = pause else {
             // How much arrived says more than how the last connection ended.
             let reason = match reason {

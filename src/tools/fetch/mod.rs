@@ -1,34 +1,37 @@
 //! A pinned digest and the places it may be had from in, the blob in the store out.
 //!
 //! Order: the cache, the project's mirror (files named by their SHA-256), the places in the order given.
-//! A download that breaks off is taken up where it ended (`Range`), up to three times without progress;
-//! then the next place is tried. Offline, only the cache, a mirror in a folder and cargo's own cache are used.
+//! A download that breaks off is taken up where it ended (`Range`), up to three times without progress.
+//! A place that does not answer at all is passed over at first, and asked again, with pauses, when no other
+//! place did; a host that could not be reached comes last from then on. Offline, only the cache, a mirror in a folder and cargo's own cache are used.
 //!
 //! Invariant: nothing enters the store that does not have the SHA-256, and the size where known, of its pin.
 
 mod checked;
 mod crates;
 mod download;
+mod error;
 mod git;
 
 #[cfg(test)]
 mod tests;
 
 pub use crates::WantedCrate;
+pub use error::{Attempt, FetchError, Reason};
 
 use super::debian::mirror::{Mirror, MirrorError};
-use crate::io::command::CommandError;
 use crate::io::file::{self, FileError};
-use crate::io::http::{Http, HttpError};
+use crate::io::http::{without_password, Http, HttpError};
 use crate::io::store::{Store, StoreError};
 use crate::model::fetch::{Fetch, FetchPlace};
 use crate::model::Digest;
 use checked::Checked;
 use download::Download;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A source of unknown size may have at most this many bytes.
@@ -74,6 +77,8 @@ pub struct Fetcher {
     mirror: OnceLock<Result<Mirror, MirrorError>>,
     /// One cargo at a time: they would wait for each other's lock anyway.
     cargo: Mutex<()>,
+    /// Hosts that could not be reached.
+    unreachable: Mutex<BTreeSet<String>>,
 }
 
 /// The pin of a blob.
@@ -84,92 +89,10 @@ pub struct Wanted {
     pub size_bytes: Option<u64>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    #[error("cannot fetch `{name}` (sha256 {}){}", hex::encode(.wanted.sha256), Tried(.attempts))]
-    Unavailable { name: String, wanted: Wanted, attempts: Vec<Attempt> },
-    #[error("what was fetched cannot be kept in the cache")]
-    Store(#[from] StoreError),
-}
-
-/// One place that was tried and why it did not do.
-#[derive(Debug)]
-pub struct Attempt {
-    pub place: String,
-    pub reason: Reason,
-}
-
-/// Why a place did not do.
-#[derive(Debug, thiserror::Error)]
-pub enum Reason {
-    #[error(transparent)]
-    Http(HttpError),
-    #[error("the download ended early: {got_bytes} of {wanted_bytes} bytes arrived")]
-    Truncated { got_bytes: u64, wanted_bytes: u64 },
-    #[error("the file is larger than it should be: more than {limit_bytes} bytes")]
-    TooLarge { limit_bytes: u64 },
-    #[error("the file is another one: it has {found_bytes} bytes, not {wanted_bytes}")]
-    WrongSize { found_bytes: u64, wanted_bytes: u64 },
-    #[error("the file is another one: its SHA-256 is {}", hex::encode(.found))]
-    WrongDigest { found: [u8; 32] },
-    #[error(transparent)]
-    Mirror(MirrorError),
-    #[error(transparent)]
-    File(FileError),
-    #[error("the file cannot be read")]
-    Read(#[source] std::io::Error),
-    #[error(transparent)]
-    Command(CommandError),
-    #[error("{0}")]
-    Other(String),
-    #[error("offline: not tried")]
-    Offline,
-}
-
-struct Tried<'a>(&'a [Attempt]);
-
-impl fmt::Display for Tried<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Attempt { place, reason } in self.0 {
-            write!(f, "\n  {place}: {reason}")?;
-            let mut cause = std::error::Error::source(reason);
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FetchError {
-    /// What the user can do about it.
-    pub fn help(&self) -> String {
-        let FetchError::Unavailable { wanted, attempts, .. } = self else {
-            return "make room in the cache, or set OSBUILD_CACHE to a folder that has some".to_owned();
-        };
-        let any = |test: fn(&Reason) -> bool| attempts.iter().any(|attempt| test(&attempt.reason));
-        if any(|reason| matches!(reason, Reason::Offline)) {
-            return "run once without `--offline`, or name a project mirror that has the file".to_owned();
-        }
-        if any(|reason| {
-            matches!(reason, Reason::WrongDigest { .. } | Reason::WrongSize { .. } | Reason::TooLarge { .. })
-        }) {
-            return "the file at that place is not the one that was pinned: find out why before changing the pin; \
-                    a project mirror or another place may still have the right one"
-                .to_owned();
-        }
-        let hex = hex::encode(wanted.sha256);
-        format!(
-            "check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \
-             or put the file into a project mirror under the name {hex}"
-        )
-    }
-}
-
 impl Fetcher {
     pub fn new(options: FetchOptions) -> Fetcher {
-        Fetcher { options, http: Http::new(), mirror: OnceLock::new(), cargo: Mutex::new(()) }
+        let (cargo, unreachable) = (Mutex::default(), Mutex::default());
+        Fetcher { options, http: Http::new(), mirror: OnceLock::new(), cargo, unreachable }
     }
 
     pub fn http(&self) -> &Http {
@@ -206,34 +129,55 @@ impl Fetcher {
         if let Some(digest) = cached(store, wanted) {
             return Ok(digest);
         }
+        let mut places = self.places(fetch);
         let mut attempts = Vec::new();
-        let mirror = self
-            .options
-            .project_mirror
-            .as_ref()
-            .map(|mirror| (format!("project mirror {mirror}"), Place::Mirror(mirror)));
-        let places = fetch.places.iter().map(|place| (place.to_string(), Place::Listed(place)));
-        for (shown, place) in mirror.into_iter().chain(places) {
-            match self.try_place(store, wanted, &place, progress) {
-                Ok(digest) => return Ok(digest),
-                Err(Failure::Store(e)) => return Err(e.into()),
-                Err(Failure::Place(reason)) => attempts.push(Attempt { place: shown, reason }),
+        // First one look at each place, then, when none has it, patience with those that may yet answer.
+        let mut patient = places.len() == 1;
+        while !places.is_empty() {
+            let mut again = Vec::new();
+            for place in places {
+                match self.try_place(store, wanted, &place, patient, progress) {
+                    Ok(digest) => return Ok(digest),
+                    Err(Failure::Store(e)) => return Err(e.into()),
+                    Err(Failure::Place(reason)) if !patient && reason.is_transient() => again.push(place),
+                    Err(Failure::Place(reason)) => attempts.push(Attempt { place: place.to_string(), reason }),
+                }
             }
+            (places, patient) = (again, true);
         }
         Err(FetchError::Unavailable { name: fetch.name.clone(), wanted: *wanted, attempts })
     }
 
-    fn try_place(&self, store: &Store, wanted: &Wanted, place: &Place, progress: Progress) -> Result<Digest, Failure> {
+    /// The project's mirror and the listed places, those on unreachable hosts last.
+    fn places<'a>(&'a self, fetch: &'a Fetch) -> Vec<Place<'a>> {
+        let mirror = self.options.project_mirror.as_deref().map(Place::Mirror);
+        let mut places: Vec<Place> = mirror.into_iter().chain(fetch.places.iter().map(Place::Listed)).collect();
+        let unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        places.sort_by_key(|place| match place {
+            Place::Listed(FetchPlace::Https(url)) => unreachable.contains(host(url)),
+            _ => false,
+        });
+        places
+    }
+
+    fn try_place(
+        &self,
+        store: &Store,
+        wanted: &Wanted,
+        place: &Place,
+        patient: bool,
+        progress: Progress,
+    ) -> Result<Digest, Failure> {
         let hex = hex::encode(wanted.sha256);
         match place {
             Place::Mirror(mirror) if mirror.contains("://") => {
-                self.via_url(store, wanted, &format!("{}/{hex}", mirror.trim_end_matches('/')), progress)
+                self.via_url(store, wanted, &format!("{}/{hex}", mirror.trim_end_matches('/')), patient, progress)
             }
             Place::Mirror(folder) => from_file(store, wanted, &Path::new(folder).join(hex), progress),
-            Place::Listed(FetchPlace::Https(url)) => self.via_url(store, wanted, url, progress),
+            Place::Listed(FetchPlace::Https(url)) => self.via_url(store, wanted, url, patient, progress),
             Place::Listed(FetchPlace::Debian(path)) => {
                 let mirror = self.debian_mirror().map_err(Reason::Mirror)?;
-                self.via_url(store, wanted, &mirror.url(path), progress)
+                self.via_url(store, wanted, &mirror.url(path), patient, progress)
             }
             Place::Listed(FetchPlace::Git { url, commit }) => self.via_git(store, wanted, url, commit, progress),
             Place::Listed(FetchPlace::Crate { name, version }) => {
@@ -243,18 +187,46 @@ impl Fetcher {
         }
     }
 
-    fn via_url(&self, store: &Store, wanted: &Wanted, url: &str, progress: Progress) -> Result<Digest, Failure> {
+    fn via_url(
+        &self,
+        store: &Store,
+        wanted: &Wanted,
+        url: &str,
+        patient: bool,
+        progress: Progress,
+    ) -> Result<Digest, Failure> {
         if self.options.offline {
             return Err(Reason::Offline.into());
         }
-        let download = Download::new(&self.http, url, wanted.size_bytes, &self.options.pauses);
-        keep(store, wanted, download, progress)
+        let download = Download::new(&self.http, url, wanted.size_bytes, &self.options.pauses, patient);
+        let result = keep(store, wanted, download, progress);
+        if let Err(Failure::Place(Reason::Http(HttpError::Transport { .. }))) = &result {
+            self.unreachable.lock().unwrap_or_else(PoisonError::into_inner).insert(host(url).to_owned());
+        }
+        result
     }
+}
+
+/// Scheme, host and port of a URL.
+fn host(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    &url[..end]
 }
 
 enum Place<'a> {
     Mirror(&'a str),
     Listed(&'a FetchPlace),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Mirror(mirror) => write!(f, "project mirror {}", without_password(mirror)),
+            Place::Listed(FetchPlace::Https(url)) => f.write_str(&without_password(url)),
+            Place::Listed(place) => place.fmt(f),
+        }
+    }
 }
 
 /// The place did not do, or the cache did not.

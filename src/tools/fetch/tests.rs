@@ -188,11 +188,34 @@ fn a_mirror_that_is_down_or_ill_is_retried_and_reported() {
     assert!(error.to_string().contains("debian:pool/main/z/zlib/x.deb: cannot get `http://127.0.0.1:"), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
     assert!(error.help().contains("check the network"), "{}", error.help());
-    assert_eq!(requests.load(Ordering::SeqCst), 4);
+    // Once to see whether it answers, and four times with patience.
+    assert_eq!(requests.load(Ordering::SeqCst), 5);
     assert!(matches!(
         reasons(error)[..],
         [Reason::Http(HttpError::Transport { .. }), Reason::Http(HttpError::Status { .. })]
     ));
+}
+
+#[test]
+fn another_place_is_asked_before_one_that_does_not_answer_is_asked_again() {
+    let (ill, requests) = serve(|_, _, _, stream| status(stream, "503 Service Unavailable"));
+    let (url, _) = serve(|_, _, _, stream| send(stream, &content(), 0, usize::MAX));
+    fixture().fetch(vec![https(&ill, "/file"), https(&url, "/file")]).expect("from the second place");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_comes_last_from_then_on() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let fixture = fixture();
+    let fetcher = Fetcher::new(fixture.options.clone());
+    let (url, _) = serve(|_, _, _, stream| send(stream, &content(), 0, usize::MAX));
+    let places = vec![FetchPlace::Https(format!("http://{closed}/x")), https(&url, "/x")];
+    let fetch = Fetch { name: "x".to_owned(), places, origin: None };
+    let order = |fetcher: &Fetcher| fetcher.places(&fetch).iter().map(Place::to_string).collect::<Vec<_>>();
+    let before = order(&fetcher);
+    fetcher.fetch(&fixture.store, &Digest::of(&content()), &fetch, &|_| {}).expect("from the second place");
+    assert_eq!(order(&fetcher), before.into_iter().rev().collect::<Vec<_>>());
 }
 
 #[test]
