@@ -35,12 +35,11 @@ const DROPPED: [&str; 10] = [
 const FOLDERS: [&str; 13] =
     ["dev", "etc", "proc", "root", "run", "srv", "sys", "tmp", "usr/bin", "usr/sbin", "var/tmp", "var/lib", "work"];
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 4] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbuild:x:1000:1000:build:/nonexistent:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
     ("etc/group", "root:x:0:\ntty:x:5:\nbuild:x:1000:\nnogroup:x:65534:\n"),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ("etc/hosts", "127.0.0.1 localhost osbuild\n"),
-    ("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n"),
 ];
 
 const CERTIFICATES: &str = "usr/share/ca-certificates/mozilla";
