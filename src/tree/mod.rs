@@ -1,1 +1,26 @@
-//! To come.
+//! Package files, skeletons and metadata in, a root file system as a tar archive out.
+//!
+//! Invariants: equal input gives the same bytes whatever order it came in; an archive is made only when
+//! every check passed, and the checks report all they found at once.
+
+pub mod accounts;
+mod check;
+mod compose;
+mod device;
+pub mod glob;
+mod metadata;
+pub mod packages;
+pub mod parameters;
+mod problem;
+mod release;
+pub mod root;
+pub mod rootfs;
+pub mod size;
+mod skeleton;
+pub mod sysroot;
+mod tar;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::{Problem, Problems, TreeError};

@@ -1,0 +1,124 @@
+//! The parameters of the step `rootfs`, as the plan writes them.
+//!
+//! Invariant: an unknown field is an error, so plan and step cannot drift apart unseen.
+
+use osbuild_format::device::Restart;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// The tree of each is at `packages/NAME` of the input root.
+    pub packages: Vec<Package>,
+    /// In the order in which they are laid over the packages.
+    pub skeletons: Vec<Skeleton>,
+    pub product: Product,
+    /// Of the product; it overrides that of packages.
+    pub metadata: Vec<Metadata>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    pub name: String,
+    pub recipe: String,
+    pub version: String,
+    /// SPDX licence expression.
+    pub license: String,
+    /// Where it was defined, for messages.
+    pub origin: String,
+    #[serde(default)]
+    pub run_depends: Vec<String>,
+    #[serde(default)]
+    pub metadata: Vec<Metadata>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skeleton {
+    /// Where its tree is in the input root.
+    pub input: String,
+    /// Project path, for messages.
+    pub path: String,
+}
+
+/// Ownership and mode of one path, or of a device node to create.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// Relative to the root.
+    pub path: String,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: Option<u32>,
+    #[serde(default)]
+    pub xattrs: BTreeMap<String, String>,
+    pub device: Option<Device>,
+    pub origin: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    pub block: bool,
+    pub major: u32,
+    pub minor: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    pub name: String,
+    pub version: String,
+    pub title: String,
+    pub machine: String,
+    /// As in GNU triplets: `x86_64`.
+    pub architecture: String,
+    pub console: String,
+    pub hostname: String,
+    pub ntp_servers: Vec<String>,
+    pub production: bool,
+    pub features: BTreeMap<String, bool>,
+    pub variables: BTreeMap<String, String>,
+    pub update_channel: String,
+    /// `YYYY-MM-DD` or empty.
+    pub support_until: String,
+    pub groups: BTreeMap<String, Group>,
+    pub users: BTreeMap<String, User>,
+    pub services: BTreeMap<String, Service>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    pub gid: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub uid: u32,
+    pub group: String,
+    pub home: String,
+    /// None: no login.
+    pub shell: Option<String>,
+    #[serde(default)]
+    pub ssh_keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub argv: Vec<String>,
+    pub user: String,
+    pub group: String,
+    pub env: BTreeMap<String, String>,
+    pub after: Vec<String>,
+    pub restart: Restart,
+    pub stop_timeout_seconds: u32,
+    pub terminal: Option<String>,
+    pub critical: bool,
+    pub origin: String,
+}
