@@ -2,12 +2,25 @@
 //!
 //! Invariant: `load` reads only files below the project; it never touches the network or the cache.
 
+mod check;
+mod cycle;
 pub mod diagnostic;
+mod file;
+mod index;
+mod inherit;
+mod load;
 pub mod lock;
-pub mod record;
+mod lower;
+mod merge;
+mod overrides;
+mod read;
+mod record;
+pub mod reference;
+mod render;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use load::DEFAULT_PRODUCT;
 
 use crate::model::machine::Machine;
 use crate::model::product::Product;
@@ -15,6 +28,8 @@ use crate::model::recipe::Recipe;
 use crate::model::tooltree::ToolTree;
 use crate::model::{MachineName, ProductName, RecipeName, ToolTreeName};
 use std::collections::BTreeMap;
+use std::path::Path;
+use yaml::{Entry, Node, Value};
 
 /// Everything the layers define, with one product's overrides and features applied.
 #[derive(Clone, Debug)]
@@ -36,3 +51,21 @@ pub struct Fragment {
     pub file: String,
     pub text: String,
 }
+
+/// Everything that `project` defines, with `product` (or the default one) resolved.
+pub fn load(project: &Path, product: Option<&str>) -> Result<Config, Diagnostics> {
+    load::load(project, product).map(|(config, _)| config)
+}
+
+/// The effective YAML of a product and its machine: inheritance, overrides and templates applied. With
+/// `origin`, each value is followed by `# file:line:column`, where it was set.
+pub fn show(project: &Path, product: Option<&str>, origin: bool) -> Result<String, Diagnostics> {
+    let (_, effective) = load::load(project, product)?;
+    let at = effective.product.origin.clone();
+    let entry = |key: &str, node| Entry { key: key.to_owned(), origin: at.clone(), node };
+    let parts = vec![entry("product", effective.product), entry("machine", effective.machine)];
+    Ok(yaml::document(&Node { value: Value::Map(parts), origin: at.clone() }, origin))
+}
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,20 @@ pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
     std::os::unix::fs::symlink(target, &temporary).map_err(at("link", &temporary))?;
     fs::rename(&temporary, path).map_err(at("link", path))
 }
+
+/// Names of the entries of a folder, sorted; none when there is no such folder. Names that are not
+/// UTF-8 are left out.
+pub fn list(path: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at("list", path)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(at("list", path))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}

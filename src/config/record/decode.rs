@@ -163,7 +163,7 @@ pub fn origin(node: &Node) -> Origin {
 ///         /// Number of the group.
 ///         "gid" gid: u32,
 ///         /// With a default.
-///         "system" system: bool = true,
+///         "system" system: bool = true => "true",
 ///     }
 /// }
 /// ```
@@ -174,10 +174,12 @@ macro_rules! record {
     (
         $(#[doc = $doc:literal])*
         pub struct $type:ident as $name:literal {
-            $( $(#[doc = $field_doc:literal])* $key:literal $field:ident: $field_type:ty $(= $default:expr)?, )*
+            $( $(#[doc = $field_doc:literal])* $key:literal $field:ident: $field_type:ty $(= $default:expr => $shown:literal)?, )*
         }
     ) => {
         $(#[doc = $doc])*
+        // A field may matter to the reader of the file only, such as `schema`.
+        #[allow(dead_code)]
         #[derive(Clone, Debug)]
         pub struct $type {
             $( $(#[doc = $field_doc])* pub $field: $field_type, )*
@@ -195,9 +197,7 @@ macro_rules! record {
 
             fn fields() -> Vec<$crate::config::record::Field> {
                 vec![$({
-                    #[allow(unused_mut, unused_assignments)]
-                    let mut default: Option<&'static str> = None;
-                    $( default = Some(stringify!($default)); )?
+                    let default: Option<&'static str> = [$(Some($shown),)? None][0];
                     $crate::config::record::Field {
                         key: $key,
                         doc: concat!($($field_doc, "\n",)* ""),
@@ -220,9 +220,7 @@ macro_rules! record {
                     return None;
                 }
                 $(
-                    #[allow(unused_mut, unused_assignments)]
-                    let mut default: Option<$field_type> = None;
-                    $( default = Some($default.into()); )?
+                    let default = None::<$field_type>$(.or_else(|| Some($default)))?;
                     let $field =
                         $crate::config::record::decode_field(node, $key, default, &$type::RECORD, problems);
                 )*

@@ -23,9 +23,7 @@ pub fn scalar(text: &str) -> String {
     }
     match serde_yaml::to_string(text) {
         // In a flow mapping these end a bare scalar.
-        Ok(done)
-            if !done.trim_end().contains('\n') && !(is_bare(&done) && text.contains([',', '[', ']', '{', '}'])) =>
-        {
+        Ok(done) if !(done.trim_end().contains('\n') || is_bare(&done) && text.contains([',', '[', ']', '{', '}'])) => {
             done.trim_end().to_owned()
         }
         _ => quoted(text),
