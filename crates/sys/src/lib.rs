@@ -3,6 +3,7 @@
 //! Invariant: every `unsafe` block says why it is sound; nothing unsafe is part of the public interface.
 
 pub mod block;
+pub mod clock;
 pub mod device_mapper;
 pub mod network;
 pub mod service;

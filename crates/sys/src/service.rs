@@ -45,8 +45,12 @@ pub fn spawn(mut command: Command, credentials: &Credentials, input: Input, grou
 }
 
 fn prepare(uid: u32, gid: u32, terminal: Option<&std::ffi::CStr>, group: Option<RawFd>) -> io::Result<()> {
-    // SAFETY: system calls on plain numbers and on a C string that outlives the call.
+    // SAFETY: system calls on plain numbers and on a C string and a signal set that outlive the call.
     unsafe {
+        // The caller reads its signals from a descriptor; a service must not inherit that they are blocked.
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()))?;
         if let Some(group) = group {
             // "0" names the writer itself.
             check_size(libc::write(group, c"0".as_ptr().cast(), 1))?;

@@ -1,6 +1,6 @@
 //! Signals as something to read: blocked for every thread, taken from a descriptor.
 //!
-//! Invariant: children start with no signal blocked, which the standard library's spawn sees to.
+//! Invariant: who blocks signals here unblocks them in its children, as `service::spawn` does.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,0 +1,85 @@
+//! A slot's partitions and the root hash to a mounted root that the kernel verifies block by block.
+//!
+//! Invariant: the table's root hash is the command line's, which the firmware verified with the kernel.
+
+use super::command_line::Slot;
+use super::slot::{wait_for_device, Disk};
+use crate::error::{AgentError, Doing};
+use crate::file;
+use osbuild_format::verity::{Superblock, BLOCK_BYTES, SUPERBLOCK_BYTES};
+use osbuild_sys::device_mapper::{create_read_only, Table};
+use rustix::mount::{mount, MountFlags};
+use std::fmt::Write;
+
+/// Where the root is mounted until it becomes `/`.
+pub const MOUNTED: &str = "/sysroot";
+/// Name of the device-mapper device.
+pub const DEVICE: &str = "root";
+
+pub fn open(disk: &Disk, slot: Slot, root_hash: &str) -> Result<(), AgentError> {
+    let data = disk.device(&format!("root-{}", slot.letter()))?;
+    let hashes = disk.device(&format!("verity-{}", slot.letter()))?;
+    wait_for_device(&data)?;
+    wait_for_device(&hashes)?;
+    let superblock = superblock(&hashes)?;
+    let table = table(&superblock, &data, &hashes, root_hash);
+    let minor = create_read_only(&Table {
+        name: DEVICE,
+        uuid: &uuid(&superblock),
+        sectors: superblock.data_blocks * u64::from(BLOCK_BYTES / 512),
+        target: "verity",
+        parameters: &table,
+    })
+    .doing(|| format!("open `{data}` with the hashes of `{hashes}`"))?;
+    let device = format!("/dev/dm-{minor}");
+    wait_for_device(&device)?;
+    std::fs::create_dir_all(MOUNTED).doing(|| format!("make the folder `{MOUNTED}`"))?;
+    let flags = MountFlags::RDONLY.union(MountFlags::NODEV);
+    mount(&device, MOUNTED, "erofs", flags, c"").doing(|| format!("mount `{device}` as erofs"))
+}
+
+fn superblock(device: &str) -> Result<Superblock, AgentError> {
+    let bytes = file::open(device)
+        .and_then(|file| file::read_at(&file, 0, SUPERBLOCK_BYTES))
+        .doing(|| format!("read `{device}`"))?;
+    Superblock::parse(&bytes).map_err(|source| AgentError::Superblock { device: device.to_owned(), source })
+}
+
+/// Linux `Documentation/admin-guide/device-mapper/verity.rst`. The tree starts behind the superblock's block.
+/// A block that does not match is never handed out; the machine restarts, and the firmware may take the other slot.
+fn table(superblock: &Superblock, data: &str, hashes: &str, root_hash: &str) -> String {
+    let mut salt = hex(&superblock.salt);
+    if salt.is_empty() {
+        salt.push('-');
+    }
+    let (block, blocks) = (BLOCK_BYTES, superblock.data_blocks);
+    format!("1 {data} {hashes} {block} {block} {blocks} 1 sha256 {root_hash} {salt} 1 restart_on_corruption")
+}
+
+/// As cryptsetup names verity devices, so that its tools recognise this one.
+fn uuid(superblock: &Superblock) -> String {
+    format!("CRYPT-VERITY-{}-{DEVICE}", hex(&superblock.uuid))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_what_the_kernel_documents() {
+        let mut superblock = Superblock { uuid: [0xab; 16], data_blocks: 7, salt: vec![1, 0xff] };
+        let line = "1 /dev/vda3 /dev/vda5 4096 4096 7 1 sha256 00ff 01ff 1 restart_on_corruption";
+        assert_eq!(table(&superblock, "/dev/vda3", "/dev/vda5", "00ff"), line);
+        superblock.salt.clear();
+        assert!(table(&superblock, "a", "b", "c").contains(" c - 1 "));
+        assert_eq!(uuid(&superblock), format!("CRYPT-VERITY-{}-root", "ab".repeat(16)));
+    }
+}

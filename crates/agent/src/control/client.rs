@@ -1,0 +1,67 @@
+//! `osagent COMMAND` at a prompt of the device: asks the agent that is PID 1.
+//!
+//! Invariant: exit code 0 only when the request was done; 2 when it was not understood.
+
+use super::{text, Answer, Request, SOCKET};
+use crate::log;
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LIMIT_BYTES: u64 = 1 << 20;
+const USAGE: &str = "usage: osagent status [--json] | log | restart SERVICE | reboot | poweroff";
+
+pub fn run(words: &[String]) -> ExitCode {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let request = match words[..] {
+        ["status"] | ["status", "--json"] => Request::Status,
+        ["log"] => return show_log(),
+        ["restart", service] => Request::Restart { service: service.to_owned() },
+        ["reboot"] => Request::Reboot,
+        ["poweroff"] => Request::PowerOff,
+        _ => return complain(USAGE, 2),
+    };
+    match ask(&request) {
+        Ok(Answer::Status(status)) => show(&status, words.contains(&"--json")),
+        Ok(Answer::Done) => ExitCode::SUCCESS,
+        Ok(Answer::Refused(reason)) => complain(&format!("osagent: {reason}"), 1),
+        Err(error) => complain(&format!("osagent: cannot ask `{SOCKET}`: {error}"), 1),
+    }
+}
+
+fn ask(request: &Request) -> io::Result<Answer> {
+    let mut stream = UnixStream::connect(SOCKET)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LIMIT_BYTES)).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn show(status: &Value, json: bool) -> ExitCode {
+    let text = if json { format!("{status:#}\n") } else { text::render(status) };
+    // A reader that has gone away, such as `head`, has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn show_log() -> ExitCode {
+    for path in [log::PREVIOUS, log::CURRENT] {
+        match crate::file::open(path) {
+            Ok(mut file) => drop(io::copy(&mut file, &mut io::stdout())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return complain(&format!("osagent: cannot read `{path}`: {error}"), 1),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,50 @@
+//! The agent asked from outside: `/run/osagent.sock`, one request and one answer per connection, as JSON lines.
+//!
+//! Invariant: only root reaches the socket; a client that is slow or silent holds nobody up but other clients.
+
+pub mod client;
+pub mod server;
+pub mod status;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub const SOCKET: &str = "/run/osagent.sock";
+/// Of a request.
+const LIMIT_BYTES: u64 = 4096;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    Restart { service: String },
+    Reboot,
+    PowerOff,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Status(serde_json::Value),
+    Done,
+    Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_one_form_each() {
+        for (text, wanted) in [
+            (r#"{"command":"status"}"#, Some(Request::Status)),
+            (r#"{"command":"restart","service":"web"}"#, Some(Request::Restart { service: "web".into() })),
+            (r#"{"command":"poweroff"}"#, Some(Request::PowerOff)),
+            (r#"{"command":"shell"}"#, None),
+            (r#"{"command":"restart"}"#, None),
+            ("", None),
+        ] {
+            assert_eq!(serde_json::from_str(text).ok(), wanted, "{text}");
+        }
+    }
+}

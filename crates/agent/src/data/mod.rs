@@ -1,0 +1,82 @@
+//! `/data`, the one writable place: checked, mounted, and grown to the disk.
+//!
+//! Invariant: growing never moves the start of anything, and each step can be done again after a power cut.
+
+mod ext4;
+mod grow;
+
+use crate::boot::slot::{wait_for_device, Disk};
+use crate::error::{chain, AgentError, Doing};
+use crate::file;
+use crate::log::Log;
+use ext4::{Superblock, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET};
+use rustix::mount::{mount as mount_at, unmount as unmount_at, MountFlags, UnmountFlags};
+use std::process::{Command, Stdio};
+
+pub const MOUNTED: &str = "/data";
+/// What the agent keeps for itself.
+pub const OWN_FOLDER: &str = "/data/osagent";
+const LABEL: &str = "data";
+const CHECKER: &str = "/usr/sbin/e2fsck";
+
+/// The mounted partition.
+pub struct Data {
+    pub device: String,
+}
+
+/// Mounts the partition `data` of `disk`.
+pub fn mount(disk: &str, log: &Log) -> Result<Data, AgentError> {
+    // Growing that fails leaves a smaller /data, which is better than none.
+    if let Err(error) = grow::partition(disk, log) {
+        log.warn(&format!("the data partition keeps its size: {}", chain(&error)));
+    }
+    let device = Disk::read(disk)?.device(LABEL)?;
+    wait_for_device(&device)?;
+    let superblock = superblock(&device)?;
+    if !superblock.clean {
+        check(&device, log);
+    }
+    let flags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC).union(MountFlags::NOATIME);
+    mount_at(&device, MOUNTED, "ext4", flags, c"errors=remount-ro")
+        .doing(|| format!("mount `{device}` at `{MOUNTED}`"))?;
+    if let Err(error) = grow::file_system(&device, &superblock, log) {
+        log.warn(&format!("`{MOUNTED}` keeps its size: {}", chain(&error)));
+    }
+    Ok(Data { device })
+}
+
+/// Everything is on the disk after this.
+pub fn unmount(log: &Log) {
+    rustix::fs::sync();
+    if unmount_at(MOUNTED, UnmountFlags::empty()).is_err() {
+        // Something still holds a file; read-only is as safe on the disk.
+        if let Err(error) = rustix::mount::mount_remount(MOUNTED, MountFlags::RDONLY, c"") {
+            log.warn(&format!("`{MOUNTED}` could neither be unmounted nor made read-only: {error}"));
+        }
+    }
+}
+
+fn superblock(device: &str) -> Result<Superblock, AgentError> {
+    let bytes = file::open(device)
+        .and_then(|file| file::read_at(&file, SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES))
+        .doing(|| format!("read `{device}`"))?;
+    Superblock::parse(&bytes).ok_or_else(|| AgentError::Wrong(format!("`{device}` holds no ext4 file system")))
+}
+
+/// Repairs what can be repaired: first what is safe, then, rather than never to boot again, everything.
+fn check(device: &str, log: &Log) {
+    if !std::path::Path::new(CHECKER).exists() {
+        log.warn(&format!("`{device}` was not left clean, and there is no `{CHECKER}`"));
+        return;
+    }
+    for mode in ["-p", "-y"] {
+        let mut command = Command::new(CHECKER);
+        command.args([mode, device]).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let code = command.spawn().and_then(|mut child| child.wait()).map(|status| status.code());
+        log.warn(&format!("`{device}` was not left clean: `e2fsck {mode}` says {code:?}"));
+        // 0 to 3: clean by now (e2fsck(8), exit code).
+        if matches!(code, Ok(Some(0..=3))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The main loop: events of the kernel, of services and of clients in; starts, stops and answers out.
+//!
+//! Invariant: one turn never waits for anything but the poll, so that the watchdog measures that it goes round.
+
+use super::power_button::{self, PowerButton};
+use super::status_port::StatusPort;
+use crate::boot::facts::Facts;
+use crate::control::server::{self, Asked, Requests};
+use crate::control::status::{status, Fixed, Known};
+use crate::control::{Answer, Request};
+use crate::data::{self, Data};
+use crate::end::{self, End};
+use crate::error::{AgentError, Doing};
+use crate::log::Log;
+use crate::network::{clock, Network};
+use crate::supervise::process::{self, Stream};
+use crate::supervise::{Action, Supervisor};
+use crate::time;
+use osbuild_format::device::DeviceConfig;
+use osbuild_sys::signal::{self, Signals};
+use osbuild_sys::watchdog::Watchdog;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+const WATCHDOG: &str = "/dev/watchdog";
+const WATCHDOG_SECONDS: u32 = 30;
+const BETWEEN_FEEDINGS: Duration = Duration::from_secs(5);
+const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
+/// The clock is kept for the next boot this often, and at an orderly stop.
+const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
+/// Between the last SIGKILL and the end.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the steps before have brought up.
+pub struct Parts {
+    pub signals: Signals,
+    pub log: Arc<Log>,
+    pub watchdog: Option<Watchdog>,
+    pub facts: Facts,
+    pub config: DeviceConfig,
+    pub network: Network,
+    pub data: Data,
+}
+
+pub struct Agent {
+    parts: Parts,
+    fixed: Fixed,
+    supervisor: Supervisor,
+    /// With the unit they belong to.
+    streams: Vec<(usize, Stream)>,
+    requests: Requests,
+    buttons: Vec<PowerButton>,
+    port: Option<StatusPort>,
+    health_deadline: Duration,
+    ready_ms: Option<u64>,
+    ending: Option<End>,
+    next_feeding: Duration,
+    next_status: Duration,
+    next_saving: Duration,
+}
+
+/// None: the machine has no watchdog, which is logged and shown in the status.
+pub fn arm_watchdog(log: &Log) -> Option<Watchdog> {
+    match Watchdog::arm(WATCHDOG, WATCHDOG_SECONDS) {
+        Ok(watchdog) => Some(watchdog),
+        Err(error) => {
+            log.warn(&format!("no watchdog: cannot arm `{WATCHDOG}`: {error}"));
+            None
+        }
+    }
+}
+
+impl Agent {
+    pub fn new(parts: Parts) -> Result<Self, AgentError> {
+        // Ctrl-Alt-Del then comes as a signal, and so ends in an orderly stop.
+        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+        let now = time::now();
+        Ok(Agent {
+            fixed: Fixed::read(),
+            supervisor: Supervisor::new(&parts.config.services),
+            streams: Vec::new(),
+            requests: server::start()?,
+            buttons: power_button::find(),
+            port: StatusPort::find(),
+            health_deadline: now + Duration::from_secs(u64::from(parts.config.health_deadline_seconds)),
+            ready_ms: None,
+            ending: None,
+            next_feeding: now,
+            next_status: now,
+            next_saving: now + BETWEEN_SAVINGS,
+            parts,
+        })
+    }
+
+    pub fn run(mut self) -> ! {
+        self.parts.log.info(&format!("`{}` is mounted at `{}`", self.parts.data.device, data::MOUNTED));
+        loop {
+            self.supervise();
+            self.judge_health();
+            self.keep_up();
+            if let Some(end) = self.ending.filter(|_| self.supervisor.all_stopped()) {
+                self.finish(end);
+            }
+            if let Err(error) = self.wait_for_events() {
+                // A loop that can no longer wait is a system that can no longer be trusted.
+                end::fatal(&crate::error::chain(&error));
+            }
+        }
+    }
+
+    /// Does what the supervisor says until it has nothing more to say.
+    fn supervise(&mut self) {
+        loop {
+            let actions = self.supervisor.due(time::now());
+            if actions.is_empty() {
+                return;
+            }
+            actions.into_iter().for_each(|action| self.act(action));
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(unit) => self.start(unit),
+            Action::Terminate { unit, pid } => process::terminate(&self.parts.config.services[unit], pid),
+            Action::Kill { unit, pid } => {
+                let name = &self.parts.config.services[unit].name;
+                self.parts.log.warn(&format!("service `{name}` did not stop in time: killed"));
+                process::kill(name, pid);
+            }
+        }
+    }
+
+    fn start(&mut self, unit: usize) {
+        let service = &self.parts.config.services[unit];
+        match process::start(service) {
+            Ok((pid, streams)) => {
+                self.supervisor.started(unit, pid, time::now());
+                self.streams.extend(streams.into_iter().map(|stream| (unit, stream)));
+                self.parts.log.info(&format!("service `{}` started: pid {pid}", service.name));
+            }
+            Err(error) => {
+                self.parts.log.warn(&format!("service `{}` cannot start `{}`: {error}", service.name, service.argv[0]));
+                self.supervisor.not_started(unit, error.raw_os_error().unwrap_or(0), time::now());
+            }
+        }
+    }
+
+    fn judge_health(&mut self) {
+        if self.ready_ms.is_some() || self.ending.is_some() {
+            return;
+        }
+        let now = time::now();
+        let missing = self.supervisor.missing(now);
+        if missing.is_empty() {
+            let kernel = time::in_milliseconds(now);
+            let ready = kernel + self.fixed.loader_ms.unwrap_or(0);
+            self.ready_ms = Some(ready);
+            self.next_status = now;
+            self.parts.log.tell(&format!("ready in {ready} ms (kernel {} ms)", self.parts.facts.kernel_ms));
+        } else if now >= self.health_deadline {
+            let seconds = self.parts.config.health_deadline_seconds;
+            let reason = format!("not healthy within {seconds} s: `{}` is not up", missing.join("`, `"));
+            self.parts.log.error(&format!("{reason}; rebooting"));
+            self.end(End::Reboot);
+        }
+    }
+
+    /// The chores that come round by time.
+    fn keep_up(&mut self) {
+        let now = time::now();
+        if now >= self.next_feeding {
+            self.next_feeding = now + BETWEEN_FEEDINGS;
+            if let Some(Err(error)) = self.parts.watchdog.as_mut().map(Watchdog::feed) {
+                self.parts.log.error(&format!("cannot feed the watchdog: {error}"));
+            }
+        }
+        if self.port.is_some() && now >= self.next_status {
+            self.next_status = now + BETWEEN_STATUSES;
+            let status = self.status();
+            if let Some(port) = &mut self.port {
+                port.write(&status);
+            }
+        }
+        if now >= self.next_saving {
+            self.next_saving = now + BETWEEN_SAVINGS;
+            self.save_clock();
+        }
+    }
+
+    fn save_clock(&self) {
+        if let Err(error) = clock::save() {
+            self.parts.log.info(&format!("cannot keep the time for the next boot: {error}"));
+        }
+    }
+
+    fn wait_for_events(&mut self) -> Result<(), AgentError> {
+        let timeout = self.wake_at().saturating_sub(time::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let fixed = [self.parts.signals.as_fd(), self.requests.as_fd()];
+        let buttons = self.buttons.iter().map(AsFd::as_fd);
+        let streams = self.streams.iter().map(|(_, stream)| stream.as_fd());
+        let all = fixed.into_iter().chain(buttons).chain(streams);
+        let mut polled: Vec<PollFd> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).doing(|| "wait for events".to_owned()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let (fixed, rest) = ready.split_at(2);
+        let (buttons, streams) = rest.split_at(self.buttons.len());
+        if fixed[1] {
+            if let Some(asked) = self.requests.take() {
+                self.answer(asked);
+            }
+        }
+        if self.buttons.iter_mut().zip(buttons).any(|(button, ready)| *ready && button.pressed()) {
+            self.parts.log.tell("the power button was pressed");
+            self.end(End::PowerOff);
+        }
+        self.drain(streams);
+        if fixed[0] {
+            self.take_signals();
+        }
+        Ok(())
+    }
+
+    fn wake_at(&self) -> Duration {
+        let mut due = vec![self.next_feeding, self.next_saving];
+        due.extend(self.supervisor.wake_at(time::now()));
+        due.extend(self.port.as_ref().map(|_| self.next_status));
+        if self.ready_ms.is_none() && self.ending.is_none() {
+            due.push(self.health_deadline);
+        }
+        due.into_iter().min().unwrap_or_default()
+    }
+
+    fn drain(&mut self, ready: &[bool]) {
+        let (log, services) = (&self.parts.log, &self.parts.config.services);
+        let mut ready = ready.iter().copied();
+        self.streams.retain_mut(|(unit, stream)| {
+            // Streams that came after the poll have no answer yet: they wait for the next turn.
+            !ready.next().unwrap_or(false) || stream.drain(&services[*unit].name, log)
+        });
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(taken)) = self.parts.signals.take() {
+            match taken {
+                signal::TERMINATE | signal::INTERRUPT => self.end(End::Reboot),
+                signal::POWER_OFF => self.end(End::PowerOff),
+                _ => {}
+            }
+        }
+        self.reap();
+    }
+
+    /// Every dead child, orphans that nobody else waits for included.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let exit = process::exit_of(status);
+            let pid = u32::try_from(pid.as_raw_nonzero().get()).expect("pids are positive");
+            if let Some(unit) = self.supervisor.exited(pid, exit, time::now()) {
+                let name = &self.parts.config.services[unit].name;
+                // What the service leaves behind must not live on beside its next run.
+                process::kill(name, pid);
+                self.parts.log.info(&format!("service `{name}` ended: {exit}"));
+            }
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        let answer = match asked.request {
+            Request::Status => Answer::Status(self.status()),
+            Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {
+                Ok(action) => {
+                    action.into_iter().for_each(|action| self.act(action));
+                    Answer::Done
+                }
+                Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
+            },
+            Request::Reboot => {
+                self.end(End::Reboot);
+                Answer::Done
+            }
+            Request::PowerOff => {
+                self.end(End::PowerOff);
+                Answer::Done
+            }
+        };
+        // A client that has gone away needs no answer.
+        let _ = asked.answer.send(answer);
+    }
+
+    fn end(&mut self, end: End) {
+        if self.ending.is_none() {
+            self.parts.log.tell(match end {
+                End::Reboot => "stopping, to reboot",
+                End::PowerOff => "stopping, to power off",
+            });
+            self.ending = Some(end);
+            self.supervisor.stop();
+        }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let state = match (self.ending, self.ready_ms) {
+            (Some(_), _) => "stopping",
+            (None, Some(_)) => "ready",
+            (None, None) => "starting",
+        };
+        status(&Known {
+            config: &self.parts.config,
+            facts: &self.parts.facts,
+            fixed: &self.fixed,
+            supervisor: &self.supervisor,
+            network: &self.parts.network,
+            state,
+            ready_ms: self.ready_ms,
+            watchdog_seconds: self.parts.watchdog.as_ref().map(|watchdog| watchdog.timeout_seconds),
+        })
+    }
+
+    /// Services have stopped; everything else goes, and what was written is brought to the disk.
+    fn finish(&mut self, end: End) -> ! {
+        // To every process but this one.
+        let _ = kill_process_group(Pid::INIT, Signal::KILL);
+        let deadline = time::now() + LAST_PATIENCE;
+        // An error means that there are no children left.
+        while time::now() < deadline && wait(WaitOptions::NOHANG).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.save_clock();
+        data::unmount(&self.parts.log);
+        end::now(end)
+    }
+}

@@ -1,0 +1,46 @@
+//! PID 1 of the root: everything between the verified root and a healthy system.
+//!
+//! Invariant: what fails before the system is healthy ends in a reboot.
+
+mod cycle;
+mod hardening;
+mod identity;
+mod mounts;
+mod power_button;
+mod status_port;
+
+use crate::boot::facts::Facts;
+use crate::error::{AgentError, Doing};
+use crate::log::Log;
+use crate::network::Network;
+use crate::{data, file};
+use osbuild_format::device::{self, DeviceConfig};
+use osbuild_sys::signal::{self, Signals};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Comes back only with the reason why the system could not be brought up.
+pub fn run() -> Result<Infallible, AgentError> {
+    // Before any thread starts, so that all of them leave the signals to the main one.
+    let signals = Signals::block(&[signal::CHILD, signal::TERMINATE, signal::INTERRUPT, signal::POWER_OFF])
+        .doing(|| "block signals".to_owned())?;
+    mounts::file_systems()?;
+    let log = Arc::new(Log::open());
+    let watchdog = cycle::arm_watchdog(&log);
+    let facts = Facts::load()?;
+    let config = config()?;
+    hardening::apply(&log);
+    identity::set_hostname(&config.hostname)?;
+    let floor = crate::network::clock::raise_to_floor(config.clock_floor_seconds, &log);
+    let network = Network::start(&config, floor, &log)?;
+    let data = data::mount(&facts.disk, &log)?;
+    crate::network::clock::raise_to_saved(&log);
+    identity::provide_machine_id()?;
+    let parts = cycle::Parts { signals, log, watchdog, facts, config, network, data };
+    cycle::Agent::new(parts)?.run()
+}
+
+fn config() -> Result<DeviceConfig, AgentError> {
+    let bytes = file::read(device::PATH, device::LIMIT_BYTES).doing(|| format!("read `{}`", device::PATH))?;
+    DeviceConfig::from_json(&bytes).map_err(|source| AgentError::Config { path: device::PATH.to_owned(), source })
+}

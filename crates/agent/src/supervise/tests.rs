@@ -1,0 +1,191 @@
+use super::machine::{Action, Exit, NoSuchUnit, State, Supervisor, SETTLED};
+use osbuild_format::device::{Restart, ServiceConfig};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn service(name: &str, after: &[&str], restart: Restart) -> ServiceConfig {
+    ServiceConfig {
+        name: name.into(),
+        argv: vec!["/bin/true".into()],
+        user: "root".into(),
+        uid: 0,
+        gid: 0,
+        env: Default::default(),
+        after: after.iter().map(|s| (*s).to_owned()).collect(),
+        restart,
+        stop_timeout_seconds: 10,
+        terminal: None,
+        critical: true,
+    }
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Starts everything that may start, with pids 100 + unit.
+fn start_all(supervisor: &mut Supervisor, now: Duration) -> Vec<usize> {
+    let mut order = Vec::new();
+    loop {
+        let actions = supervisor.due(now);
+        if actions.is_empty() {
+            return order;
+        }
+        for action in actions {
+            let Action::Start(unit) = action else { panic!("{action:?}") };
+            supervisor.started(unit, 100 + u32::try_from(unit).expect("few"), now);
+            order.push(unit);
+        }
+    }
+}
+
+#[test]
+fn units_start_in_order_and_stop_in_reverse() {
+    let services = [
+        service("c", &["b"], Restart::Always),
+        service("b", &["a"], Restart::Always),
+        service("a", &[], Restart::Always),
+    ];
+    let mut supervisor = Supervisor::new(&services);
+    assert_eq!(start_all(&mut supervisor, ms(0)), [2, 1, 0]);
+    supervisor.stop();
+    for unit in [0, 1, 2] {
+        let pid = 100 + u32::try_from(unit).expect("few");
+        assert_eq!(supervisor.due(ms(1)), [Action::Terminate { unit, pid }]);
+        assert_eq!(supervisor.due(ms(1)), []);
+        assert!(!supervisor.all_stopped());
+        assert_eq!(supervisor.exited(pid, Exit::Signal(15), ms(2)), Some(unit));
+    }
+    assert!(supervisor.all_stopped());
+    assert_eq!(supervisor.due(ms(100_000)), []);
+}
+
+#[test]
+fn one_that_ignores_sigterm_is_killed_once() {
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Always)]);
+    start_all(&mut supervisor, ms(0));
+    supervisor.stop();
+    assert_eq!(supervisor.due(ms(5)), [Action::Terminate { unit: 0, pid: 100 }]);
+    assert_eq!(supervisor.wake_at(ms(5)), Some(ms(10_005)));
+    assert_eq!(supervisor.due(ms(10_004)), []);
+    assert_eq!(supervisor.due(ms(10_005)), [Action::Kill { unit: 0, pid: 100 }]);
+    assert_eq!(supervisor.due(ms(20_000)), []);
+}
+
+#[test]
+fn the_restart_policy_decides_what_an_end_means() {
+    let pausing = State::Pausing { until: ms(1010) };
+    for (restart, exit, wanted) in [
+        (Restart::Always, Exit::Code(0), pausing),
+        (Restart::Always, Exit::Signal(11), pausing),
+        (Restart::OnFailure, Exit::Code(0), State::Finished),
+        (Restart::OnFailure, Exit::Code(1), pausing),
+        (Restart::Never, Exit::Code(0), State::Finished),
+        (Restart::Never, Exit::Signal(9), State::Failed),
+    ] {
+        let mut supervisor = Supervisor::new(&[service("a", &[], restart)]);
+        start_all(&mut supervisor, ms(0));
+        assert_eq!(supervisor.exited(100, exit, ms(10)), Some(0));
+        assert_eq!(supervisor.units()[0].state, wanted, "{restart:?} {exit:?}");
+        assert_eq!(supervisor.units()[0].last_exit, Some(exit));
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_tried_again_with_pauses() {
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Always)]);
+    let mut now = ms(0);
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(supervisor.due(now), [Action::Start(0)]);
+        supervisor.not_started(0, 2, now);
+        let next = supervisor.wake_at(now).expect("it pauses");
+        pauses.push((next - now).as_secs());
+        now = next;
+    }
+    assert_eq!(pauses, [1, 2, 4, 8]);
+    assert_eq!(supervisor.units()[0].restarts, 4);
+    assert!(supervisor.units()[0].last_exit.expect("it ended").to_string().starts_with("not started: No such file"));
+}
+
+#[test]
+fn health_waits_for_critical_units_to_settle() {
+    let mut idle = service("idle", &[], Restart::Never);
+    idle.critical = false;
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Never), idle]);
+    assert_eq!(supervisor.missing(ms(0)), ["a"]);
+    start_all(&mut supervisor, ms(0));
+    assert_eq!(supervisor.missing(ms(1)), ["a"]);
+    assert_eq!(supervisor.wake_at(ms(1)), Some(SETTLED));
+    assert!(supervisor.missing(SETTLED).is_empty());
+    assert_eq!(supervisor.wake_at(SETTLED), None);
+    supervisor.exited(100, Exit::Code(1), ms(500));
+    assert_eq!(supervisor.missing(ms(500)), ["a"]);
+}
+
+#[test]
+fn a_critical_job_that_ended_well_is_up() {
+    let mut supervisor =
+        Supervisor::new(&[service("job", &[], Restart::OnFailure), service("next", &["job"], Restart::Always)]);
+    assert_eq!(start_all(&mut supervisor, ms(0)), [0, 1]);
+    supervisor.exited(100, Exit::Code(0), ms(1));
+    assert!(supervisor.missing(ms(1000)).is_empty());
+}
+
+#[test]
+fn a_restart_by_hand_does_not_wait() {
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Never)]);
+    start_all(&mut supervisor, ms(0));
+    assert_eq!(supervisor.restart("a", ms(1)), Ok(Some(Action::Terminate { unit: 0, pid: 100 })));
+    supervisor.exited(100, Exit::Signal(15), ms(2));
+    assert_eq!(supervisor.due(ms(2)), [Action::Start(0)]);
+    assert_eq!(supervisor.restart("b", ms(2)), Err(NoSuchUnit));
+    supervisor.stop();
+    assert_eq!(supervisor.restart("a", ms(2)), Err(NoSuchUnit));
+}
+
+#[test]
+fn strangers_among_the_dead_are_reaped_without_effect() {
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Always)]);
+    start_all(&mut supervisor, ms(0));
+    assert_eq!(supervisor.exited(4711, Exit::Code(0), ms(1)), None);
+    assert_eq!(supervisor.units()[0].state.name(), "running");
+}
+
+proptest! {
+    /// Whatever dies whenever, a stop ends with nothing left running.
+    #[test]
+    fn a_stop_always_ends(edges in proptest::collection::vec((0..6usize, 0..6usize), 0..12), deaths in proptest::collection::vec((0..6u32, 0..5000u64), 0..20)) {
+        let mut services: Vec<ServiceConfig> = (0..6).map(|i| service(&format!("s{i}"), &[], Restart::Always)).collect();
+        for (service, after) in edges {
+            if after < service {
+                services[service].after.push(format!("s{after}"));
+            }
+        }
+        let mut supervisor = Supervisor::new(&services);
+        let mut now = ms(0);
+        for (victim, gap) in deaths {
+            start_all(&mut supervisor, now);
+            now += ms(gap);
+            supervisor.exited(100 + victim, Exit::Signal(9), now);
+        }
+        supervisor.stop();
+        for _ in 0..50 {
+            for action in supervisor.due(now) {
+                match action {
+                    Action::Kill { pid, .. } => { supervisor.exited(pid, Exit::Signal(9), now); }
+                    Action::Terminate { .. } => {}
+                    Action::Start(unit) => prop_assert!(false, "started {unit} while stopping"),
+                }
+            }
+            now += ms(1000);
+        }
+        for _ in 0..10 {
+            for action in supervisor.due(now) {
+                if let Action::Kill { pid, .. } = action { supervisor.exited(pid, Exit::Signal(9), now); }
+            }
+            now += ms(11_000);
+        }
+        prop_assert!(supervisor.all_stopped());
+    }
+}
