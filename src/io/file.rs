@@ -63,18 +63,42 @@ pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
 
 /// Writes `bytes` to a temporary sibling, syncs it and renames it to `path`.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    use std::os::unix::fs::PermissionsExt;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".osbuild-")
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(parent)
-        .map_err(at("create a file in", parent))?;
-    temporary.write_all(bytes).map_err(at("write", path))?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
-    temporary.as_file().sync_all().map_err(at("sync", path))?;
-    temporary.persist(path).map_err(|e| at("write", path)(e.error))?;
-    Ok(())
+    let mut pending = Pending::create(path, mode)?;
+    pending.file().write_all(bytes).map_err(at("write", path))?;
+    pending.commit()
+}
+
+/// A file that is being written beside its final path, and removed unless it is committed.
+pub struct Pending {
+    temporary: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Pending {
+    pub fn create(path: &Path, mode: u32) -> Result<Pending, FileError> {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".osbuild-")
+            .permissions(fs::Permissions::from_mode(mode))
+            .tempfile_in(parent)
+            .map_err(at("create a file in", parent))?;
+        // The umask has no say.
+        temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+        Ok(Pending { temporary, path: path.to_owned() })
+    }
+
+    /// Open for reading and writing.
+    pub fn file(&mut self) -> &mut File {
+        self.temporary.as_file_mut()
+    }
+
+    /// Syncs the file and gives it its name.
+    pub fn commit(self) -> Result<(), FileError> {
+        self.temporary.as_file().sync_all().map_err(at("sync", &self.path))?;
+        self.temporary.persist(&self.path).map_err(|e| at("write", &self.path)(e.error))?;
+        Ok(())
+    }
 }
 
 /// Points the symlink `path` at `target`, replacing what was there in one step.

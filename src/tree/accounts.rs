@@ -46,7 +46,10 @@ impl Accounts {
                 check_path(name, what, path, problems);
             }
             let gid = accounts.group(&user.group, &format!("user `{name}`"), problems).unwrap_or(NOBODY);
-            let (home, shell, ssh_keys) = (user.home.clone(), user.shell.clone(), user.ssh_keys.clone());
+            let (home, shell) = (user.home.clone(), user.shell.clone());
+            // A template may leave a key empty: nobody's.
+            let keys = user.ssh_keys.iter().map(|key| key.trim().to_owned());
+            let ssh_keys = keys.filter(|key| !key.is_empty()).collect();
             accounts.users.insert(name.clone(), Account { uid: user.uid, gid, home, shell, ssh_keys });
         }
         unique("users", "uid", accounts.users.iter().map(|(name, user)| (name.as_str(), user.uid)), problems);

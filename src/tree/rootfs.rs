@@ -136,7 +136,7 @@ fn homes(composer: &mut Composer, accounts: &Accounts) -> Result<(), TreeError> 
         composer.generate_folder(home, 0o700)?;
         let mut paths = vec![home.to_owned()];
         if !user.ssh_keys.is_empty() {
-            let keys: String = user.ssh_keys.iter().map(|key| format!("{}\n", key.trim())).collect();
+            let keys: String = user.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
             composer.generate_folder(&format!("{home}/.ssh"), 0o700)?;
             composer.generate(&format!("{home}/.ssh/authorized_keys"), keys.as_bytes(), 0o600)?;
             paths.extend([format!("{home}/.ssh"), format!("{home}/.ssh/authorized_keys")]);
