@@ -4,7 +4,7 @@
 //! every check passed, and the checks report all they found at once.
 
 pub mod accounts;
-mod check;
+pub mod check;
 mod compose;
 mod device;
 pub mod glob;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: checks only read the root; each names the path, who brought it, and what is missing.
 
-mod elf;
+pub mod elf;
 mod links;
 mod production;
 mod programs;
@@ -14,7 +14,7 @@ use super::parameters::Parameters;
 use super::problem::{did_you_mean, TreeError};
 
 /// Runs every check; what they find is among the composer's problems.
-pub fn check_all(composer: &mut Composer, parameters: &Parameters, accounts: &Accounts) -> Result<(), TreeError> {
+pub(super) fn check_all(composer: &mut Composer, parameters: &Parameters, accounts: &Accounts) -> Result<(), TreeError> {
     closure(composer, parameters);
     links::check(&composer.root, &mut composer.problems);
     programs::check(composer, &parameters.product.architecture)?;
