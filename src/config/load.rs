@@ -14,7 +14,7 @@ use super::overrides::Overrides;
 use super::read::{self, File, Project};
 use super::record::{Decode, Problems};
 use super::render::{needs_rendering, render};
-use super::yaml::Node;
+use super::yaml::{self, Node, Style};
 use super::{inherit, lower, Config, Fragment};
 use crate::model::{MachineName, ProductName};
 use crate::template::Context;
@@ -26,18 +26,30 @@ use std::path::Path;
 /// The product when none is named.
 pub const DEFAULT_PRODUCT: &str = "gateway";
 
+/// What the user asks for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    product: &'a str,
+    vars: &'a BTreeMap<String, String>,
+}
+
 /// The effective trees of a product and its machine.
 pub struct Effective {
     pub product: Node,
     pub machine: Node,
 }
 
-/// Reads the project and resolves `product`.
-pub fn load(root: &Path, product: Option<&str>) -> Result<(Config, Effective), Diagnostics> {
+/// Reads the project and resolves `product`; `vars` replace variables of that name.
+pub fn load(
+    root: &Path,
+    product: Option<&str>,
+    vars: &BTreeMap<String, String>,
+) -> Result<(Config, Effective), Diagnostics> {
     let mut problems = Vec::new();
     let mut project = read::project(root, &mut problems);
     let index = index::build(&mut project, &mut problems);
-    let result = resolve(&mut project, index, product.unwrap_or(DEFAULT_PRODUCT), &mut problems);
+    let wanted = Wanted { product: product.unwrap_or(DEFAULT_PRODUCT), vars };
+    let result = resolve(&mut project, index, wanted, &mut problems);
     match result {
         Some(result) if problems.is_empty() => Ok(result),
         _ => Err(finish(problems, &project.sources)),
@@ -54,7 +66,7 @@ fn finish(mut problems: Vec<Diagnostic>, sources: &Sources) -> Diagnostics {
 fn resolve(
     project: &mut Project,
     mut index: Index,
-    product: &str,
+    wanted: Wanted,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<(Config, Effective)> {
     for file in index.products.values() {
@@ -64,7 +76,7 @@ fn resolve(
         check_alone::<MachineFile>(file, problems);
     }
     let recipes = std::mem::take(&mut index.recipes);
-    let resolved = resolve_product(&index, product, problems);
+    let resolved = resolve_product(&index, wanted, problems);
     let Some(resolved) = resolved else {
         // Without a product there is nothing to render with; look at the files as they are.
         let own: Vec<Vec<Diagnostic>> = recipes
@@ -119,13 +131,18 @@ struct Resolved<'a> {
     effective: Effective,
 }
 
-fn resolve_product<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -> Option<Resolved<'a>> {
-    let chain = inherit::chain(index, name, problems)?;
+fn resolve_product<'a>(index: &'a Index, wanted: Wanted, problems: &mut Vec<Diagnostic>) -> Option<Resolved<'a>> {
+    let chain = inherit::chain(index, wanted.product, problems)?;
     // Conditions ask about features as the product files set them, so those are merged first.
     let plain = inherit::merged(&chain, None, &mut Vec::new());
     let overrides = Overrides::new(&index.overrides, inherit::situation(index, &chain, &plain), problems);
     let mut product = inherit::merged(&chain, Some(&overrides), problems);
-    let machine_name = product.get("machine")?;
+    replace_vars(&mut product, wanted.vars, problems);
+    let Some(machine_name) = product.get("machine") else {
+        let problem = Diagnostic::at(&product.origin, "product lacks the field `machine`");
+        problems.push(problem.help("add `machine: NAME`"));
+        return None;
+    };
     let Some(file) = machine_name.text().and_then(|name| index.machines.get(name)) else {
         let name = machine_name.text().unwrap_or_default();
         let problem = Diagnostic::at(&machine_name.origin, format!("there is no machine `{name}`"));
@@ -140,6 +157,20 @@ fn resolve_product<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnost
     // A recipe's version is its own.
     context.insert("product_version", scalar(&product, "version"));
     Some(Resolved { overrides, context, effective: Effective { product, machine } })
+}
+
+/// Values from outside stand where the product's own were; they are taken as they are.
+fn replace_vars(product: &mut Node, vars: &BTreeMap<String, String>, problems: &mut Vec<Diagnostic>) {
+    for (name, text) in vars {
+        let known = product.get("vars").map(Node::entries).unwrap_or_default().iter().map(|entry| entry.key.as_str());
+        let help = suggest(name, known);
+        match product.get_mut("vars").and_then(|vars| vars.get_mut(name)) {
+            Some(node) => node.value = yaml::Value::Scalar { text: text.clone(), style: Style::Quoted },
+            None => problems.push(
+                Diagnostic::at(&product.origin, format!("the product has no variable `{name}`")).maybe_help(help),
+            ),
+        }
+    }
 }
 
 fn scalar(tree: &Node, key: &str) -> Value {

@@ -54,13 +54,22 @@ pub struct Fragment {
 
 /// Everything that `project` defines, with `product` (or the default one) resolved.
 pub fn load(project: &Path, product: Option<&str>) -> Result<Config, Diagnostics> {
-    load::load(project, product).map(|(config, _)| config)
+    load_with(project, product, &BTreeMap::new())
+}
+
+/// Like [`load`], with values that replace variables (`vars`) of the product.
+pub fn load_with(
+    project: &Path,
+    product: Option<&str>,
+    vars: &BTreeMap<String, String>,
+) -> Result<Config, Diagnostics> {
+    load::load(project, product, vars).map(|(config, _)| config)
 }
 
 /// The effective YAML of a product and its machine: inheritance, overrides and templates applied. With
 /// `origin`, each value is followed by `# file:line:column`, where it was set.
 pub fn show(project: &Path, product: Option<&str>, origin: bool) -> Result<String, Diagnostics> {
-    let (_, effective) = load::load(project, product)?;
+    let (_, effective) = load::load(project, product, &BTreeMap::new())?;
     let at = effective.product.origin.clone();
     let entry = |key: &str, node| Entry { key: key.to_owned(), origin: at.clone(), node };
     let parts = vec![entry("product", effective.product), entry("machine", effective.machine)];
