@@ -72,10 +72,16 @@ fn check(device: &str, log: &Log) {
     for mode in ["-p", "-y"] {
         let mut command = Command::new(CHECKER);
         command.args([mode, device]).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let code = command.spawn().and_then(|mut child| child.wait()).map(|status| status.code());
-        log.warn(&format!("`{device}` was not left clean: `e2fsck {mode}` says {code:?}"));
+        let status = match command.spawn().and_then(|mut child| child.wait()) {
+            Ok(status) => status,
+            Err(error) => {
+                log.warn(&format!("cannot run `{CHECKER}`: {error}"));
+                return;
+            }
+        };
+        log.warn(&format!("`{device}` was not left clean; `e2fsck {mode}`: {status}"));
         // 0 to 3: clean by now (e2fsck(8), exit code).
-        if matches!(code, Ok(Some(0..=3))) {
+        if matches!(status.code(), Some(0..=3)) {
             return;
         }
     }

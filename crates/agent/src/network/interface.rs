@@ -81,8 +81,11 @@ fn apply(name: &str, outputs: Vec<Output>, socket: &UdpSocket, network: &Network
 }
 
 fn configure(name: &str, lease: Lease, network: &Network, log: &Log) -> io::Result<()> {
-    let same = network.leases().get(name).is_some_and(|old| (old.address, old.prefix) == (lease.address, lease.prefix));
-    if !same {
+    let old = network.leases().remove(name);
+    let same = |old: Lease| (old.address, old.prefix, old.gateway) == (lease.address, lease.prefix, lease.gateway);
+    if !old.is_some_and(same) {
+        // Takes the old address's routes along, the one to its gateway too.
+        clear_address(name)?;
         set_address(name, lease.address, lease.prefix)?;
         // Only now: without an address of its own the check would drop the server's answers.
         let _ = file::set(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1");

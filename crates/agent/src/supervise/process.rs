@@ -87,9 +87,10 @@ pub fn terminate(service: &ServiceConfig, pid: u32) {
 
 /// Ends everything the service ever started.
 pub fn kill(name: &str, pid: u32) {
-    signal(pid, Signal::KILL);
-    // Without control groups the group of processes has to do.
-    let _ = file::set(Path::new(GROUPS).join(name).join("cgroup.kill"), "1");
+    // The control group knows them all; without one the group of processes has to do.
+    if file::set(Path::new(GROUPS).join(name).join("cgroup.kill"), "1").is_err() {
+        signal(pid, Signal::KILL);
+    }
 }
 
 fn signal(pid: u32, signal: Signal) {
