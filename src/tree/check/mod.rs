@@ -14,7 +14,11 @@ use super::parameters::Parameters;
 use super::problem::{did_you_mean, TreeError};
 
 /// Runs every check; what they find is among the composer's problems.
-pub(super) fn check_all(composer: &mut Composer, parameters: &Parameters, accounts: &Accounts) -> Result<(), TreeError> {
+pub(super) fn check_all(
+    composer: &mut Composer,
+    parameters: &Parameters,
+    accounts: &Accounts,
+) -> Result<(), TreeError> {
     closure(composer, parameters);
     links::check(&composer.root, &mut composer.problems);
     programs::check(composer, &parameters.product.architecture)?;
