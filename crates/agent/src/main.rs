@@ -14,6 +14,7 @@ mod log;
 mod network;
 mod random;
 mod supervise;
+mod thread;
 mod time;
 
 use std::process::ExitCode;

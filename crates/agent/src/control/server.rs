@@ -13,7 +13,6 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(2);
-const STACK_BYTES: usize = 128 * 1024;
 
 /// A request, and where its answer goes.
 pub struct Asked {
@@ -40,8 +39,7 @@ pub fn start() -> Result<Requests, AgentError> {
     let (bell, ringer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing(doing)?;
     let (sender, queue) = channel();
     let porter = Porter { listener, queue: sender, bell: File::from(ringer) };
-    let builder = std::thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES);
-    builder.spawn(move || porter.run()).doing(doing)?;
+    crate::thread::start("control", move || porter.run())?;
     Ok(Requests { queue, bell: File::from(bell) })
 }
 

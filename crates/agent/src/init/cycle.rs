@@ -73,6 +73,12 @@ pub fn arm_watchdog(log: &Log) -> Option<Watchdog> {
     }
 }
 
+pub fn feed(watchdog: &mut Option<Watchdog>, log: &Log) {
+    if let Some(Err(error)) = watchdog.as_mut().map(Watchdog::feed) {
+        log.error(&format!("cannot feed the watchdog: {error}"));
+    }
+}
+
 impl Agent {
     pub fn new(parts: Parts) -> Result<Self, AgentError> {
         // Ctrl-Alt-Del then comes as a signal, and so ends in an orderly stop.
@@ -174,9 +180,7 @@ impl Agent {
         let now = time::now();
         if now >= self.next_feeding {
             self.next_feeding = now + BETWEEN_FEEDINGS;
-            if let Some(Err(error)) = self.parts.watchdog.as_mut().map(Watchdog::feed) {
-                self.parts.log.error(&format!("cannot feed the watchdog: {error}"));
-            }
+            feed(&mut self.parts.watchdog, &self.parts.log);
         }
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;

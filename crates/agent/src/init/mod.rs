@@ -26,14 +26,14 @@ pub fn run() -> Result<Infallible, AgentError> {
         .doing(|| "block signals".to_owned())?;
     mounts::file_systems()?;
     let log = Arc::new(Log::open());
-    let watchdog = cycle::arm_watchdog(&log);
+    let mut watchdog = cycle::arm_watchdog(&log);
     let facts = Facts::load()?;
     let config = config()?;
     hardening::apply(&log);
     identity::set_hostname(&config.hostname)?;
     let floor = crate::network::clock::raise_to_floor(config.clock_floor_seconds, &log);
     let network = Network::start(&config, floor, &log)?;
-    let data = data::mount(&facts.disk, &log)?;
+    let data = data::mount(&facts.disk, &log, &mut || cycle::feed(&mut watchdog, &log))?;
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
     let parts = cycle::Parts { signals, log, watchdog, facts, config, network, data };

@@ -12,6 +12,7 @@ mod sntp;
 use crate::error::{AgentError, Doing};
 use crate::file;
 use crate::log::Log;
+use crate::thread;
 use dhcp::Lease;
 use osbuild_format::device::DeviceConfig;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +23,6 @@ use std::time::Duration;
 /// Where the C library's resolver looks: `/etc/resolv.conf` is a link to it.
 const RESOLVERS: &str = "/run/resolv.conf";
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// Deep recursion has no place here, and memory is dear.
-const STACK_BYTES: usize = 128 * 1024;
 const LIMIT_INTERFACES: usize = 16;
 
 /// What the threads have found out.
@@ -54,9 +53,9 @@ impl Network {
             log.warn(&format!("cannot bring `lo` up: {error}"));
         }
         let watcher = Watcher { network: network.clone(), hostname: config.hostname.clone(), log: log.clone() };
-        thread("network", move || watcher.run())?;
+        thread::start("network", move || watcher.run())?;
         let (servers, clock_network, clock_log) = (config.ntp_servers.clone(), network.clone(), log.clone());
-        thread("clock", move || clock::keep(&servers, floor, &clock_network, &clock_log))?;
+        thread::start("clock", move || clock::keep(&servers, floor, &clock_network, &clock_log))?;
         Ok(network)
     }
 
@@ -109,11 +108,6 @@ fn write_resolvers(servers: &[Ipv4Addr]) -> std::io::Result<()> {
     file::replace(RESOLVERS, lines.as_bytes(), 0o644)
 }
 
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), AgentError> {
-    let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
-    builder.spawn(work).map(drop).doing(|| format!("start the thread `{name}`"))
-}
-
 /// Starts a DHCP client for each Ethernet interface, those plugged in later included.
 struct Watcher {
     network: Network,
@@ -137,7 +131,7 @@ impl Watcher {
     fn start(&self, name: &str) {
         let (network, log) = (self.network.clone(), self.log.clone());
         let (owned, hostname) = (name.to_owned(), self.hostname.clone());
-        let started = thread(name, move || interface::keep(&owned, &hostname, &network, &log));
+        let started = thread::start(name, move || interface::keep(&owned, &hostname, &network, &log));
         if let Err(error) = started {
             self.log.warn(&crate::error::chain(&error));
         }
