@@ -2,6 +2,7 @@
 //!
 //! Invariant: the engine of a thread holds at most the template being rendered.
 
+use super::limits;
 use super::names::{self, Uses};
 use super::{is_template, Context, TemplateError};
 use serde_json::Value;
@@ -10,8 +11,8 @@ use std::error::Error;
 
 /// Tera's name of the template at hand; it ends in nothing that switches HTML escaping on.
 const SLOT: &str = "template";
-/// The functions that are pure.
-const FUNCTIONS: [&str; 2] = ["range", "throw"];
+/// The functions that are pure and bounded.
+const FUNCTIONS: [&str; 1] = ["throw"];
 
 thread_local! {
     // Building an engine registers all filters, which costs more than rendering a short string.
@@ -26,8 +27,11 @@ pub fn render(text: &str, name: &str, context: &Context) -> Result<String, Templ
     if let Some(done) = substitute(text, context) {
         return Ok(done);
     }
+    let located = Located { text, name };
+    if let Some((at, message)) = limits::exceeded(text) {
+        return Err(located.error(located.place(at), message, None));
+    }
     ENGINE.with_borrow_mut(|engine| {
-        let located = Located { text, name };
         engine.add_raw_template(SLOT, text).map_err(|error| located.syntax(&error))?;
         if let Ok(template) = engine.get_template(SLOT) {
             located.check(&names::of(&template.ast), context)?;
@@ -101,7 +105,7 @@ impl Located<'_> {
         }
         if let Some(function) = uses.functions.iter().find(|name| !FUNCTIONS.contains(&name.as_str())) {
             let message = format!("function `{function}` is not available in templates");
-            return Err(self.error(self.find(function), message, Some("only `range` and `throw` are".to_owned())));
+            return Err(self.error(self.find(function), message, Some("only `throw` is".to_owned())));
         }
         match uses.names.iter().find(|name| lookup(&context.0, name).is_none()) {
             Some(name) => Err(self.undefined(name, context)),
@@ -171,7 +175,11 @@ impl Located<'_> {
             let after = &self.text[at + word.len()..];
             !self.text[..at].ends_with(part) && !after.starts_with(|c: char| c.is_alphanumeric() || c == '_')
         };
-        let at = self.text.match_indices(word).map(|(at, _)| at).find(|&at| inside(at) && whole(at)).unwrap_or(0);
+        self.place(self.text.match_indices(word).map(|(at, _)| at).find(|&at| inside(at) && whole(at)).unwrap_or(0))
+    }
+
+    /// Line and column of a byte offset.
+    fn place(&self, at: usize) -> (u32, u32) {
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -4,6 +4,7 @@
 //! other template has a way in, and a name that is not in the context is an error even inside an `if`.
 
 mod engine;
+mod limits;
 mod names;
 
 use std::fmt;

@@ -73,6 +73,29 @@ fn nothing_but_the_context_has_a_way_in() {
     }
 }
 
+#[test]
+fn a_template_cannot_exhaust_the_stack_or_the_memory() {
+    let operators = format!("{{{{ {} }}}}", vec!["1"; 200_000].join("+"));
+    let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(17), ")".repeat(17));
+    let blocks = "{% if true %}".repeat(50_000);
+    let filters = format!("{{{{ version {} }}}}", "| upper ".repeat(100_000));
+    for (text, expected) in [
+        (operators, "this tag is longer than 1024 bytes"),
+        (brackets, "more than 16 brackets are open at once"),
+        (blocks, "more than 32 blocks are open at once"),
+        (filters, "this tag is longer than 1024 bytes"),
+        ("{{ range(end=1000000000) }}".to_owned(), "function `range` is not available in templates"),
+    ] {
+        assert_eq!(fails(&text).message, expected);
+    }
+    let deepest = format!("{{{{ {}1{} }}}}", "(".repeat(16), ")".repeat(16));
+    let longest = format!("{{{{ {} }}}}", vec!["1"; 500].join("+"));
+    let nested = format!("{}x{}", "{% if true %}".repeat(32), "{% endif %}".repeat(32));
+    for text in [deepest, longest, nested, "{% if not true and not false %}x{% endif %}".to_owned()] {
+        render(&text, "t", &context()).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "[ -~\n{}%#.|\u{e9}]{0,60}") {
