@@ -17,8 +17,8 @@ pub fn scalar(text: &str) -> String {
     if plain {
         return text.to_owned();
     }
-    // Line ends of all sorts are escaped: readers disagree on what they are inside quotes.
-    if text.chars().any(|c| c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')) {
+    // Bare, this would be a merge key. Line ends of all sorts are escaped: readers disagree on what they are inside quotes.
+    if text == "<<" || text.chars().any(|c| c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')) {
         return quoted(text);
     }
     match serde_yaml::to_string(text) {
@@ -120,7 +120,8 @@ impl Writer {
     }
 
     fn scalar(&mut self, text: &str, style: Style, node: &Node, indent: usize) {
-        if style == Style::Plain {
+        // A bare scalar over several lines is text already, and is written like any other text.
+        if style == Style::Plain && !text.contains('\n') {
             return self.inline(if text.is_empty() { "null" } else { text }, node);
         }
         // A block keeps scripts readable; it needs a first line that shows the indentation.

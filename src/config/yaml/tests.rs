@@ -44,6 +44,8 @@ fn what_we_refuse_says_where_and_why() {
 
 #[test]
 fn a_document_reads_back_and_shows_where_its_values_come_from() {
+    let bare = document(&read("a: b\n\n  c\n").expect("valid"), false);
+    assert_eq!(bare, "a: \"b\\nc\"\n");
     let text = "name: zlib\nlist:\n  - a: 1\n    b: [x, \"1\"]\n  - - deep\nscript: |\n  one\n\n  two # not a comment\nempty: []\n";
     let shown = document(&read(text).expect("valid"), true);
     assert_eq!(
