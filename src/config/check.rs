@@ -7,6 +7,7 @@ use super::diagnostic::{suggest, Diagnostic};
 use super::file::machine::MachineFile;
 use super::file::product::ProductFile;
 use super::file::recipe::{PackageEntry, RecipeFile};
+use super::lower::BUILT_IN;
 use super::Fragment;
 use crate::model::recipe::RunsOn;
 use crate::model::{Located, Origin, RecipeName};
@@ -148,8 +149,8 @@ impl<'a> World<'a> {
         self.check_fragments(product.kernel_fragments.iter(), problems);
         super::lower::check_accounts(product, problems);
         for entry in self.closure(product).into_iter().flat_map(|package| &package.metadata) {
-            let users: Vec<&str> = product.users.keys().map(String::as_str).chain(["root"]).collect();
-            let groups: Vec<&str> = product.groups.keys().map(String::as_str).chain(["root"]).collect();
+            let users: Vec<&str> = product.users.keys().map(String::as_str).chain(BUILT_IN).collect();
+            let groups: Vec<&str> = product.groups.keys().map(String::as_str).chain(BUILT_IN).collect();
             for (what, name, known) in [("user", &entry.user, users), ("group", &entry.group, groups)] {
                 let Some(name) = name.as_ref().filter(|name| !known.contains(&name.value.as_str())) else { continue };
                 let problem = unknown(what, &name.value, &name.origin, known.into_iter());

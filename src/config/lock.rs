@@ -202,6 +202,14 @@ mod tests {
     }
 
     #[test]
+    fn our_own_lock_is_as_we_would_write_it() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("osbuild.lock");
+        let text = crate::io::file::read_text(&path).expect("the lock of this repository");
+        let lock = parse(&text, "osbuild.lock").unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!lock.tool_trees.is_empty() && emit(&lock) == text, "run `osbuild lock`");
+    }
+
+    #[test]
     fn the_text_is_one_line_a_package() {
         let text = emit(&sample(1));
         let line = text.lines().find(|line| line.contains("lib0")).expect("a line");

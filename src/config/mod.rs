@@ -66,6 +66,20 @@ pub fn load_with(
     load::load(project, product, vars).map(|(config, _)| config)
 }
 
+/// Problems that a later stage found, with the lines of `project` that they point at.
+pub fn explain(project: &Path, problems: Vec<Diagnostic>) -> Diagnostics {
+    let mut sources = diagnostic::Sources::new();
+    for origin in problems.iter().filter_map(|problem| problem.origin.as_ref()) {
+        if !sources.contains_key(&origin.file) {
+            // A file that went away in between leaves the message without its line.
+            if let Ok(text) = crate::io::file::read_text(&project.join(&*origin.file)) {
+                sources.insert(origin.file.clone(), text.into());
+            }
+        }
+    }
+    Diagnostics::new(problems, &sources)
+}
+
 /// The effective YAML of a product and its machine: inheritance, overrides and templates applied. With
 /// `origin`, each value is followed by `# file:line:column`, where it was set.
 pub fn show(project: &Path, product: Option<&str>, origin: bool) -> Result<String, Diagnostics> {

@@ -37,9 +37,9 @@ record! {
         "machine" machine: Located<MachineName>,
         /// Packages of the image; what they need at run time is added.
         "packages" packages: Vec<Located<PackageName>>,
-        /// Groups, besides `root`.
+        /// Groups, besides `root` and `nobody`.
         "groups" groups: BTreeMap<String, GroupEntry>,
-        /// Users, besides `root`.
+        /// Users, besides `nobody`; `root` is there always, but cannot log in unless it is described here.
         "users" users: BTreeMap<String, UserEntry>,
         /// Programs that the agent keeps running.
         "services" services: BTreeMap<String, ServiceEntry>,

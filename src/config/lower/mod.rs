@@ -7,7 +7,7 @@ mod product;
 mod recipe;
 
 pub use machine::machine;
-pub use product::{check_accounts, product};
+pub use product::{check_accounts, product, BUILT_IN};
 pub use recipe::recipe;
 
 use super::diagnostic::Diagnostic;

@@ -176,10 +176,13 @@ fn service(
     })
 }
 
+/// The users, and groups, that every image has.
+pub const BUILT_IN: [&str; 2] = ["root", "nobody"];
+
 /// Users, groups and services that the product names but does not have.
 pub fn check_accounts(file: &ProductFile, problems: &mut Vec<Diagnostic>) {
-    let users: Vec<&str> = file.users.keys().map(String::as_str).chain(["root"]).collect();
-    let groups: Vec<&str> = file.groups.keys().map(String::as_str).chain(["root"]).collect();
+    let users: Vec<&str> = file.users.keys().map(String::as_str).chain(BUILT_IN).collect();
+    let groups: Vec<&str> = file.groups.keys().map(String::as_str).chain(BUILT_IN).collect();
     let services: Vec<&str> = file.services.keys().map(String::as_str).collect();
     let mut check = |what: &str, name: &str, origin: &Origin, known: &[&str]| {
         if !known.contains(&name) {

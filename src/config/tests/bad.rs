@@ -182,6 +182,17 @@ fn a_message_shows_the_line_and_points_at_the_place() {
 }
 
 #[test]
+fn later_stages_can_point_at_lines_too() {
+    let project = Project::new();
+    let origin = crate::model::Origin { file: ZLIB.into(), line: 2, column: 9 };
+    let shown = explain(project.0.path(), vec![Diagnostic::at(&origin, "cannot be built")]).to_string();
+    assert_eq!(
+        shown,
+        "error: cannot be built\n --> recipes/zlib/recipe.yaml:2:9\n  |\n2 | recipe: zlib\n  |         ^"
+    );
+}
+
+#[test]
 fn everything_is_reported_at_once_in_order() {
     let project = Project::new();
     project.change(PRODUCT, "machine: board", "machin: board");

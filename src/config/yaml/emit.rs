@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 /// `text` as a scalar on one line, in quotes where it would mean something else without.
 pub fn scalar(text: &str) -> String {
-    let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"_-./+~".contains(&b);
+    let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"_-./+~%".contains(&b);
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.bytes().all(is_safe)
         && !matches!(
@@ -17,21 +17,19 @@ pub fn scalar(text: &str) -> String {
     if plain {
         return text.to_owned();
     }
-    // Bare, this would be a merge key. Line ends of all sorts are escaped: readers disagree on what they are inside quotes.
+    // Bare, this would be a merge key. Line ends of all sorts are escaped: readers disagree on them inside quotes.
     if text == "<<" || text.chars().any(|c| c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')) {
         return quoted(text);
     }
-    match serde_yaml::to_string(text) {
-        // In a flow mapping these end a bare scalar.
-        Ok(done) if !(done.trim_end().contains('\n') || is_bare(&done) && text.contains([',', '[', ']', '{', '}'])) => {
-            done.trim_end().to_owned()
-        }
-        _ => quoted(text),
+    let Ok(done) = serde_yaml::to_string(text) else { return quoted(text) };
+    let done = done.trim_end_matches('\n');
+    let is_bare = !done.starts_with(['"', '\'']);
+    // Readers differ on what ends a bare scalar in a flow mapping, but not with words of letters and digits.
+    let words = text.split(' ').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if is_bare && !words || done.contains('\n') {
+        return quoted(text);
     }
-}
-
-fn is_bare(scalar: &str) -> bool {
-    !scalar.starts_with(['"', '\''])
+    done.to_owned()
 }
 
 /// Double quotes, YAML 1.2.2 section 5.7.
