@@ -6,6 +6,7 @@ pub mod block;
 pub mod clock;
 pub mod device_mapper;
 pub mod network;
+pub mod sandbox;
 pub mod service;
 pub mod signal;
 pub mod watchdog;

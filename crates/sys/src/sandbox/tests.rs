@@ -1,0 +1,119 @@
+use super::*;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+/// Runs `script` on the host's own `/usr` and returns its exit code and output.
+fn run(script: &str, mounts: Vec<Mount>) -> (i32, String) {
+    let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
+    let base = scratch.path().join("base");
+    std::fs::create_dir_all(base.join("tmp")).expect("folders");
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), base.join(name)).expect("a link");
+    }
+    std::fs::create_dir(base.join("usr")).expect("usr");
+    let mut output = tempfile::tempfile().expect("a file");
+    let mut all = vec![Mount::ReadOnly { from: "/usr".into(), to: "/usr".into() }, Mount::Proc, Mount::Dev];
+    all.push(Mount::Tmpfs { to: "/tmp".into(), size_bytes: 1 << 20 });
+    all.extend(mounts);
+    let sandbox = Sandbox {
+        root: vec![base],
+        scratch: scratch.path().join("scratch"),
+        mounts: all,
+        network: Network::None,
+        hostname: "osbuild".into(),
+        uid: 1000,
+        gid: 1000,
+        cwd: "/".into(),
+        argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
+        env: vec![("PATH".into(), "/usr/bin:/usr/sbin".into())],
+        stdin: Stdio::Null,
+        stdout: Stdio::File(output.try_clone().expect("a copy")),
+        stderr: Stdio::File(output.try_clone().expect("a copy")),
+        terminal: false,
+    };
+    let status = sandbox.spawn().expect("spawned").wait().expect("waited");
+    output.rewind().expect("rewound");
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("read");
+    (status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn a_task_is_one_powerless_user_on_a_host_without_name_or_network() {
+    let (code, text) = run("id -u; id -g; hostname 2>/dev/null || cat /proc/sys/kernel/hostname; umask; \
+        grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ls /sys/class/net 2>/dev/null; cat /proc/net/dev | tail -n +3 | cut -d: -f1", vec![]);
+    assert_eq!(code, 0, "{text}");
+    let words: Vec<_> = text.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "1000",
+            "1000",
+            "osbuild",
+            "0022",
+            "CapEff:",
+            "0000000000000000",
+            "CapBnd:",
+            "0000000000000000",
+            "NoNewPrivs:",
+            "1",
+            "lo"
+        ]
+    );
+}
+
+#[test]
+fn the_exit_code_comes_back_and_a_signal_is_128_more() {
+    assert_eq!(run("exit 7", vec![]).0, 7);
+    assert_eq!(run("kill -TERM $$", vec![]).0, 128 + 15);
+}
+
+#[test]
+fn the_tool_tree_cannot_be_written_and_orphans_end_with_the_task() {
+    let (code, text) = run("touch /x 2>&1; touch /usr/x 2>&1; sleep 1000 & exit 3", vec![]);
+    assert_eq!(code, 3);
+    assert_eq!(text.matches("Read-only file system").count(), 2, "{text}");
+}
+
+#[test]
+fn what_is_written_to_an_overlay_stays_above() {
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&lower).expect("lower");
+    std::fs::write(lower.join("in"), "input").expect("a file");
+    let mount = Mount::Overlay { lower: vec![lower.clone()], upper: upper.clone(), work, to: "/work".into() };
+    let (code, text) = run("cd /work && cat in && echo changed > in && echo new > out", vec![mount]);
+    assert_eq!((code, text.as_str()), (0, "input"));
+    assert_eq!(std::fs::read_to_string(lower.join("in")).expect("read"), "input");
+    assert_eq!(std::fs::read_to_string(upper.join("out")).expect("read"), "new\n");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
+    std::fs::create_dir(scratch.path().join("base")).expect("base");
+    let sandbox = Sandbox {
+        root: vec![scratch.path().join("base")],
+        scratch: scratch.path().join("scratch"),
+        mounts: vec![],
+        network: Network::None,
+        hostname: "x".into(),
+        uid: 0,
+        gid: 0,
+        cwd: "/".into(),
+        argv: vec!["/bin/missing".into()],
+        env: vec![],
+        stdin: Stdio::Null,
+        stdout: Stdio::Null,
+        stderr: Stdio::Null,
+        terminal: false,
+    };
+    let error = sandbox.spawn().expect_err("there is no program");
+    assert_eq!(error.to_string(), "cannot execute `/bin/missing` in the sandbox");
+    assert!(Path::new("/bin/sh").exists());
+}
+
+#[test]
+fn this_machine_can_make_sandboxes() {
+    probe().expect("user namespaces");
+}
