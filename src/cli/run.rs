@@ -97,7 +97,7 @@ mod tests {
         let board = VirtualBoard { memory_mib: 256, cpus: 1, forwards: Default::default(), disk_bytes: 0 };
         let inputs = BoardInputs {
             product: "gateway".into(),
-            tools: ToolRoot::Host,
+            tools: ToolRoot::new("tree".into()),
             image: "out/disk.img".into(),
             keys,
             board,

@@ -19,6 +19,9 @@ pub struct TestArgs {
     /// Also write the report as JUnit XML to this file.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Also boot copies with one bit changed, which must be refused: one of the UKI, one of the root.
+    #[arg(long)]
+    pub tampered: bool,
     /// Run only the checks whose name contains this text.
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
@@ -34,11 +37,14 @@ pub fn test(
 ) -> Result<(), Failure> {
     let checks = checks(suites, &inputs.product, args.only.as_deref())?;
     let setup = inputs.setup(Persistence::Fresh);
-    let report = check::test(&setup, ssh, &checks, |outcome| {
+    let mut report = check::test(&setup, ssh, &checks, |outcome| {
         if !args.json && outcome.objection.is_some() {
             eprintln!("does not hold: {}", outcome.name);
         }
     })?;
+    if args.tampered {
+        report.outcomes.extend([check::changed_uki(&setup), check::changed_root_block(&setup)]);
+    }
     keep(&report, &inputs.state, args.junit.as_deref())?;
     if args.json {
         println!("{:#}", report.json());

@@ -25,6 +25,7 @@ pub fn choose(tools: &ToolRoot, folder: &Path) -> Result<Accelerator, BoardError
     let launch = Launch {
         program: PROGRAM.to_owned(),
         args: argv(&variables, &console),
+        scratch: folder.to_owned(),
         writable: vec![folder.to_owned()],
         log: Some(folder.join("probe.log")),
         kvm: true,

@@ -21,7 +21,7 @@ pub enum BoardError {
     Start {
         program: String,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: osbuild_sys::sandbox::SandboxError,
     },
     #[error("`{program}` ended with {exit}: {tail}")]
     Ended { program: String, exit: String, tail: String },

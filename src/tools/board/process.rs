@@ -1,22 +1,21 @@
-//! Programs of the virtual board: a name and arguments to a running process.
+//! Programs of the virtual board: a name and arguments to a running process on the pinned tool tree.
 //!
-//! Invariant: dropping a process ends it, by its own id.
+//! Invariant: a process sees the tool tree and the folders it is given, at their own paths, and no other part
+//! of the host's file system; dropping it ends it, by its own id.
 
 use super::BoardError;
-use crate::io::file::{self, at};
+use crate::io::file::{self, at, FileError};
+use osbuild_sys::sandbox::{Child, Mount, Network, Sandbox, SandboxError, Stdio};
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Where the board's programs come from.
+/// Where the board's programs come from: the checked-out tool tree `board`.
 #[derive(Clone, Debug)]
-pub enum ToolRoot {
-    /// The checked-out tool tree `board`: a process sees it as its root, read-only.
-    Tree(PathBuf),
-    /// The host itself.
-    Host,
+pub struct ToolRoot {
+    tree: PathBuf,
 }
 
 /// What to start.
@@ -25,7 +24,9 @@ pub struct Launch {
     /// Absolute, inside the tree.
     pub program: String,
     pub args: Vec<OsString>,
-    /// Folders and files that keep their path inside the sandbox.
+    /// A folder of ours in which the sandbox may keep its own files while it runs.
+    pub scratch: PathBuf,
+    /// Folders that keep their path inside the sandbox.
     pub writable: Vec<PathBuf>,
     pub readable: Vec<PathBuf>,
     /// Where its output goes; none: the terminal, which it then also reads from.
@@ -38,31 +39,67 @@ pub struct Process {
     child: Child,
     launch: Launch,
     ended: Option<String>,
+    /// The sandbox's own files; they go with it.
+    scratch: tempfile::TempDir,
 }
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(5);
+/// The one user and group that the sandbox knows; outside it is whoever runs osbuild.
+const USER: u32 = 1000;
+/// ssh asks who it is; the tool tree has no accounts, for nobody ever logs in there.
+const ACCOUNTS: &[u8] = b"osbuild:x:1000:1000::/nonexistent:/bin/false\n";
 
 impl ToolRoot {
+    /// `tree` is the checked-out tool tree.
+    pub fn new(tree: PathBuf) -> ToolRoot {
+        ToolRoot { tree }
+    }
+
     /// The host's path of a file of the tree.
     pub fn path(&self, inside: &str) -> PathBuf {
-        match self {
-            ToolRoot::Tree(tree) => tree.join(inside.trim_start_matches('/')),
-            ToolRoot::Host => PathBuf::from(inside),
-        }
+        self.tree.join(inside.trim_start_matches('/'))
     }
 
     pub fn spawn(&self, launch: Launch) -> Result<Process, BoardError> {
-        let start = |source| BoardError::Start { program: launch.program.clone(), source };
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.args);
-        if let Some(log) = &launch.log {
-            let out = file::create(log)?;
-            let err = out.try_clone().map_err(at("open", log))?;
-            command.stdin(Stdio::null()).stdout(out).stderr(err);
-        }
-        let child = command.spawn().map_err(|e| start(e.into()))?;
-        Ok(Process { child, launch, ended: None })
+        let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(&launch.scratch);
+        let scratch = scratch.map_err(at("create a folder in", &launch.scratch))?;
+        let sandbox = self.sandbox(&launch, scratch.path())?;
+        let start = |source: SandboxError| BoardError::Start { program: launch.program.clone(), source };
+        let child = sandbox.spawn().map_err(start)?;
+        Ok(Process { child, launch, ended: None, scratch })
+    }
+
+    fn sandbox(&self, launch: &Launch, scratch: &Path) -> Result<Sandbox, BoardError> {
+        let [stdin, stdout, stderr] = match &launch.log {
+            Some(log) => {
+                let out = file::create(log)?;
+                let err = out.try_clone().map_err(at("open", log))?;
+                [Stdio::Null, Stdio::File(out), Stdio::File(err)]
+            }
+            None => [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit],
+        };
+        let accounts = scratch.join("passwd");
+        file::write_atomic(&accounts, ACCOUNTS, 0o644)?;
+        let argv = std::iter::once(launch.program.clone().into()).chain(launch.args.iter().cloned()).collect();
+        Ok(Sandbox {
+            root: vec![self.tree.clone()],
+            scratch: scratch.join("overlay"),
+            mounts: mounts(launch, accounts),
+            // Its user network and its forwards are sockets of the host's loopback interface.
+            network: Network::Host,
+            hostname: "osbuild".to_owned(),
+            uid: USER,
+            gid: USER,
+            cwd: "/".into(),
+            argv,
+            env: vec![("PATH".into(), "/usr/sbin:/usr/bin".into()), ("HOME".into(), "/nonexistent".into())],
+            stdin,
+            stdout,
+            stderr,
+            // It only needs the modes of the terminal, not to control it.
+            terminal: false,
+        })
     }
 
     /// Runs to the end; anything but success within `timeout` is an error that shows the log's end.
@@ -153,8 +190,7 @@ impl Process {
     /// Ends it now.
     pub fn stop(&mut self) {
         if self.ended.is_none() {
-            // It may have ended by itself in the meantime, which is what is wanted.
-            let _ = self.child.kill();
+            self.child.kill();
             self.ended = self.child.wait().ok().map(|status| status.to_string());
         }
     }
@@ -163,7 +199,49 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
+        open_up(self.scratch.path());
     }
+}
+
+const SCRATCH_PREFIX: &str = "sandbox-";
+
+/// The overlay's work folder lets nobody in, so it could not be removed. Absent after a failed start.
+fn open_up(scratch: &Path) {
+    let inner = scratch.join("overlay/work/work");
+    let _ = std::fs::set_permissions(inner, std::fs::Permissions::from_mode(0o700));
+}
+
+/// Removes what sandboxes left in `folder` when osbuild itself was killed. None may be running there.
+pub fn clear_leftovers(folder: &Path) -> Result<(), FileError> {
+    for entry in std::fs::read_dir(folder).map_err(at("list", folder))? {
+        let path = entry.map_err(at("list", folder))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH_PREFIX)) {
+            open_up(&path);
+            std::fs::remove_dir_all(&path).map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn mounts(launch: &Launch, accounts: PathBuf) -> Vec<Mount> {
+    let same = |path: &Path| (path.to_owned(), path.to_owned());
+    let mut mounts = vec![Mount::Proc, Mount::ReadOnly { from: accounts, to: "/etc/passwd".into() }];
+    mounts.push(Mount::Tmpfs { to: "/var/tmp".into(), size_bytes: 1 << 20 });
+    // One by one, since `/dev/kvm` could not be added to a ready-made `/dev`.
+    let devices = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"].map(Path::new);
+    for device in devices.into_iter().chain(launch.kvm.then_some(Path::new("/dev/kvm"))) {
+        let (from, to) = same(device);
+        mounts.push(Mount::Writable { from, to });
+    }
+    for folder in &launch.readable {
+        let (from, to) = same(folder);
+        mounts.push(Mount::ReadOnly { from, to });
+    }
+    for folder in &launch.writable {
+        let (from, to) = same(folder);
+        mounts.push(Mount::Writable { from, to });
+    }
+    mounts
 }
 
 /// The last lines of a log that may be long.

@@ -80,6 +80,8 @@ fn platform(machine: &Machine) -> Vec<Words> {
         words("-m", machine.memory_mib.to_string()),
         // The flash that holds the variables answers only to firmware code in SMM.
         words("-global", "driver=cfi.pflash01,property=secure,value=on"),
+        // An aid to guests without a modern timer; it would need a ROM of its own.
+        words("-global", "apic-common.vapic=off"),
         // Resuming from suspend would need the firmware's secrets to be kept.
         words("-global", "ICH9-LPC.disable_s3=1"),
         words("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")),

@@ -97,6 +97,7 @@ impl Bench {
         Launch {
             program: qemu::PROGRAM.to_owned(),
             args: qemu::argv(machine),
+            scratch: self.state.folder.clone(),
             writable: vec![self.state.folder.clone(), self.folder.path().to_owned()],
             readable: std::iter::once(image_folder).chain(self.state.below.clone()).collect(),
             log,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the three belong together and to one image; they are made, kept and thrown away as one.
 
-use super::process::{Launch, ToolRoot};
+use super::process::{self, Launch, ToolRoot};
 use super::qemu::FIRMWARE_VARIABLES;
 use super::varstore::{self, SecureBootKeys, VariableStore};
 use super::BoardError;
@@ -65,6 +65,7 @@ impl State {
         let folder = folder.canonicalize().map_err(at("resolve", folder))?;
         let image = source.image.canonicalize().map_err(|_| BoardError::NoImage(source.image.to_owned()))?;
         let lock = Arc::new(lock(&folder)?);
+        process::clear_leftovers(&folder)?;
         let state = State::at(folder, image, lock);
         let identity = identity(&state.image, source.keys)?;
         let recorded = state.folder.join("made-from");
@@ -85,7 +86,9 @@ impl State {
         file::create_dir_all(&self.tpm)?;
         self.write_variables(source)?;
         let length = std::fs::metadata(&self.image).map_err(at("examine", &self.image))?.len();
-        overlay(source.tools, &self.disk, &self.image, "raw", Some(source.disk_bytes.max(length)))
+        let bytes = source.disk_bytes.max(length);
+        let image = path_text(&self.image);
+        overlay(source.tools, &self.disk, &["-F", "raw", "-b", &image], &[&self.image], Some(bytes))
     }
 
     fn write_variables(&self, source: Source) -> Result<(), BoardError> {
@@ -109,7 +112,8 @@ impl State {
             std::fs::copy(&path, copy.tpm.join(entry.file_name())).map_err(at("copy", &path))?;
         }
         std::fs::copy(&self.variables, &copy.variables).map_err(at("copy", &self.variables))?;
-        overlay(tools, &copy.disk, &self.disk, "qcow2", None)?;
+        let below = ["-F", "qcow2", "-b", &path_text(&self.disk)];
+        overlay(tools, &copy.disk, &below, &[&self.disk, &self.image], None)?;
         Ok(copy)
     }
 
@@ -147,18 +151,29 @@ fn remove(path: &Path) -> Result<(), BoardError> {
     }
 }
 
-fn overlay(tools: &ToolRoot, disk: &Path, base: &Path, format: &str, bytes: Option<u64>) -> Result<(), BoardError> {
-    let mut args: Vec<OsString> = ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).into();
-    args.extend([base.into(), disk.into()]);
-    args.extend(bytes.map(|bytes| bytes.to_string().into()));
+/// Makes an overlay disk as `below` says; `reads` are the files under it.
+fn overlay(
+    tools: &ToolRoot,
+    disk: &Path,
+    below: &[&str],
+    reads: &[&Path],
+    bytes: Option<u64>,
+) -> Result<(), BoardError> {
     let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let words = ["create", "-q", "-f", "qcow2"].iter().chain(below).map(OsString::from);
+    let size = bytes.map(|bytes| bytes.to_string().into());
     let launch = Launch {
         program: QEMU_IMG.to_owned(),
-        args,
+        args: words.chain([disk.into()]).chain(size).collect(),
+        scratch: parent(disk),
         writable: vec![parent(disk)],
-        readable: vec![parent(base)],
+        readable: reads.iter().map(|path| parent(path)).collect(),
         log: Some(disk.with_extension("log")),
         kvm: false,
     };
     tools.run(launch, QEMU_IMG_PATIENCE)
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }

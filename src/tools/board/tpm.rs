@@ -26,6 +26,7 @@ pub fn start(tools: &ToolRoot, state: &Path, socket: &Path, log: &Path) -> Resul
     let launch = Launch {
         program: SWTPM.to_owned(),
         args: args.into_iter().map(Into::into).collect(),
+        scratch: folder(state),
         writable: vec![state.to_owned(), folder(socket)],
         log: Some(log.to_owned()),
         ..Launch::default()

@@ -5,10 +5,13 @@
 mod report;
 mod run;
 mod spec;
+pub mod sshkey;
+mod tamper;
 
 pub use report::{Outcome, Report, Timings};
 pub use run::{with_causes, SshAccess};
 pub use spec::{checks_for, Check, CheckFile, Probe, SuiteFile, Wanted};
+pub use tamper::{changed_root_block, changed_uki};
 
 use super::{Accelerator, Board, BoardError, PowerOff, Setup};
 use regex::Regex;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a failed check says what was wanted and what was there; it never ends the others.
 
-use super::super::{Board, BoardError, Launch, ToolRoot};
+use super::super::{Board, BoardError, Launch, Seen, ToolRoot};
 use super::spec::{Check, Probe};
 use super::Outcome;
 use crate::io::file;
@@ -28,6 +28,7 @@ pub struct Bench<'a> {
 }
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+const TYPED_PATIENCE: Duration = Duration::from_secs(3);
 const SSH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs one check to its outcome.
@@ -40,7 +41,7 @@ pub fn run(board: &Board, bench: &Bench, check: &Check) -> Outcome {
             Err(error) => Some(with_causes(&error)),
         };
         // A line that was said once stays said: waiting helps no check that forbids it.
-        let hopeless = matches!(check.probe, Probe::ConsoleNever(_));
+        let hopeless = matches!(check.probe, Probe::ConsoleNever(_) | Probe::TypedInVain { .. });
         if objection.is_none() || hopeless || start.elapsed() + BETWEEN_TRIES >= check.within {
             break objection;
         }
@@ -63,13 +64,19 @@ fn try_once(board: &Board, bench: &Bench, probe: &Probe, left: Duration) -> Resu
         Probe::Connect { guest_port, says } => connect(board, *guest_port, says.as_ref()),
         Probe::Refuses { guest_port } => refuses(board, *guest_port),
         Probe::Ssh { user, command, prints } => ssh(board, bench, user, command, prints.as_ref()),
-        Probe::Typed { line, shows } => {
-            let mark = board.console().mark();
-            board.console().send(&format!("{line}\n"))?;
-            let patience = left.min(Duration::from_secs(5));
-            board.console().expect_after(mark, std::slice::from_ref(shows), patience).map(|_| None)
-        }
+        Probe::Typed { line, shows } => typed(board, line, shows, left.min(TYPED_PATIENCE)).map(|_| None),
+        Probe::TypedInVain { line, never_shows } => match typed(board, line, never_shows, TYPED_PATIENCE) {
+            Ok(seen) => Ok(Some(format!("the console showed `{}`", seen.line.text))),
+            Err(BoardError::NotSeen { .. }) => Ok(None),
+            Err(error) => Err(error),
+        },
     }
+}
+
+fn typed(board: &Board, line: &str, shows: &Regex, patience: Duration) -> Result<Seen, BoardError> {
+    let mark = board.console().mark();
+    board.console().send(&format!("{line}\n"))?;
+    board.console().expect_after(mark, std::slice::from_ref(shows), patience)
 }
 
 fn host_port(board: &Board, guest_port: u16) -> Result<u16, String> {
@@ -134,6 +141,7 @@ fn ssh(
     let launch = Launch {
         program: "/usr/bin/ssh".to_owned(),
         args: ssh_args(&key, user, port, command),
+        scratch: folder.clone(),
         readable: vec![folder.clone()],
         log: Some(log.clone()),
         ..Launch::default()

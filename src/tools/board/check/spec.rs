@@ -45,7 +45,8 @@ pub struct CheckFile {
     /// Probe: a command run as `user` over ssh that succeeds. With `matches`: what it prints.
     #[serde(default)]
     pub ssh: Option<String>,
-    /// Probe: a line typed at the console. With `matches`: what appears after it.
+    /// Probe: a line typed at the console. With `matches`: what appears after it, or with `never-shows`:
+    /// what does not within 3 seconds.
     #[serde(default, rename = "type")]
     pub typed: Option<String>,
     /// Who logs in over ssh; `root` unless told.
@@ -55,6 +56,8 @@ pub struct CheckFile {
     pub equals: Option<Value>,
     #[serde(default)]
     pub matches: Option<String>,
+    #[serde(default)]
+    pub never_shows: Option<String>,
     #[serde(default)]
     pub minimum: Option<f64>,
     #[serde(default)]
@@ -82,6 +85,7 @@ pub enum Probe {
     Refuses { guest_port: u16 },
     Ssh { user: String, command: String, prints: Option<Regex> },
     Typed { line: String, shows: Regex },
+    TypedInVain { line: String, never_shows: Regex },
 }
 
 /// What a value of the status must be.
@@ -146,8 +150,12 @@ impl CheckFile {
             probes.push(Probe::Ssh { user, command: command.clone(), prints: matches.clone() });
         }
         if let Some(line) = &self.typed {
-            let shows = matches.ok_or("`type` needs `matches`")?;
-            probes.push(Probe::Typed { line: line.clone(), shows });
+            let (line, never_shows) = (line.clone(), self.never_shows.as_deref().map(pattern).transpose()?);
+            probes.push(match (matches, never_shows) {
+                (Some(shows), None) => Probe::Typed { line, shows },
+                (None, Some(never_shows)) => Probe::TypedInVain { line, never_shows },
+                _ => return Err("`type` needs either `matches` or `never-shows`".to_owned()),
+            });
         }
         Ok(probes)
     }
@@ -209,7 +217,7 @@ mod tests {
             (json!([{"name": "a", "status": "/x"}]), "exactly one of equals"),
             (json!([{"name": "a", "console": "("}]), "not a regular expression"),
             (json!([{"name": "a", "console": "x", "connect": 2}]), "exactly one of"),
-            (json!([{"name": "a", "type": "id"}]), "needs `matches`"),
+            (json!([{"name": "a", "type": "id"}]), "needs either `matches` or `never-shows`"),
             (json!([{"name": "a", "console": "x", "within": 100000}]), "at most"),
             (json!([{"name": "a", "consle": "x"}]), "unknown field"),
         ] {
