@@ -74,23 +74,6 @@ pub fn checks(suites: &[SuiteFile], product: &str, only: Option<&str>) -> Result
     Ok(checks)
 }
 
-/// Reads `tests/board/*.yaml` in the order of their names; `parse` gets each file's path and text.
-pub fn read_suites(
-    project: &Path,
-    parse: impl Fn(&Path, &str) -> Result<SuiteFile, Failure>,
-) -> Result<Vec<SuiteFile>, Failure> {
-    let folder = project.join("tests/board");
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(file::at("list", &folder))? {
-        let path = entry.map_err(file::at("list", &folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.iter().map(|path| parse(path, &file::read_text(path)?)).collect()
-}
-
 fn keep(report: &Report, state: &Path, junit: Option<&Path>) -> Result<(), Failure> {
     file::write_atomic(&state.join("report.json"), format!("{:#}\n", report.json()).as_bytes(), 0o644)?;
     if let Some(path) = junit {

@@ -7,7 +7,7 @@ mod node;
 mod parse;
 
 pub use emit::{document, scalar};
-pub use node::{Entry, Node, Style, Value};
+pub use node::{Entry, Meaning, Node, Style, Value};
 pub use parse::{parse, Limits};
 
 #[cfg(test)]

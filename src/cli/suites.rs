@@ -1,0 +1,87 @@
+//! `tests/board/*.yaml` to suites of checks.
+//!
+//! Invariant: files are read in the order of their names; a mistake names its file, line and column.
+
+use super::report::Failure;
+use crate::config::yaml::{self, Limits, Node, Value as Yaml};
+use crate::config::{Diagnostic, Diagnostics};
+use crate::io::file::{self, at};
+use crate::tools::board::check::{CheckFile, SuiteFile};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The suites of the project, or every mistake in the first file that has any.
+pub fn read(project: &Path) -> Result<Vec<SuiteFile>, Failure> {
+    const FOLDER: &str = "tests/board";
+    let folder = project.join(FOLDER);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(at("list", &folder))? {
+        let name = entry.map_err(at("list", &folder))?.file_name().to_string_lossy().into_owned();
+        names.extend(name.ends_with(".yaml").then_some(name));
+    }
+    names.sort();
+    let mut suites = Vec::new();
+    for name in names {
+        suites.push(parse(&file::read_text(&folder.join(&name))?, &format!("{FOLDER}/{name}"))?);
+    }
+    Ok(suites)
+}
+
+fn parse(text: &str, name: &str) -> Result<SuiteFile, Diagnostics> {
+    let file: Arc<str> = name.into();
+    let sources = BTreeMap::from([(Arc::clone(&file), text.into())]);
+    let located = |problems| Diagnostics::new(problems, &sources);
+    let node = yaml::parse(text, &file, Limits::FILE).map_err(located)?;
+    let problems: Vec<Diagnostic> = node
+        .get("checks")
+        .map_or(&[][..], Node::items)
+        .iter()
+        .filter_map(|check| Some((check, serde_json::from_value::<CheckFile>(json(check)).err()?)))
+        .map(|(check, error)| Diagnostic::at(&check.origin, format!("this check is not valid: {error}")))
+        .collect();
+    if !problems.is_empty() {
+        return Err(located(problems));
+    }
+    serde_json::from_value(json(&node)).map_err(|error| {
+        located(vec![Diagnostic::at(&node.origin, format!("this suite of checks is not valid: {error}"))])
+    })
+}
+
+/// What the tree means in YAML's core schema, without the places.
+fn json(node: &Node) -> Value {
+    match &node.value {
+        Yaml::List(items) => items.iter().map(json).collect(),
+        Yaml::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json(&entry.node))).collect(),
+        Yaml::Scalar { text, .. } => match node.meaning() {
+            Some(yaml::Meaning::Nothing) => Value::Null,
+            Some(yaml::Meaning::Boolean) => Value::Bool(text.eq_ignore_ascii_case("true")),
+            // What JSON cannot say as a number, such as 0x10, stays text and is refused where a number belongs.
+            Some(yaml::Meaning::Number) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
+            _ => text.clone().into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::board::check::checks_for;
+
+    #[test]
+    fn the_project_s_own_suites_are_valid_and_both_products_have_checks() {
+        let suites = read(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("valid suites");
+        for product in ["gateway", "gateway-dev"] {
+            let count: usize = suites.iter().map(|s| checks_for(s, product).expect("valid checks").len()).sum();
+            assert!(count >= 10, "{product}: {count}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_shown_where_it_is() {
+        let text = "schema: 1\nsuite: s\nchecks:\n  - name: a\n    console: x\n  - name: b\n    consle: x\n";
+        let error = parse(text, "tests/board/x.yaml").unwrap_err().to_string();
+        assert!(error.contains("tests/board/x.yaml:6:") && error.contains("consle"), "{error}");
+    }
+}
