@@ -1,1 +1,90 @@
-//! To come.
+//! The command line: words in, the stages driven in their order, messages and an exit status out.
+//!
+//! Invariant: no stage knows that it is driven from here; whatever goes wrong ends in one [`report::Failure`].
+
+mod build;
+mod cache;
+mod lock;
+mod plan;
+mod progress;
+mod project;
+mod report;
+pub mod run;
+mod session;
+mod shell;
+mod steps;
+pub mod suites;
+pub mod test;
+
+use clap::{Parser, Subcommand};
+use project::Project;
+use report::Failure;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Builds operating systems of connected devices from YAML layers.
+#[derive(Debug, Parser)]
+#[command(name = "osbuild", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The project's folder; the nearest one upwards with `layers/` unless told
+    #[arg(long, global = true, value_name = "FOLDER")]
+    project: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build recipes
+    Build(build::RecipeArgs),
+    /// Show the tasks that a product needs
+    Plan(plan::PlanArgs),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Pin every source and tool package in `osbuild.lock`
+    Lock(lock::LockArgs),
+    /// Look after the cache
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
+    /// Open a shell where a task runs
+    Shell(shell::ShellArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Show what a product comes to, with inheritance, overrides and templates applied
+    Show {
+        /// The default product unless told
+        product: Option<String>,
+        /// Say after each value where it was set
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match run_command(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn run_command(arguments: Arguments) -> Result<(), Failure> {
+    let project = Project::find(arguments.project.as_deref())?;
+    match arguments.command {
+        Command::Build(args) => build::build(project, &args),
+        Command::Plan(args) => plan::plan(project, &args),
+        Command::Config(ConfigCommand::Show { product, origin }) => {
+            print!("{}", crate::config::show(&project.root, product.as_deref(), origin)?);
+            Ok(())
+        }
+        Command::Lock(args) => lock::lock(project, &args),
+        Command::Cache(command) => cache::cache(project, command),
+        Command::Shell(args) => shell::shell(project, &args),
+    }
+}

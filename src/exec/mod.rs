@@ -1,1 +1,71 @@
-//! To come.
+//! A plan in, its outputs in the content-addressed store out.
+//!
+//! Every task is a Remote Execution API v2 action; its digest is the key of its result. Invariant: exec knows
+//! commands, steps and trees; it does not know what an image is.
+
+pub mod action;
+mod error;
+mod fetch;
+mod graph;
+pub mod local;
+pub mod progress;
+mod schedule;
+pub mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ExecError, TaskError};
+pub use schedule::{Environment, Outcome};
+
+use crate::io::store::{Node, Store};
+use crate::plan::task::{OutputRef, Plan};
+use progress::Event;
+use schedule::End;
+use step::Outputs;
+
+/// How often a run starts again because the cache turned out to have lost something.
+const REPAIRS: usize = 3;
+
+/// Does everything that `goals` need and the cache does not have.
+pub fn run(plan: &Plan, goals: &[OutputRef], env: &Environment) -> Result<Outcome, ExecError> {
+    for left in (0..REPAIRS).rev() {
+        let (outcome, end) = schedule::attempt(plan, goals, env);
+        match end {
+            None => return Ok(outcome),
+            Some(End::Lost(_)) if left > 0 && forget_lost(plan, &outcome, env) > 0 => {}
+            Some(End::Lost(error) | End::Failed(error)) => return Err(error),
+        }
+    }
+    unreachable!("the last attempt returns");
+}
+
+/// Forgets the results whose blobs are not all there, and returns how many those were.
+fn forget_lost(plan: &Plan, outcome: &Outcome, env: &Environment) -> usize {
+    let mut count = 0;
+    for (index, task) in plan.tasks.iter().enumerate() {
+        let (Some(outputs), Some(action)) = (outcome.outputs(index), outcome.action(index)) else { continue };
+        if !is_whole(env.store, outputs) {
+            env.observer.event(&Event::Repairing { task: &task.name });
+            env.store.remove_action_result(action);
+            count += 1;
+        }
+    }
+    // A blob that was read and found damaged is gone already: its tree shows the gap, or it comes from outside.
+    count.max(1)
+}
+
+/// Whether every blob of `outputs` is in the store.
+pub fn is_whole(store: &Store, outputs: &Outputs) -> bool {
+    let present = |node: &Node| match node {
+        Node::File { digest, .. } | Node::Folder(digest) => store.has(digest),
+        Node::Symlink { .. } => true,
+    };
+    outputs.values().all(|node| {
+        let below = match node {
+            Node::Folder(tree) => store.walk(tree).map(|entries| entries.iter().all(|entry| present(&entry.node))),
+            _ => Ok(true),
+        };
+        present(node) && below.unwrap_or(false)
+    })
+}

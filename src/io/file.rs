@@ -3,7 +3,7 @@
 //! Invariant: a file appears under its name only when it is whole and on disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// What failed, where, and why.
@@ -37,6 +37,16 @@ pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
 pub fn read_start(path: &Path, length: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     open(path)?.take(length).read_to_end(&mut bytes).map_err(at("read", path))?;
+    Ok(bytes)
+}
+
+/// Reads the last `length` bytes, or all of a shorter file.
+pub fn read_end(path: &Path, length: u64) -> Result<Vec<u8>, FileError> {
+    let mut file = open(path)?;
+    let size = file.metadata().map_err(at("look at", path))?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(length))).map_err(at("read", path))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes).map_err(at("read", path))?;
     Ok(bytes)
 }
 
@@ -108,6 +118,27 @@ pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
     let _ = fs::remove_file(&temporary);
     std::os::unix::fs::symlink(target, &temporary).map_err(at("link", &temporary))?;
     fs::rename(&temporary, path).map_err(at("link", path))
+}
+
+/// Removes a folder and all below it, also what its owner may not write or enter, as build scripts and
+/// overlay mounts leave behind.
+pub fn remove_tree(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    // Top down, so that each folder can be entered when its turn comes.
+    let folders = walkdir::WalkDir::new(path).into_iter().filter_entry(|entry| {
+        if entry.file_type().is_dir() {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+        true
+    });
+    folders.for_each(drop);
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Names of the entries of a folder, sorted; none when there is no such folder. Names that are not

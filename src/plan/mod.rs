@@ -14,6 +14,8 @@ mod toolchain;
 
 pub use local::LocalInputs;
 pub use product::goals;
+pub use source::STEP as SOURCE_STEP;
+pub use toolchain::{MERGE_STEP, TREE_STEP};
 
 use crate::config::Config;
 use crate::model::lock::Lock;

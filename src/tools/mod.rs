@@ -8,5 +8,6 @@ pub mod board;
 pub mod debian;
 pub mod fetch;
 pub mod lock;
+pub mod source;
 pub mod tooltree;
 pub mod vendor;

@@ -8,7 +8,9 @@ use crate::io::file::{self, at};
 use crate::model::Digest;
 use bazel_remote_apis::build::bazel::remote::execution::v2::ActionResult;
 use prost::Message;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 const LIMIT_BYTES: u64 = 16 << 20;
 
@@ -16,9 +18,12 @@ impl Store {
     /// The result of the action, if it has run before.
     pub fn action_result(&self, action: &Digest) -> Option<ActionResult> {
         // Absent, unreadable and damaged are one case: the task runs.
-        let bytes = file::read(&self.action_path(action), LIMIT_BYTES).ok()?;
+        let path = self.action_path(action);
+        let bytes = file::read(&path, LIMIT_BYTES).ok()?;
         let (stored, message) = bytes.split_at_checked(32)?;
-        (Digest::of(message).sha256 == stored).then(|| ActionResult::decode(message).ok())?
+        let result = (Digest::of(message).sha256 == stored).then(|| ActionResult::decode(message).ok())??;
+        note_use(&path);
+        Some(result)
     }
 
     /// Records the result of the action. The file is the message's SHA-256 and then the message.
@@ -43,5 +48,15 @@ impl Store {
     fn action_path(&self, action: &Digest) -> PathBuf {
         let hex = action.hex();
         self.root().join("actions").join(&hex[..2]).join(&hex[2..])
+    }
+}
+
+/// A sweep removes what was not used for long: the entry's time says when it was, to the hour.
+fn note_use(path: &Path) {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let Ok(modified) = std::fs::metadata(path).and_then(|metadata| metadata.modified()) else { return };
+    if modified.elapsed().is_ok_and(|age| age > HOUR) {
+        // In a cache that cannot be written nothing is swept either.
+        let _ = file::open(path).map(|file: File| file.set_modified(SystemTime::now()));
     }
 }

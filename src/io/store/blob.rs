@@ -1,6 +1,7 @@
 //! Blobs: bytes in, a digest out, and back.
 //!
-//! Invariant: a blob's file has exactly the size its digest says, or it does not count as present.
+//! Invariant: a blob's file has exactly the size its digest says and the time that it was stored with, or it
+//! does not count as present: who writes to it changes that time.
 
 use super::{Store, StoreError, INPUT_MTIME_SECONDS};
 use crate::io::file::{self, at};
@@ -9,7 +10,7 @@ use crate::model::Digest;
 use rustix::fs::{Timespec, Timestamps};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -40,6 +41,13 @@ impl Store {
 
     /// Keeps a copy of the file at `path`.
     pub fn put_file(&self, path: &Path) -> Result<Digest, StoreError> {
+        // Most files are here already: reading them once is cheaper than copying them.
+        let mut digester = Digester::default();
+        std::io::copy(&mut file::open(path)?, &mut digester).map_err(at("read", path))?;
+        let digest = digester.finish();
+        if self.has(&digest) {
+            return Ok(digest);
+        }
         self.put_reader(&mut file::open(path)?, u64::MAX)
     }
 
@@ -49,7 +57,8 @@ impl Store {
     }
 
     pub(super) fn has_variant(&self, digest: &Digest, executable: bool) -> bool {
-        fs::metadata(self.blob_path(digest, executable)).is_ok_and(|m| m.is_file() && m.len() == digest.size_bytes)
+        fs::metadata(self.blob_path(digest, executable))
+            .is_ok_and(|m| m.is_file() && m.len() == digest.size_bytes && m.mtime() == INPUT_MTIME_SECONDS)
     }
 
     /// The blob's bytes, checked against the digest; a damaged blob is removed.

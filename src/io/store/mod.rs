@@ -6,6 +6,8 @@
 //!     trees/AB/CDEF.../     a tree checked out by hard links, by its root Directory digest
 //!     actions/AB/CDEF...    ActionResult messages by action digest
 //!     tmp/                  being written; renamed into place when whole
+//!     failed/TASK/          what a failed task left, for `osbuild shell`
+//!     locks/                held while a file of them is open
 //!
 //! Invariants: whatever has its final name is whole; a blob is written once and never changed; all
 //! of it may be deleted at any time and is then made again. Safe with several processes at once.
@@ -15,10 +17,14 @@ mod blob;
 mod builder;
 mod checkout;
 mod directory;
+mod lock;
+mod sweep;
 mod walk;
 
 pub use builder::TreeBuilder;
 pub use directory::{from_message, to_message, Entry, Node, Tree};
+pub use lock::StoreLock;
+pub use sweep::{Removed, Soundness, Usage};
 
 use crate::io::file::{self, FileError};
 use crate::model::Digest;

@@ -1,0 +1,39 @@
+//! `osbuild lock`: resolves every tool package and source, and writes `osbuild.lock`.
+//!
+//! Invariant: the old lock stays until the new one is whole.
+
+use super::project::Project;
+use super::report::Failure;
+use super::session::{fetcher, open_store, read_lock, LOCK_FILE};
+use crate::config;
+use crate::io::file;
+use crate::tools::lock::{update_lock, LockRequest};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct LockArgs {
+    /// Only say whether the lock is what a new one would be
+    #[arg(long)]
+    pub check: bool,
+}
+
+pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
+    let config = config::load(&project.root, None)?;
+    let (store, _in_use) = open_store(&project)?;
+    let path = project.root.join(LOCK_FILE);
+    let old = if path.exists() { Some(read_lock(&project)?) } else { None };
+    let request =
+        LockRequest { recipes: &config.recipes, tool_trees: &config.tool_trees, project: &project.root };
+    let update = update_lock(request, &store, &fetcher(&project, false), old.as_ref())?;
+    update.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let packages: usize = update.lock.tool_trees.values().map(Vec::len).sum();
+    let summary = format!("{packages} tool packages, {} sources", update.lock.source_sizes.len());
+    if old.as_ref() == Some(&update.lock) {
+        println!("{LOCK_FILE} is up to date: {summary}");
+    } else if args.check {
+        return Err(Failure::new(format!("{LOCK_FILE} is not what a new one would be")).help("run `osbuild lock`"));
+    } else {
+        file::write_atomic(&path, config::lock::emit(&update.lock).as_bytes(), 0o644)?;
+        println!("{LOCK_FILE} written: {summary}");
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! A project and a product's name in; its configuration, its plan, and the means to run it, out.
+//!
+//! Invariant: a session holds the cache's lock of use from its first to its last read.
+
+use super::project::Project;
+use super::report::Failure;
+use super::{progress, steps};
+use crate::config::{self, lock, Config, Diagnostic};
+use crate::exec::step::StepRegistry;
+use crate::exec::{self, Environment, ExecError, Outcome};
+use crate::io::file;
+use crate::io::store::{Store, StoreLock};
+use crate::model::lock::Lock;
+use crate::plan::task::{OutputRef, Plan};
+use crate::plan::{self, LocalInputs};
+use crate::tools::fetch::{FetchOptions, Fetcher};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+pub const LOCK_FILE: &str = "osbuild.lock";
+
+/// What every command that builds understands.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct BuildArgs {
+    /// Tasks and processors to use; all of them unless told
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Never touch the network
+    #[arg(long)]
+    pub offline: bool,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: progress::Style,
+}
+
+pub struct Session {
+    pub project: Project,
+    pub store: Store,
+    pub config: Config,
+    pub lock: Lock,
+    pub plan: Plan,
+    args: BuildArgs,
+    fetcher: Fetcher,
+    steps: StepRegistry,
+    interrupted: Arc<AtomicBool>,
+    _in_use: StoreLock,
+}
+
+impl Session {
+    /// Loads and plans; `variables` replace those of the product.
+    pub fn open(
+        project: Project,
+        product: Option<&str>,
+        variables: &BTreeMap<String, String>,
+        args: &BuildArgs,
+    ) -> Result<Session, Failure> {
+        let config = config::load_with(&project.root, product, variables)?;
+        let lock = read_lock(&project)?;
+        let jobs = limit_processors(args.jobs)?;
+        let (store, in_use) = open_store(&project)?;
+        let mut local = LocalInputs::default();
+        for path in plan::local::paths(&config) {
+            let place = project.root.join(path.as_str());
+            // What is missing is reported by the plan, with the line that names it.
+            if place.exists() {
+                local.nodes.insert(path, store.ingest_node(&place, false)?);
+            }
+        }
+        let plan = plan::plan(&config, &lock, &local).map_err(|problems| {
+            let diagnostics = problems
+                .into_iter()
+                .map(|problem| Diagnostic::at(&problem.origin, problem.message).maybe_help(problem.help))
+                .collect();
+            Failure::from(config::explain(&project.root, diagnostics))
+        })?;
+        let fetcher = fetcher(&project, args.offline);
+        let args = BuildArgs { jobs: Some(jobs), ..args.clone() };
+        let (steps, interrupted) = (steps::registry(), interruption()?);
+        Ok(Session { project, store, config, lock, plan, args, fetcher, steps, interrupted, _in_use: in_use })
+    }
+
+    /// Runs what `goals` need; a failure points at the line that caused the task.
+    pub fn run(&self, goals: &[OutputRef]) -> Result<Outcome, Failure> {
+        let logs = self.logs()?;
+        let observer = progress::Progress::new(self.args.progress);
+        let environment = Environment {
+            store: &self.store,
+            fetcher: &self.fetcher,
+            steps: &self.steps,
+            jobs: self.args.jobs.unwrap_or(1),
+            observer: &observer,
+            logs: &logs,
+            interrupted: &self.interrupted,
+        };
+        let result = exec::run(&self.plan, goals, &environment);
+        observer.finish();
+        result.map_err(|error| self.failure(error))
+    }
+
+    pub fn logs(&self) -> Result<PathBuf, Failure> {
+        Ok(self.project.out("logs")?)
+    }
+
+    pub fn interrupted(&self) -> &AtomicBool {
+        &self.interrupted
+    }
+
+    /// The goal of that name, or a message that names the ones there are.
+    pub fn goal(&self, name: &str) -> Result<&OutputRef, Failure> {
+        self.plan.goals.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.plan.goals.keys().map(String::as_str).filter(|g| !g.contains(':')).collect();
+            let help = match config::diagnostic::suggest(name, known.iter().copied()) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            Failure::new(format!("there is no recipe `{name}`")).help(help)
+        })
+    }
+
+    fn failure(&self, error: ExecError) -> Failure {
+        match error {
+            ExecError::Interrupted => Failure { exit: 130, ..Failure::from(error) },
+            ExecError::Fetch(source) => {
+                let help = source.help();
+                Failure::from(source).help(help)
+            }
+            ExecError::Task { task, origin, cause } => {
+                let help = match cause.help() {
+                    Some(help) => help.to_owned(),
+                    None => format!("`osbuild shell {task}` opens a shell where it ran"),
+                };
+                let message = format!("task `{task}` failed: {}", Failure::from(*cause).message);
+                config::explain(&self.project.root, vec![Diagnostic::at(&origin, message).help(help)]).into()
+            }
+            other => other.into(),
+        }
+    }
+}
+
+/// The lock file's content; none yet is an error that says how to make it.
+pub fn read_lock(project: &Project) -> Result<Lock, Failure> {
+    let path = project.root.join(LOCK_FILE);
+    if !path.exists() {
+        return Err(Failure::new(format!("`{LOCK_FILE}` does not exist")).help("run `osbuild lock`"));
+    }
+    Ok(lock::parse(&file::read_text(&path)?, LOCK_FILE)?)
+}
+
+pub fn fetcher(project: &Project, offline: bool) -> Fetcher {
+    let project_mirror = std::env::var("OSBUILD_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+    Fetcher::new(FetchOptions { offline, project_mirror, ..FetchOptions::new(&project.root) })
+}
+
+/// Opens the cache; when nobody else uses it, first removes what interrupted processes left.
+pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
+    let store = project.store()?;
+    if let Ok(Some(_alone)) = store.try_lock_whole() {
+        store.remove_scratch()?;
+    }
+    match store.try_lock_use()? {
+        Some(lock) => Ok((store, lock)),
+        None => Err(ExecError::Swept(project.cache.clone()).into()),
+    }
+}
+
+/// Restricts this process, and so every task's `nproc`, to `jobs` processors.
+fn limit_processors(jobs: Option<usize>) -> Result<usize, Failure> {
+    let present = std::thread::available_parallelism().map_or(1, usize::from);
+    let Some(jobs) = jobs else { return Ok(present) };
+    if jobs == 0 {
+        return Err(Failure::new("`--jobs 0` would never finish").help("give at least 1"));
+    }
+    let failed = |error: rustix::io::Errno| Failure::new(format!("cannot limit the processors: {error}"));
+    let all = rustix::thread::sched_getaffinity(None).map_err(failed)?;
+    let mut chosen = rustix::thread::CpuSet::new();
+    let usable = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).take(jobs);
+    usable.for_each(|cpu| chosen.set(cpu));
+    rustix::thread::sched_setaffinity(None, &chosen).map_err(failed)?;
+    Ok(jobs)
+}
+
+/// Set by Ctrl-C and SIGTERM; the second one ends the process at once.
+fn interruption() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let failed = |error: std::io::Error| Failure::new(format!("cannot watch for signals: {error}"));
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag)).map_err(failed)?;
+        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(failed)?;
+    }
+    Ok(flag)
+}

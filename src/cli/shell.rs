@@ -1,0 +1,85 @@
+//! `osbuild shell TASK`: a shell where a task runs, with what its last failure left.
+//!
+//! Invariant: nothing that is done in the shell reaches the cache.
+
+use super::project::Project;
+use super::report::Failure;
+use super::session::{BuildArgs, Session};
+use crate::config::diagnostic::suggest;
+use crate::exec::action::{self, Action};
+use crate::exec::local::Workshop;
+use crate::exec::TaskError;
+use crate::plan::task::{Command, Input, OutputRef, Task};
+use osbuild_sys::sandbox::Stdio;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShellArgs {
+    /// A task, as `RECIPE:STEP`; `osbuild plan` lists them
+    pub task: String,
+    /// The product whose task it is
+    #[arg(long)]
+    pub product: Option<String>,
+    /// What to run instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
+    let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
+    let task = find(&session, &args.task)?;
+    let Command::Sandbox { argv, tools, .. } = &task.command else {
+        let help = "its input is in the cache; `osbuild plan --json` shows its parameters";
+        return Err(Failure::new(format!("`{}` is a step of osbuild itself: it has no sandbox", task.name)).help(help));
+    };
+    let sources = task.inputs.iter().map(|input| &input.source).chain([tools]);
+    let needed: Vec<OutputRef> =
+        sources.filter_map(|input| if let Input::Output(output) = input { Some(output.clone()) } else { None }).collect();
+    let outcome = session.run(&needed)?;
+    let resolve = |input: &Input| match input {
+        Input::File { digest, executable } => {
+            Ok(crate::io::store::Node::File { digest: *digest, executable: *executable })
+        }
+        Input::Tree(tree) => Ok(crate::io::store::Node::Folder(*tree)),
+        Input::Output(reference) => outcome.output(&session.store, &session.plan, reference),
+    };
+    let action = Action::new(&session.store, task, &resolve)?;
+    let workshop = Workshop::prepare(&session.store, &action)?;
+    let resumed = workshop.resume(&session.store, &task.name, &action)?;
+    let state = if resumed { "as its last failure left it" } else { "before its first command" };
+    eprintln!("`{}` {state}; /work is its folder. It runs:\n\n{}\n", task.name, argv.last().map_or("", |l| l.trim_end()));
+    let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command.clone() };
+    let status = workshop
+        .spawn(task, command, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit], false)
+        .and_then(|mut child| child.wait().map_err(TaskError::Wait));
+    if resumed {
+        workshop.keep(&session.store, &task.name, &action)?;
+    } else {
+        workshop.remove();
+    }
+    let status = status?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("the shell ended with {status}"))),
+    }
+}
+
+fn find<'a>(session: &'a Session, name: &str) -> Result<&'a Task, Failure> {
+    let tasks = &session.plan.tasks;
+    tasks.iter().find(|task| task.name == name).ok_or_else(|| {
+        let close = suggest(name, tasks.iter().map(|task| task.name.as_str()));
+        let help = close.map_or("`osbuild plan` lists them".to_owned(), |close| format!("did you mean `{close}`?"));
+        Failure::new(format!("there is no task `{name}`")).help(help)
+    })
+}
+
+/// What `reference` points at, for commands that show it.
+pub fn file_of(session: &Session, outcome: &crate::exec::Outcome, reference: &OutputRef) -> Result<Vec<u8>, Failure> {
+    const LIMIT_BYTES: u64 = 64 << 20;
+    match action::output_node(&session.store, &session.plan, reference, outcome.outputs(reference.task.0))? {
+        crate::io::store::Node::File { digest, .. } => Ok(session.store.read(&digest, LIMIT_BYTES)?),
+        _ => Err(Failure::new(format!("`{}` is not a file", reference.output))),
+    }
+}

@@ -1,0 +1,185 @@
+//! Keeping the cache in order: its size, a sweep by age, and a check of every byte.
+//!
+//! Invariant: the caller holds the lock of the whole cache; after a sweep every action result that is left
+//! still has all it names.
+
+use super::{from_message, Node, Store, StoreError};
+use crate::io::file::{self, at};
+use crate::model::Digest;
+use rayon::prelude::*;
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// What the cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub actions: usize,
+    pub blobs: usize,
+    pub bytes: u64,
+    pub trees: usize,
+    pub failed: usize,
+}
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub actions: usize,
+    pub blobs: usize,
+    pub bytes: u64,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Soundness {
+    pub blobs: usize,
+    pub bytes: u64,
+    pub damaged: Vec<Digest>,
+}
+
+impl Store {
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let blobs = files(&self.root().join("blobs"))?;
+        Ok(Usage {
+            actions: files(&self.root().join("actions"))?.len(),
+            blobs: blobs.len(),
+            bytes: blobs.iter().map(|(_, metadata)| metadata.len()).sum(),
+            trees: self.checkouts()?.len(),
+            failed: file::list(&self.root().join("failed"))?.len(),
+        })
+    }
+
+    /// Removes results that no run has used for `age`, and then every blob that no result needs.
+    pub fn sweep(&self, age: Duration) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        let mut kept = HashSet::new();
+        let limit = SystemTime::now().checked_sub(age);
+        for (path, metadata) in files(&self.root().join("actions"))? {
+            let used = metadata.modified().map_err(at("look at", &path))?;
+            let is_old = limit.is_some_and(|limit| used < limit);
+            if is_old || self.mark(&path, &mut kept).is_none() {
+                remove(&path)?;
+                removed.actions += 1;
+            }
+        }
+        for (path, metadata) in files(&self.root().join("blobs"))? {
+            if digest_of(&path, &metadata).is_none_or(|digest| !kept.contains(&digest)) {
+                remove(&path)?;
+                removed.blobs += 1;
+                removed.bytes += metadata.len();
+            }
+        }
+        for tree in self.checkouts()? {
+            let name = format!("{}{}", name_of(tree.parent().unwrap_or(&tree)), name_of(&tree));
+            if !kept.iter().any(|digest| digest.hex() == name) {
+                file::remove_tree(&tree)?;
+            }
+        }
+        self.remove_scratch()?;
+        Ok(removed)
+    }
+
+    /// Adds everything that the result at `path` names; none when something of it is missing.
+    fn mark(&self, path: &Path, kept: &mut HashSet<Digest>) -> Option<()> {
+        let hex = format!("{}{}", name_of(path.parent()?), name_of(path));
+        let action = Digest::from_hex(&hex, 0).ok()?;
+        let result = self.action_result(&action)?;
+        for file in &result.output_files {
+            kept.insert(from_message(file.digest.as_ref())?);
+        }
+        for folder in &result.output_directories {
+            let root = from_message(folder.root_directory_digest.as_ref())?;
+            kept.insert(root);
+            for entry in self.walk(&root).ok()? {
+                match entry.node {
+                    Node::File { digest, .. } | Node::Folder(digest) => kept.insert(digest),
+                    Node::Symlink { .. } => true,
+                };
+            }
+        }
+        kept.extend(from_message(result.stdout_digest.as_ref()));
+        Some(())
+    }
+
+    /// Reads every blob and removes those whose content is not what their name says.
+    pub fn verify(&self) -> Result<Soundness, StoreError> {
+        let blobs = files(&self.root().join("blobs"))?;
+        let checked = blobs.par_iter().map(|(path, metadata)| {
+            let mut digester = crate::model::digest::Digester::default();
+            std::io::copy(&mut file::open(path)?, &mut digester).map_err(at("read", path))?;
+            let found = digester.finish();
+            Ok((digest_of(path, metadata) != Some(found)).then_some((path, metadata)))
+        });
+        let damaged: Vec<_> = checked.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
+        let mut soundness = Soundness {
+            blobs: blobs.len(),
+            bytes: blobs.iter().map(|(_, metadata)| metadata.len()).sum(),
+            damaged: Vec::new(),
+        };
+        for (path, metadata) in &damaged {
+            remove(path)?;
+            soundness.damaged.extend(digest_of(path, metadata));
+        }
+        if !damaged.is_empty() {
+            // A checked-out tree shares its files with the blobs.
+            self.checkouts()?.iter().try_for_each(|tree| file::remove_tree(tree))?;
+        }
+        soundness.damaged.sort_by_key(|digest| digest.sha256);
+        Ok(soundness)
+    }
+
+    /// Removes what interrupted processes were writing.
+    pub fn remove_scratch(&self) -> Result<(), StoreError> {
+        for name in ["tmp", "locks"] {
+            let folder = self.root().join(name);
+            for entry in file::list(&folder)?.into_iter().filter(|entry| name != "locks" || entry != "use") {
+                let path = folder.join(entry);
+                match path.is_dir() {
+                    true => file::remove_tree(&path)?,
+                    false => remove(&path)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn checkouts(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let root = self.root().join("trees");
+        let mut trees = Vec::new();
+        for first in file::list(&root)? {
+            let folder = root.join(first);
+            trees.extend(file::list(&folder)?.into_iter().map(|name| folder.join(name)));
+        }
+        Ok(trees)
+    }
+}
+
+/// Every file two levels below `root`.
+fn files(root: &Path) -> Result<Vec<(PathBuf, Metadata)>, StoreError> {
+    let mut files = Vec::new();
+    for first in file::list(root)? {
+        let folder = root.join(first);
+        for name in file::list(&folder)? {
+            let path = folder.join(name);
+            let metadata = std::fs::symlink_metadata(&path).map_err(at("look at", &path))?;
+            files.push((path, metadata));
+        }
+    }
+    Ok(files)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The digest that a blob's name and size say.
+fn digest_of(path: &Path, metadata: &Metadata) -> Option<Digest> {
+    let name = name_of(path);
+    let hex = format!("{}{}", name_of(path.parent()?), name.strip_suffix(".x").unwrap_or(&name));
+    Digest::from_hex(&hex, metadata.len()).ok()
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    Ok(std::fs::remove_file(path).map_err(at("remove", path))?)
+}

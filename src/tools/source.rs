@@ -1,0 +1,137 @@
+//! The step `source`: archives, project files and crates in, one source tree out.
+//!
+//! Invariant: each part lies where its recipe says; two parts that disagree about a path are an error.
+
+use super::archive::{self, ArchiveError};
+use super::vendor::{self, VendorError};
+use crate::io::store::{Node, Store, StoreError, TreeBuilder};
+use crate::model::path::InvalidPath;
+use crate::model::{Digest, RelPath};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum Part {
+    /// A file or folder of the project.
+    Tree { input: String, name: String, into: Option<String> },
+    /// A file from outside, kept as it is.
+    File { input: String, name: String, into: Option<String> },
+    Archive { input: String, strip: u32, inner: Option<String>, into: Option<String> },
+    Crates { crates: Vec<CratePart>, into: Option<String> },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CratePart {
+    name: String,
+    version: String,
+    input: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("the parameters of the step are not valid")]
+    Parameters(#[from] serde_json::Error),
+    #[error(transparent)]
+    Path(#[from] InvalidPath),
+    #[error("the step has no input `{0}`")]
+    NoInput(String),
+    #[error("a source archive cannot be unpacked")]
+    Archive(#[from] ArchiveError),
+    #[error("the crates cannot be unpacked")]
+    Vendor(#[from] VendorError),
+    #[error("two sources have the same path")]
+    Conflict(#[source] StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The tree that the parts make together.
+pub fn compose(store: &Store, inputs: &Digest, parameters: &str) -> Result<Digest, SourceError> {
+    let parameters: Parameters = serde_json::from_str(parameters)?;
+    let mut builder = TreeBuilder::new();
+    let folder = |into: &Option<String>| into.as_deref().map(RelPath::new).transpose();
+    for part in &parameters.parts {
+        match part {
+            Part::Tree { input, name, into } | Part::File { input, name, into } => {
+                match lookup(store, inputs, input)? {
+                    Node::Folder(tree) => add_tree(&mut builder, folder(into)?, tree)?,
+                    node => {
+                        let name = RelPath::new(name)?;
+                        let path = folder(into)?.map_or(name.clone(), |folder| folder.join(&name));
+                        builder.insert(&path, node).map_err(SourceError::Conflict)?;
+                    }
+                }
+            }
+            Part::Archive { input, strip, inner, into } => {
+                let inner = inner.as_deref().map(RelPath::new).transpose()?;
+                let tree = archive::unpack(store, &file(store, inputs, input)?, *strip, inner.as_ref())?;
+                add_tree(&mut builder, folder(into)?, tree)?;
+            }
+            Part::Crates { crates, into } => {
+                let mut files = Vec::new();
+                for part in crates {
+                    files.push((part.name.clone(), part.version.clone(), file(store, inputs, &part.input)?));
+                }
+                add_tree(&mut builder, folder(into)?, vendor::compose(store, &files)?)?;
+            }
+        }
+    }
+    builder.finish(store).map_err(|error| match error {
+        StoreError::Conflict { .. } => SourceError::Conflict(error),
+        other => SourceError::Store(other),
+    })
+}
+
+fn add_tree(builder: &mut TreeBuilder, into: Option<RelPath>, tree: Digest) -> Result<(), SourceError> {
+    builder.insert_tree(into.as_ref(), tree).map_err(SourceError::Conflict)
+}
+
+fn lookup(store: &Store, inputs: &Digest, path: &str) -> Result<Node, SourceError> {
+    store.lookup(inputs, &RelPath::new(path)?)?.ok_or_else(|| SourceError::NoInput(path.to_owned()))
+}
+
+fn file(store: &Store, inputs: &Digest, path: &str) -> Result<Digest, SourceError> {
+    match lookup(store, inputs, path)? {
+        Node::File { digest, .. } => Ok(digest),
+        _ => Err(SourceError::NoInput(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_lies_by_its_name_and_a_folder_by_its_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a store");
+        let digest = store.put_bytes(b"text").expect("kept");
+        let node = Node::File { digest, executable: true };
+        let path = |text: &str| RelPath::new(text).expect("valid");
+        let mut inner = TreeBuilder::new();
+        inner.insert(&path("a/b"), node.clone()).expect("inserted");
+        let tree = inner.finish(&store).expect("kept");
+        let mut inputs = TreeBuilder::new();
+        inputs.insert(&path("inputs/0"), node.clone()).expect("inserted");
+        inputs.insert_tree(Some(&path("inputs/1")), tree).expect("inserted");
+        let inputs = inputs.finish(&store).expect("kept");
+        let parameters = r#"{"parts":[{"kind":"tree","input":"inputs/0","name":"run.sh","into":"tools"},
+            {"kind":"tree","input":"inputs/1","name":"files","into":null}]}"#;
+        let source = compose(&store, &inputs, parameters).expect("composed");
+        let paths: Vec<_> = store.walk(&source).expect("walked").iter().map(|entry| entry.path.to_string()).collect();
+        assert_eq!(paths, ["a", "a/b", "tools", "tools/run.sh"]);
+        assert_eq!(store.lookup(&source, &path("tools/run.sh")).expect("read"), Some(node));
+
+        let clash = r#"{"parts":[{"kind":"tree","input":"inputs/0","name":"a","into":null},
+            {"kind":"tree","input":"inputs/1","name":"files","into":null}]}"#;
+        let error = compose(&store, &inputs, clash).expect_err("`a` is a file and a folder");
+        assert!(matches!(error, SourceError::Conflict(_)), "{error:?}");
+    }
+}
