@@ -21,8 +21,7 @@ pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
     let (store, _in_use) = open_store(&project)?;
     let path = project.root.join(LOCK_FILE);
     let old = if path.exists() { Some(read_lock(&project)?) } else { None };
-    let request =
-        LockRequest { recipes: &config.recipes, tool_trees: &config.tool_trees, project: &project.root };
+    let request = LockRequest { recipes: &config.recipes, tool_trees: &config.tool_trees, project: &project.root };
     let update = update_lock(request, &store, &fetcher(&project, false), old.as_ref())?;
     update.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let packages: usize = update.lock.tool_trees.values().map(Vec::len).sum();

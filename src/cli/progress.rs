@@ -102,6 +102,7 @@ impl State {
                 self.end(task);
                 self.line(&format!("{task} failed"));
             }
+            Event::Stopped { task } => self.end(task),
             Event::FetchStarted { name, digest } => self.begin(&digest.hex(), &format!("fetch {name}")),
             Event::Fetching { name, digest, bytes } => {
                 if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.running.get(&digest.hex())) {
@@ -173,13 +174,16 @@ fn to_json(event: &Event) -> Option<serde_json::Value> {
         Event::Finished { task, took } => json!({ "event": "finished", "task": task, "ms": milliseconds(*took) }),
         Event::Waiting { task } => json!({ "event": "waiting", "task": task }),
         Event::Failed { task } => json!({ "event": "failed", "task": task }),
+        Event::Stopped { task } => json!({ "event": "stopped", "task": task }),
         Event::FetchStarted { name, digest } => {
             json!({ "event": "fetching", "name": name, "sha256": digest.hex(), "size_bytes": digest.size_bytes })
         }
         Event::Fetching { .. } => return None,
         Event::Fetched { name, digest } => json!({ "event": "fetched", "name": name, "sha256": digest.hex() }),
         Event::Repairing { task } => json!({ "event": "repairing", "task": task }),
-        Event::Kept { task, folder } => json!({ "event": "kept", "task": task, "folder": folder.display().to_string() }),
+        Event::Kept { task, folder } => {
+            json!({ "event": "kept", "task": task, "folder": folder.display().to_string() })
+        }
     })
 }
 

@@ -35,8 +35,9 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
         return Err(Failure::new(format!("`{}` is a step of osbuild itself: it has no sandbox", task.name)).help(help));
     };
     let sources = task.inputs.iter().map(|input| &input.source).chain([tools]);
-    let needed: Vec<OutputRef> =
-        sources.filter_map(|input| if let Input::Output(output) = input { Some(output.clone()) } else { None }).collect();
+    let needed: Vec<OutputRef> = sources
+        .filter_map(|input| if let Input::Output(output) = input { Some(output.clone()) } else { None })
+        .collect();
     let outcome = session.run(&needed)?;
     let resolve = |input: &Input| match input {
         Input::File { digest, executable } => {
@@ -49,7 +50,11 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
     let workshop = Workshop::prepare(&session.store, &action)?;
     let resumed = workshop.resume(&session.store, &task.name, &action)?;
     let state = if resumed { "as its last failure left it" } else { "before its first command" };
-    eprintln!("`{}` {state}; /work is its folder. It runs:\n\n{}\n", task.name, argv.last().map_or("", |l| l.trim_end()));
+    eprintln!(
+        "`{}` {state}; /work is its folder. It runs:\n\n{}\n",
+        task.name,
+        argv.last().map_or("", |l| l.trim_end())
+    );
     let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command.clone() };
     let status = workshop
         .spawn(task, command, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit], false)

@@ -148,11 +148,9 @@ pub fn to_result(outputs: &Outputs, log: Option<Digest>) -> reapi::ActionResult 
                 root_directory_digest: Some(to_message(digest)),
                 ..Default::default()
             }),
-            Node::Symlink { target } => result.output_symlinks.push(reapi::OutputSymlink {
-                path,
-                target: target.clone(),
-                ..Default::default()
-            }),
+            Node::Symlink { target } => {
+                result.output_symlinks.push(reapi::OutputSymlink { path, target: target.clone(), ..Default::default() })
+            }
         }
     }
     result

@@ -52,20 +52,9 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// Whether a blob that should have been in the cache was not: making it again is the remedy.
-    pub(super) fn is_loss(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
-            TaskError::Store(error) => Some(error),
-            TaskError::Step(error) => Some(&**error),
-            _ => None,
-        };
-        while let Some(error) = cause {
-            if matches!(error.downcast_ref(), Some(StoreError::Missing(_) | StoreError::Damaged(_))) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
+    /// Whether a blob that should have been in the cache, but was not, can be the cause.
+    pub(super) fn may_be_loss(&self) -> bool {
+        matches!(self, TaskError::Store(_) | TaskError::Step(_) | TaskError::NoInput { .. })
     }
 
     /// What the user can do, where the cause is a known one.

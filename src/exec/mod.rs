@@ -19,7 +19,7 @@ pub use error::{ExecError, TaskError};
 pub use schedule::{Environment, Outcome};
 
 use crate::io::store::{Node, Store};
-use crate::plan::task::{OutputRef, Plan};
+use crate::plan::task::{Input, OutputRef, Plan};
 use progress::Event;
 use schedule::End;
 use step::Outputs;
@@ -33,26 +33,28 @@ pub fn run(plan: &Plan, goals: &[OutputRef], env: &Environment) -> Result<Outcom
         let (outcome, end) = schedule::attempt(plan, goals, env);
         match end {
             None => return Ok(outcome),
-            Some(End::Lost(_)) if left > 0 && forget_lost(plan, &outcome, env) > 0 => {}
-            Some(End::Lost(error) | End::Failed(error)) => return Err(error),
+            Some(End::Lost(index, _)) if left > 0 && forget_lost(plan, index, &outcome, env) => {}
+            Some(End::Lost(_, error) | End::Failed(error)) => return Err(error),
         }
     }
     unreachable!("the last attempt returns");
 }
 
-/// Forgets the results whose blobs are not all there, and returns how many those were.
-fn forget_lost(plan: &Plan, outcome: &Outcome, env: &Environment) -> usize {
-    let mut count = 0;
+/// Forgets the results whose blobs are not all there; whether anything that the task `failed` may use is gone.
+fn forget_lost(plan: &Plan, failed: usize, outcome: &Outcome, env: &Environment) -> bool {
+    let mut found = plan.tasks[failed]
+        .inputs
+        .iter()
+        .any(|input| matches!(&input.source, Input::File { digest, .. } if !env.store.has(digest)));
     for (index, task) in plan.tasks.iter().enumerate() {
         let (Some(outputs), Some(action)) = (outcome.outputs(index), outcome.action(index)) else { continue };
         if !is_whole(env.store, outputs) {
             env.observer.event(&Event::Repairing { task: &task.name });
             env.store.remove_action_result(action);
-            count += 1;
+            found = true;
         }
     }
-    // A blob that was read and found damaged is gone already: its tree shows the gap, or it comes from outside.
-    count.max(1)
+    found
 }
 
 /// Whether every blob of `outputs` is in the store.

@@ -1,6 +1,6 @@
 //! What happens during a run, told as it happens.
 //!
-//! Invariant: every started task ends in exactly one of finished and failed.
+//! Invariant: every started task ends in exactly one of finished, failed and stopped.
 
 use crate::model::Digest;
 use std::path::Path;
@@ -10,21 +10,53 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum Event<'a> {
     /// So many tasks take part.
-    Planned { tasks: usize },
+    Planned {
+        tasks: usize,
+    },
     /// The cache has the task's result.
-    Cached { task: &'a str },
-    Started { task: &'a str },
-    Finished { task: &'a str, took: Duration },
+    Cached {
+        task: &'a str,
+    },
+    Started {
+        task: &'a str,
+    },
+    Finished {
+        task: &'a str,
+        took: Duration,
+    },
     /// Another osbuild process runs the same task.
-    Waiting { task: &'a str },
-    Failed { task: &'a str },
-    FetchStarted { name: &'a str, digest: &'a Digest },
-    Fetching { name: &'a str, digest: &'a Digest, bytes: u64 },
-    Fetched { name: &'a str, digest: &'a Digest },
+    Waiting {
+        task: &'a str,
+    },
+    Failed {
+        task: &'a str,
+    },
+    /// Ended by an interruption.
+    Stopped {
+        task: &'a str,
+    },
+    FetchStarted {
+        name: &'a str,
+        digest: &'a Digest,
+    },
+    Fetching {
+        name: &'a str,
+        digest: &'a Digest,
+        bytes: u64,
+    },
+    Fetched {
+        name: &'a str,
+        digest: &'a Digest,
+    },
     /// The cache had lost something; it is made again.
-    Repairing { task: &'a str },
+    Repairing {
+        task: &'a str,
+    },
     /// A failed task's sandbox was kept here.
-    Kept { task: &'a str, folder: &'a Path },
+    Kept {
+        task: &'a str,
+        folder: &'a Path,
+    },
 }
 
 /// Is told what happens, from several threads.

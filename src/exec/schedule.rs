@@ -68,8 +68,8 @@ impl Outcome {
 
 pub(super) enum End {
     Failed(ExecError),
-    /// A blob that a finished task had left is gone.
-    Lost(ExecError),
+    /// Failed, perhaps because a blob that this task uses is gone.
+    Lost(Index, ExecError),
 }
 
 struct State {
@@ -275,7 +275,10 @@ impl Run<'_> {
                 self.done(index, action.digest, outputs, false);
             }
             Err(error) => {
-                self.env.observer.event(&Event::Failed { task: &task.name });
+                self.env.observer.event(&match error {
+                    TaskError::Interrupted => Event::Stopped { task: &task.name },
+                    _ => Event::Failed { task: &task.name },
+                });
                 self.failed(index, error);
             }
         }
@@ -333,10 +336,9 @@ impl Run<'_> {
         if matches!(error, TaskError::Interrupted) {
             return fail(&mut state, End::Failed(ExecError::Interrupted));
         }
-        let lost = error.is_loss();
-        let error =
-            ExecError::Task { task: task.name.clone(), origin: task.origin.clone(), cause: Box::new(error) };
-        fail(&mut state, if lost { End::Lost(error) } else { End::Failed(error) });
+        let lost = error.may_be_loss();
+        let error = ExecError::Task { task: task.name.clone(), origin: task.origin.clone(), cause: Box::new(error) };
+        fail(&mut state, if lost { End::Lost(index, error) } else { End::Failed(error) });
     }
 }
 

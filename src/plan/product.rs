@@ -231,7 +231,7 @@ fn data(builder: &mut PlanBuilder, origin: &Origin) -> Option<OutputRef> {
     // Lazy initialisation would leave work, and a difference, to the first mount. `resize` reserves
     // group descriptors for online growth to 64 GiB.
     let lines = format!(
-        "mke2fs -q -t ext4 -U {uuid} -L data -m 1 \
+        "mke2fs -q -t ext4 -b 4096 -U {uuid} -L data -m 1 \
          -E hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard,resize=16777216 \
          -O ^metadata_csum_seed,^orphan_file data.ext4 {size_kib}k"
     );

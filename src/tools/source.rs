@@ -19,11 +19,27 @@ struct Parameters {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 enum Part {
     /// A file or folder of the project.
-    Tree { input: String, name: String, into: Option<String> },
+    Tree {
+        input: String,
+        name: String,
+        into: Option<String>,
+    },
     /// A file from outside, kept as it is.
-    File { input: String, name: String, into: Option<String> },
-    Archive { input: String, strip: u32, inner: Option<String>, into: Option<String> },
-    Crates { crates: Vec<CratePart>, into: Option<String> },
+    File {
+        input: String,
+        name: String,
+        into: Option<String>,
+    },
+    Archive {
+        input: String,
+        strip: u32,
+        inner: Option<String>,
+        into: Option<String>,
+    },
+    Crates {
+        crates: Vec<CratePart>,
+        into: Option<String>,
+    },
 }
 
 #[derive(Debug, Deserialize)]

@@ -55,7 +55,20 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         lines.push('\n');
     }
     lines.push_str(&target.strip());
+    lines.push_str(&refuse_setuid(recipe));
     BuildScript { env, lines }
+}
+
+/// Trees keep no setuid bit: one that no metadata declares would be lost in silence.
+fn refuse_setuid(recipe: &Recipe) -> String {
+    let metadata = recipe.packages.iter().flat_map(|package| &package.metadata);
+    let declared = metadata.filter(|item| item.mode.is_some_and(|mode| mode & 0o6000 != 0));
+    let excluded: String = declared.map(|item| format!(" ! -path {}", quote(&format!("./{}", item.path)))).collect();
+    format!(
+        "cd \"$DESTDIR\"\nsetuid=$(find . -type f -perm /6000{excluded})\n\
+         [ -z \"$setuid\" ] || {{ echo \"setuid or setgid, but not in the metadata of a package of {name}: $setuid\" >&2; exit 1; }}\n",
+        name = recipe.name
+    )
 }
 
 /// `words` as shell words after a command. `$` stays live, so a recipe can say `$DESTDIR`.
