@@ -2,8 +2,10 @@
 //!
 //! Invariant: no stage knows that it is driven from here; whatever goes wrong ends in one [`report::Failure`].
 
+mod board;
 mod build;
 mod cache;
+mod image;
 mod lock;
 mod plan;
 mod progress;
@@ -35,6 +37,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Build a product's image
+    Image(image::ImageArgs),
+    /// Boot a product's image on the virtual board, in this terminal
+    Run(run::RunArgs),
+    /// Boot a product's image and run the checks of `tests/board/` on it
+    Test(test::TestArgs),
     /// Build recipes
     Build(build::RecipeArgs),
     /// Show the tasks that a product needs
@@ -47,6 +55,11 @@ enum Command {
     /// Look after the cache
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Make signing keys
+    #[command(subcommand)]
+    Keys(image::KeysCommand),
+    /// Check an image folder or a disk, offline, from public keys alone
+    Verify(image::VerifyArgs),
     /// Open a shell where a task runs
     Shell(shell::ShellArgs),
 }
@@ -75,8 +88,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run_command(arguments: Arguments) -> Result<(), Failure> {
-    let project = Project::find(arguments.project.as_deref())?;
+    let project = Project::find(arguments.project.as_deref()).map_err(Failure::from);
+    if let Command::Verify(args) = &arguments.command {
+        return image::verify(project, args);
+    }
+    let project = project?;
     match arguments.command {
+        Command::Image(args) => image::image(project, &args),
+        Command::Run(args) => board::run(project, &args),
+        Command::Test(args) => board::test(project, &args),
+        Command::Keys(command) => image::keys(project, &command),
+        Command::Verify(args) => image::verify(Ok(project), &args),
         Command::Build(args) => build::build(project, &args),
         Command::Plan(args) => plan::plan(project, &args),
         Command::Config(ConfigCommand::Show { product, origin }) => {

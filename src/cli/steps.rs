@@ -22,6 +22,9 @@ pub fn registry() -> StepRegistry {
     registry.add(tree::sysroot::NAME, |c| tree::sysroot::step(c.store, c.inputs, c.parameters));
     registry.add(tree::rootfs::NAME, |c| tree::rootfs::step(c.store, c.inputs, c.parameters));
     registry.add(image::kconfig::NAME, |c| image::kconfig::check(c.store, c.inputs, c.parameters));
+    registry.add(plan::VERITY_STEP, |c| image::verity::step(c.store, c.inputs, c.parameters));
+    registry.add(plan::INITRAMFS_STEP, |c| image::initramfs_step(c.store, c.inputs, c.parameters));
+    registry.add(plan::UKI_STEP, |c| image::uki::step(c.store, c.inputs, c.parameters));
     registry
 }
 

@@ -1,4 +1,15 @@
 //! Verity trees, initramfs, UKI and ESP, and the checked kernel configuration.
 //!
 //! Invariant: equal inputs give equal bytes.
+
+pub mod authenticode;
+pub mod esp;
+mod initramfs;
 pub mod kconfig;
+pub mod pe;
+mod step;
+pub mod uki;
+pub mod verity;
+
+pub use initramfs::step as initramfs_step;
+pub use step::ImageError;

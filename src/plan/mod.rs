@@ -13,7 +13,7 @@ pub mod task;
 mod toolchain;
 
 pub use local::LocalInputs;
-pub use product::goals;
+pub use product::{goals, INITRAMFS_STEP, UKI_STEP, VERITY_STEP};
 pub use source::STEP as SOURCE_STEP;
 pub use toolchain::{MERGE_STEP, TREE_STEP};
 

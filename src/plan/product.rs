@@ -23,17 +23,19 @@ pub mod goals {
     pub const DATA: &str = "image:data";
     pub const PACKAGES: &str = "image:packages.json";
     pub const KERNEL_CONFIG: &str = "image:kernel.config";
+    /// The tool tree of the virtual board; no part of the image.
+    pub const BOARD: &str = "board:tools";
     pub const ALL: [&str; 7] = [ROOT, VERITY, ROOT_HASH, UKI, DATA, PACKAGES, KERNEL_CONFIG];
 }
 
 pub const ROOTFS_STEP: &str = "rootfs";
 const ROOTFS_VERSION: u32 = 1;
 pub const VERITY_STEP: &str = "verity";
-const VERITY_VERSION: u32 = 1;
+pub const VERITY_VERSION: u32 = 1;
 pub const INITRAMFS_STEP: &str = "initramfs";
-const INITRAMFS_VERSION: u32 = 1;
+pub const INITRAMFS_VERSION: u32 = 1;
 pub const UKI_STEP: &str = "uki";
-const UKI_VERSION: u32 = 1;
+pub const UKI_VERSION: u32 = 1;
 
 /// The host recipe that brings `mkfs.erofs`.
 const EROFS_RECIPE: &str = "erofs-utils";
@@ -76,6 +78,11 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let command = step(UKI_STEP, UKI_VERSION, &json!({ "command_line": command_line(builder) }));
     let uki = builder.task("image:uki".into(), &origin, command, inputs, &["uki.efi"]);
     let data = data(builder, &origin)?;
+
+    let board = ToolTreeName::new("board").expect("a valid name");
+    if let Input::Output(board) = toolchain::combined(builder, &[board], &[], &origin)? {
+        builder.goal(goals::BOARD.into(), board);
+    }
 
     builder.goal(goals::ROOT.into(), root);
     builder.goal(goals::VERITY.into(), output(verity, "verity"));

@@ -1,1 +1,12 @@
-//! To come.
+//! The parts of an image and the keys in; a signed, described, verifiable image folder out.
+//!
+//! Invariant: this is the only stage that sees a private key, and it runs after every task.
+
+pub mod dsse;
+pub mod image;
+pub mod keys;
+pub mod manifest;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;

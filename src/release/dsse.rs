@@ -1,0 +1,92 @@
+//! A payload and a key in, a DSSE envelope out; and back, when the signature holds.
+//!
+//! Source: the secure-systems-lab's "DSSE Protocol", version 1.0. Invariant: what is returned as payload is what
+//! a trusted key signed, byte for byte.
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+/// A manifest has some hundred kilobytes.
+pub const LIMIT_BYTES: usize = 16 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeSignature {
+    keyid: String,
+    sig: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DsseError {
+    #[error("the envelope has {0} bytes, more than {LIMIT_BYTES}")]
+    TooLarge(usize),
+    #[error("the envelope is not valid")]
+    Json(#[from] serde_json::Error),
+    #[error("the envelope is not valid base64")]
+    Base64(#[from] base64::DecodeError),
+    #[error("the envelope holds `{0}`, not what was asked for")]
+    Type(String),
+    #[error("no signature in the envelope is valid for the trusted key")]
+    Untrusted,
+    #[error("the envelope has bytes that its signature does not cover")]
+    Uncovered,
+}
+
+/// "PAE": what is signed (DSSE Protocol, "Signature Definition").
+fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    bytes.extend(payload);
+    bytes
+}
+
+/// The envelope's text.
+pub fn sign(payload_type: &str, payload: &[u8], key: &SigningKey, key_id: &str) -> String {
+    let signature = key.sign(&pre_authentication(payload_type, payload));
+    let envelope = Envelope {
+        payload: STANDARD.encode(payload),
+        payload_type: payload_type.to_owned(),
+        signatures: vec![EnvelopeSignature { keyid: key_id.to_owned(), sig: STANDARD.encode(signature.to_bytes()) }],
+    };
+    serde_json::to_string(&envelope).expect("strings can be written as JSON") + "\n"
+}
+
+/// The payload of `envelope`, which must be of this type and signed by `key`.
+pub fn verify(envelope: &[u8], payload_type: &str, key: &VerifyingKey, key_id: &str) -> Result<Vec<u8>, DsseError> {
+    if envelope.len() > LIMIT_BYTES {
+        return Err(DsseError::TooLarge(envelope.len()));
+    }
+    let parsed: Envelope = serde_json::from_slice(envelope)?;
+    if parsed.payload_type != payload_type {
+        return Err(DsseError::Type(parsed.payload_type));
+    }
+    let payload = STANDARD.decode(&parsed.payload)?;
+    let signed = pre_authentication(payload_type, &payload);
+    let holds = |signature: &EnvelopeSignature| {
+        let bytes = STANDARD.decode(&signature.sig).ok();
+        let signature = bytes.and_then(|bytes| Signature::from_slice(&bytes).ok());
+        signature.is_some_and(|signature| key.verify_strict(&signed, &signature).is_ok())
+    };
+    let Some(valid) = parsed.signatures.iter().find(|signature| holds(signature)) else {
+        return Err(DsseError::Untrusted);
+    };
+    // One signer's envelope can be written in one way only, so that no bit of the file is free to change.
+    let exact = Envelope {
+        payload: STANDARD.encode(&payload),
+        payload_type: payload_type.to_owned(),
+        signatures: vec![EnvelopeSignature { keyid: key_id.to_owned(), sig: valid.sig.clone() }],
+    };
+    match serde_json::to_string(&exact)? + "\n" == String::from_utf8_lossy(envelope) {
+        true => Ok(payload),
+        false => Err(DsseError::Uncovered),
+    }
+}

@@ -1,0 +1,202 @@
+//! A folder of keys: made once, read with care.
+//!
+//! `PK`, `KEK` and `db` are RSA-2048 with self-signed X.509 certificates (UEFI 2.10, section 32.3); `release` is
+//! Ed25519 (RFC 8410). Invariant: a private key that others can read is not used.
+
+use crate::image::authenticode::SigningKey as BootKey;
+use crate::io::file::{self, at, FileError};
+use der::asn1::UtcTime;
+use der::pem::LineEnding;
+use der::{DateTime, Decode, DecodePem, Encode, EncodePem};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use rand_core::OsRng;
+use rsa::RsaPrivateKey;
+use sha2::{Digest, Sha256};
+use spki::SubjectPublicKeyInfoOwned;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use x509_cert::builder::{Builder, CertificateBuilder, Profile};
+use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::time::{Time, Validity};
+use x509_cert::Certificate;
+
+const RSA_BITS: usize = 2048;
+const BOOT_KEYS: [&str; 3] = ["PK", "KEK", "db"];
+/// Says in one word what the keys are for.
+const PURPOSE_FILE: &str = "purpose";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Made without being asked for; nothing signed with them may be shipped.
+    Development,
+    Production,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("there are keys in `{}` already", .0.display())]
+    Exists(PathBuf),
+    #[error("the private key `{}` can be read by others (mode {mode:o}): run `chmod 600` on it", path.display())]
+    TooOpen { path: PathBuf, mode: u32 },
+    #[error("`{}` is not a valid {what}: {reason}", path.display())]
+    Invalid { path: PathBuf, what: &'static str, reason: String },
+    #[error("`{}` does not belong to the private key beside it", .0.display())]
+    Mismatch(PathBuf),
+    #[error("a key cannot be made: {0}")]
+    Make(String),
+}
+
+/// Everything that signs.
+pub struct Keys {
+    pub boot: BootKey,
+    pub release: ed25519_dalek::SigningKey,
+    pub public: PublicKeys,
+    pub purpose: Purpose,
+}
+
+/// Everything that verifies.
+#[derive(Clone, Debug)]
+pub struct PublicKeys {
+    /// DER certificates.
+    pub platform_key: Vec<u8>,
+    pub key_exchange_key: Vec<u8>,
+    pub signature_db: Vec<u8>,
+    pub release: ed25519_dalek::VerifyingKey,
+}
+
+impl PublicKeys {
+    /// Reads the public halves only.
+    pub fn load(folder: &Path) -> Result<PublicKeys, KeyError> {
+        let path = folder.join("release.pub");
+        let text = file::read_text(&path)?;
+        let release = ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map_err(invalid(&path, "public key"))?;
+        let [platform_key, key_exchange_key, signature_db] = BOOT_KEYS.map(|name| certificate(folder, name));
+        Ok(PublicKeys {
+            platform_key: platform_key?,
+            key_exchange_key: key_exchange_key?,
+            signature_db: signature_db?,
+            release,
+        })
+    }
+
+    /// SHA-256 of the release key's SubjectPublicKeyInfo, in hex.
+    pub fn key_id(&self) -> String {
+        let der = self.release.to_public_key_der().expect("an Ed25519 key has an encoding");
+        hex::encode(Sha256::digest(der.as_bytes()))
+    }
+
+    /// Of all of them: another set of keys makes another image.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let parts = [&self.platform_key, &self.key_exchange_key, &self.signature_db];
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(Sha256::digest(part)));
+        hash.chain_update(self.release.as_bytes()).finalize().into()
+    }
+}
+
+impl Keys {
+    pub fn load(folder: &Path) -> Result<Keys, KeyError> {
+        let public = PublicKeys::load(folder)?;
+        let path = folder.join("release.key");
+        let release = ed25519_dalek::SigningKey::from_pkcs8_pem(&private(&path)?);
+        let release = release.map_err(invalid(&path, "Ed25519 key"))?;
+        if release.verifying_key() != public.release {
+            return Err(KeyError::Mismatch(folder.join("release.pub")));
+        }
+        let path = folder.join("db.key");
+        let key = RsaPrivateKey::from_pkcs8_pem(&private(&path)?).map_err(invalid(&path, "RSA key"))?;
+        let own = SubjectPublicKeyInfoOwned::from_key(key.to_public_key()).map_err(invalid(&path, "RSA key"))?;
+        let known = Certificate::from_der(&public.signature_db).map_err(invalid(&path, "certificate"))?;
+        if own != known.tbs_certificate.subject_public_key_info {
+            return Err(KeyError::Mismatch(folder.join("db.crt")));
+        }
+        let purpose = match file::read_text(&folder.join(PURPOSE_FILE))?.trim() {
+            "production" => Purpose::Production,
+            _ => Purpose::Development,
+        };
+        let boot = BootKey { certificate_der: public.signature_db.clone(), key };
+        Ok(Keys { boot, release, public, purpose })
+    }
+}
+
+/// Makes a new folder of keys; there must be none. It appears whole or not at all.
+pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
+    if folder.exists() {
+        return Err(KeyError::Exists(folder.to_owned()));
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    file::create_dir_all(parent)?;
+    let building = tempfile::Builder::new().prefix(".keys-").tempdir_in(parent);
+    let building = building.map_err(at("create a folder in", parent))?;
+    for name in BOOT_KEYS {
+        boot_key(building.path(), name, purpose)?;
+    }
+    let release = ed25519_dalek::SigningKey::generate(&mut OsRng);
+    let text = release.to_pkcs8_pem(LineEnding::LF).map_err(|error| KeyError::Make(error.to_string()))?;
+    file::write_atomic(&building.path().join("release.key"), text.as_bytes(), 0o600)?;
+    let text = release.verifying_key().to_public_key_pem(LineEnding::LF);
+    let text = text.map_err(|error| KeyError::Make(error.to_string()))?;
+    file::write_atomic(&building.path().join("release.pub"), text.as_bytes(), 0o644)?;
+    file::write_atomic(&building.path().join(PURPOSE_FILE), word(purpose).as_bytes(), 0o644)?;
+    std::fs::rename(building.path(), folder).map_err(at("create", folder))?;
+    let _ = building.keep();
+    Ok(())
+}
+
+fn word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Development => "development\n",
+        Purpose::Production => "production\n",
+    }
+}
+
+fn boot_key(folder: &Path, name: &str, purpose: Purpose) -> Result<(), KeyError> {
+    let failed = |error: &dyn std::fmt::Display| KeyError::Make(error.to_string());
+    let key = RsaPrivateKey::new(&mut OsRng, RSA_BITS).map_err(|error| failed(&error))?;
+    let subject = match purpose {
+        Purpose::Development => format!("CN=osbuild DEVELOPMENT {name} - do not ship"),
+        Purpose::Production => format!("CN=osbuild {name}"),
+    };
+    let subject = Name::from_str(&subject).map_err(|error| failed(&error))?;
+    let day = |year, month, day| {
+        let time = DateTime::new(year, month, day, 0, 0, 0).and_then(UtcTime::from_date_time);
+        Time::UtcTime(time.expect("a date within UTCTime's years"))
+    };
+    // Firmware does not look at these; a device in the field must not stop booting on a birthday.
+    let validity = Validity { not_before: day(2020, 1, 1), not_after: day(2049, 12, 31) };
+    let public = SubjectPublicKeyInfoOwned::from_key(key.to_public_key()).map_err(|error| failed(&error))?;
+    let serial = Sha256::digest(public.to_der().map_err(|error| failed(&error))?);
+    // Positive and without a leading zero, as DER wants integers.
+    let serial = SerialNumber::new(&[&[1], &serial[..15]].concat()).map_err(|error| failed(&error))?;
+    let signer = rsa::pkcs1v15::SigningKey::<Sha256>::new(key.clone());
+    let builder = CertificateBuilder::new(Profile::Root, serial, validity, subject, public, &signer);
+    let certificate = builder.and_then(|builder| builder.build()).map_err(|error| failed(&error))?;
+    let text = certificate.to_pem(LineEnding::LF).map_err(|error| failed(&error))?;
+    file::write_atomic(&folder.join(format!("{name}.crt")), text.as_bytes(), 0o644)?;
+    let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| failed(&error))?;
+    Ok(file::write_atomic(&folder.join(format!("{name}.key")), text.as_bytes(), 0o600)?)
+}
+
+fn certificate(folder: &Path, name: &str) -> Result<Vec<u8>, KeyError> {
+    let path = folder.join(format!("{name}.crt"));
+    let text = file::read_text(&path)?;
+    let certificate = Certificate::from_pem(&text).map_err(invalid(&path, "certificate"))?;
+    certificate.to_der().map_err(invalid(&path, "certificate"))
+}
+
+fn private(path: &Path) -> Result<String, KeyError> {
+    let mode = std::fs::metadata(path).map_err(at("look at", path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::TooOpen { path: path.to_owned(), mode });
+    }
+    Ok(file::read_text(path)?)
+}
+
+fn invalid<E: std::fmt::Display>(path: &Path, what: &'static str) -> impl FnOnce(E) -> KeyError {
+    let path = path.to_owned();
+    move |error| KeyError::Invalid { path, what, reason: error.to_string() }
+}

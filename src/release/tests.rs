@@ -1,0 +1,209 @@
+//! Small images made by the real code, signed with real keys, and then changed.
+
+use super::image::{self, Parts, ReleaseInputs};
+use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
+use super::{dsse, verify};
+use crate::image::pe;
+use crate::io::store::Store;
+use crate::model::machine::{Architecture, Machine, PartitionSizes, VirtualBoard};
+use crate::model::{Digest, MachineName, Origin, RecipeName};
+use proptest::prelude::*;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+struct Example {
+    _folder: tempfile::TempDir,
+    keys: PathBuf,
+    image: PathBuf,
+}
+
+const MIB: u64 = 1 << 20;
+
+fn machine() -> Machine {
+    Machine {
+        name: MachineName::new("board").expect("valid"),
+        architecture: Architecture::X86_64,
+        partitions: PartitionSizes { esp_bytes: 5 * MIB, root_bytes: 2 * MIB, verity_bytes: MIB, data_bytes: MIB },
+        kernel: RecipeName::new("linux").expect("valid"),
+        efi_stub: RecipeName::new("stub").expect("valid"),
+        kernel_fragments: vec![],
+        console: "ttyS0".into(),
+        kernel_command_line: vec![],
+        board: VirtualBoard { memory_mib: 1, cpus: 1, forwards: Default::default(), disk_bytes: 0 },
+        origin: Origin { file: "m.yaml".into(), line: 1, column: 1 },
+    }
+}
+
+fn parts(store: &Store, folder: &Path) -> Parts {
+    let put = |bytes: &[u8]| store.put_bytes(bytes).expect("kept");
+    let root: Vec<u8> = (0..300 * 4096_u32).map(|i| (i % 253) as u8).collect();
+    let path = folder.join("root");
+    std::fs::write(&path, &root).expect("written");
+    let file = std::fs::File::open(&path).expect("opened");
+    let extent = crate::image::verity::Extent { file: &file, start: 0, bytes: root.len() as u64 };
+    let verity = crate::image::verity::build(extent, [1; 16], vec![2; 32]).expect("built");
+    let hash = hex::encode(verity.root_hash);
+    let line = format!("quiet roothash={hash}");
+    let uki = pe::append(
+        &pe::tests::example(),
+        &[(".osrel", b"ID=x\n"), (".cmdline", line.as_bytes()), (".linux", &[9; 9000])],
+    );
+    let packages = r#"{"schema":1,"packages":[{"name":"p","version":"1","license":"MIT","recipe":"p","files":1,"bytes":2}],
+        "skeletons":{"files":0,"bytes":0},"generated":{"files":0,"bytes":0}}"#;
+    Parts {
+        root: put(&root),
+        verity: put(&verity.device),
+        root_hash: put(format!("{hash}\n").as_bytes()),
+        uki: put(&uki.expect("appended")),
+        data: put(&[5; 4096]),
+        packages: put(packages.as_bytes()),
+        kernel_config: put(b"CONFIG_X=y\n"),
+    }
+}
+
+fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Release {
+    let machine = machine();
+    let (sources, actions) = Default::default();
+    let inputs =
+        ReleaseInputs { store, product: "p", version: "1", machine: &machine, parts, sources, actions, keys, folder };
+    image::write(&inputs).expect("written")
+}
+
+fn example() -> &'static Example {
+    static EXAMPLE: OnceLock<Example> = OnceLock::new();
+    EXAMPLE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("cache")).expect("a store");
+        let keys = folder.path().join("keys");
+        keys::create(&keys, Purpose::Development).expect("created");
+        let parts = parts(&store, folder.path());
+        let loaded = Keys::load(&keys).expect("loaded");
+        let image = write(&store, parts, &loaded, &folder.path().join("images")).folder;
+        Example { _folder: folder, keys, image }
+    })
+}
+
+fn public() -> PublicKeys {
+    PublicKeys::load(&example().keys).expect("loaded")
+}
+
+/// A copy of the image folder that may be changed.
+fn copy() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in crate::io::file::list(&example().image).expect("listed") {
+        std::fs::copy(example().image.join(&name), folder.path().join(&name)).expect("copied");
+    }
+    folder
+}
+
+fn flip(path: &Path, offset: u64, bit: u8) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("opened");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).expect("read");
+    file.write_all_at(&[byte[0] ^ 1 << bit], offset).expect("written");
+}
+
+#[test]
+fn a_release_verifies_and_is_written_once() {
+    let report = verify::folder(&example().image, &public()).expect("sound");
+    assert_eq!(report.lines.len(), 6, "{report:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(&folder.path().join("cache")).expect("a store");
+    let keys = Keys::load(&example().keys).expect("loaded");
+    let parts = parts(&store, folder.path());
+    let first = write(&store, parts, &keys, &folder.path().join("images"));
+    assert_eq!(first.folder.file_name(), example().image.file_name(), "equal parts give one name");
+    assert!(!first.was_there && write(&store, parts, &keys, &folder.path().join("images")).was_there);
+    for name in crate::io::file::list(&first.folder).expect("listed") {
+        let digest = |folder: &Path| image::digest_of(&folder.join(&name)).expect("read");
+        assert_eq!(digest(&first.folder), digest(&example().image), "{name}");
+    }
+    let latest = std::fs::read_link(folder.path().join("images/latest")).expect("a link");
+    assert_eq!(Some(latest.as_os_str()), first.folder.file_name());
+}
+
+#[test]
+fn a_change_in_each_file_is_found_and_the_file_named() {
+    for name in crate::io::file::list(&example().image).expect("listed") {
+        let folder = copy();
+        flip(&folder.path().join(&name), 3, 2);
+        let error = verify::folder(folder.path(), &public()).expect_err(&name);
+        let named = if name == image::MANIFEST { "the manifest" } else { &name };
+        assert_eq!(error.part, named);
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_and_keys_of_somebody_else_are_found() {
+    let folder = copy();
+    std::fs::remove_file(folder.path().join("kernel.config")).expect("removed");
+    assert_eq!(verify::folder(folder.path(), &public()).expect_err("missing").part, "kernel.config");
+    let other = tempfile::tempdir().expect("a folder");
+    keys::create(&other.path().join("keys"), Purpose::Production).expect("created");
+    let other = PublicKeys::load(&other.path().join("keys")).expect("loaded");
+    assert_eq!(verify::folder(&example().image, &other).expect_err("untrusted").part, "the manifest");
+    assert_eq!(verify::disk(&example().image.join("disk.img"), &other).expect_err("untrusted").part, "esp-a");
+}
+
+#[test]
+fn keys_are_private_made_once_and_belong_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("keys");
+    keys::create(&place, Purpose::Development).expect("created");
+    assert!(matches!(keys::create(&place, Purpose::Development), Err(KeyError::Exists(_))));
+    for name in ["PK.key", "KEK.key", "db.key", "release.key"] {
+        let mode = std::fs::metadata(place.join(name)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    std::fs::copy(example().keys.join("release.pub"), place.join("release.pub")).expect("copied");
+    assert!(matches!(Keys::load(&place), Err(KeyError::Mismatch(_))));
+    std::fs::copy(example().keys.join("release.key"), place.join("release.key")).expect("copied");
+    std::fs::set_permissions(place.join("db.key"), std::fs::Permissions::from_mode(0o640)).expect("set");
+    assert!(matches!(Keys::load(&place), Err(KeyError::TooOpen { .. })));
+    std::fs::remove_file(place.join("db.key")).expect("removed");
+    assert!(matches!(Keys::load(&place), Err(KeyError::File(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The data partition is the device's own; every other bit counts.
+    #[test]
+    fn one_flipped_bit_anywhere_on_the_disk_is_found(place in 0.0..1.0f64, bit in 0u8..8) {
+        let folder = copy();
+        let path = folder.path().join("disk.img");
+        let bytes = std::fs::metadata(&path).expect("there").len();
+        let offset = ((bytes as f64 * place) as u64).min(bytes - 1);
+        // Partitions start at 1 MiB: 2 x 5, 2 x 2 and 2 x 1 MiB, then data.
+        let data = 17 * MIB..18 * MIB;
+        flip(&path, offset, bit);
+        let result = verify::disk(&path, &public());
+        prop_assert_eq!(result.is_ok(), data.contains(&offset), "offset {}: {:?}", offset, result);
+    }
+
+    #[test]
+    fn no_envelope_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..2000, value: u8) {
+        let keys = public();
+        let _ = dsse::verify(&bytes, "x", &keys.release, "id");
+        let mut envelope = std::fs::read(example().image.join(image::MANIFEST)).expect("read");
+        let same = envelope[at] == value;
+        envelope[at] = value;
+        let result = dsse::verify(&envelope, super::manifest::PAYLOAD_TYPE, &keys.release, &keys.key_id());
+        prop_assert_eq!(result.is_ok(), same);
+    }
+
+    #[test]
+    fn no_disk_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), size in 0u64..4 << 20) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("disk.img");
+        std::fs::write(&path, &bytes).expect("written");
+        std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(size)).expect("resized");
+        prop_assert!(verify::disk(&path, &public()).is_err());
+    }
+}
+
+#[test]
+fn the_name_of_a_digest_is_stable() {
+    assert_eq!(Digest::of(b"").hex()[..8], *"e3b0c442");
+}
