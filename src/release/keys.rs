@@ -173,7 +173,10 @@ fn boot_key(folder: &Path, name: &str, purpose: Purpose) -> Result<(), KeyError>
     // Positive and without a leading zero, as DER wants integers.
     let serial = SerialNumber::new(&[&[1], &serial[..15]].concat()).map_err(|error| failed(&error))?;
     let signer = rsa::pkcs1v15::SigningKey::<Sha256>::new(key.clone());
-    let builder = CertificateBuilder::new(Profile::Root, serial, validity, subject, public, &signer);
+    // An end certificate, though self-signed: OpenSSL wants `digitalSignature` of whoever signs a program.
+    let profile =
+        Profile::Leaf { issuer: subject.clone(), enable_key_agreement: false, enable_key_encipherment: false };
+    let builder = CertificateBuilder::new(profile, serial, validity, subject, public, &signer);
     let certificate = builder.and_then(|builder| builder.build()).map_err(|error| failed(&error))?;
     let text = certificate.to_pem(LineEnding::LF).map_err(|error| failed(&error))?;
     file::write_atomic(&folder.join(format!("{name}.crt")), text.as_bytes(), 0o644)?;
