@@ -38,7 +38,7 @@ pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &variables, &BuildArgs::default())?;
     let suites = suites::read(&session.project.root)?;
     let inputs = inputs(&session, "test")?;
-    let path = inputs.state.join("ssh-key");
+    let path = inputs.state.join("developer-key");
     file::write_atomic(&path, sshkey::private_file(&key, COMMENT).as_bytes(), 0o600)?;
     let access = takes_key.then_some(SshAccess { key: path });
     test::test(args, &inputs, &suites, access.as_ref())
