@@ -39,7 +39,6 @@ pub struct Session {
     pub project: Project,
     pub store: Store,
     pub config: Config,
-    pub lock: Lock,
     pub plan: Plan,
     args: BuildArgs,
     fetcher: Fetcher,
@@ -78,7 +77,7 @@ impl Session {
         let fetcher = fetcher(&project, args.offline);
         let args = BuildArgs { jobs: Some(jobs), ..args.clone() };
         let (steps, interrupted) = (steps::registry(), interruption()?);
-        Ok(Session { project, store, config, lock, plan, args, fetcher, steps, interrupted, _in_use: in_use })
+        Ok(Session { project, store, config, plan, args, fetcher, steps, interrupted, _in_use: in_use })
     }
 
     /// Runs what `goals` need; a failure points at the line that caused the task.
@@ -101,10 +100,6 @@ impl Session {
 
     pub fn logs(&self) -> Result<PathBuf, Failure> {
         Ok(self.project.out("logs")?)
-    }
-
-    pub fn interrupted(&self) -> &AtomicBool {
-        &self.interrupted
     }
 
     /// The goal of that name, or a message that names the ones there are.

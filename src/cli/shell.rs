@@ -6,7 +6,7 @@ use super::project::Project;
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
 use crate::config::diagnostic::suggest;
-use crate::exec::action::{self, Action};
+use crate::exec::action::Action;
 use crate::exec::local::Workshop;
 use crate::exec::TaskError;
 use crate::plan::task::{Command, Input, OutputRef, Task};
@@ -78,13 +78,4 @@ fn find<'a>(session: &'a Session, name: &str) -> Result<&'a Task, Failure> {
         let help = close.map_or("`osbuild plan` lists them".to_owned(), |close| format!("did you mean `{close}`?"));
         Failure::new(format!("there is no task `{name}`")).help(help)
     })
-}
-
-/// What `reference` points at, for commands that show it.
-pub fn file_of(session: &Session, outcome: &crate::exec::Outcome, reference: &OutputRef) -> Result<Vec<u8>, Failure> {
-    const LIMIT_BYTES: u64 = 64 << 20;
-    match action::output_node(&session.store, &session.plan, reference, outcome.outputs(reference.task.0))? {
-        crate::io::store::Node::File { digest, .. } => Ok(session.store.read(&digest, LIMIT_BYTES)?),
-        _ => Err(Failure::new(format!("`{}` is not a file", reference.output))),
-    }
 }

@@ -191,8 +191,8 @@ fn a_blob_that_is_lost_or_damaged_is_made_again() {
     bench.store.remove(&result);
     let file = bench.store.blob_path(&intermediate, false);
     let time = std::fs::metadata(&file).and_then(|m| m.modified()).expect("a time");
-    std::fs::write(&file, b"x-?").expect("written");
-    std::fs::File::open(&file).and_then(|f| f.set_modified(time)).expect("a time");
+    crate::io::file::write_atomic(&file, b"x-?", 0o644).expect("written");
+    crate::io::file::open(&file).expect("opened").set_modified(time).expect("a time");
     let (outcome, notes) = bench.run(&[&b]);
     assert_eq!(bench.text(&outcome.expect("made again"), &b), "x-a-b", "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("Repairing")), "{notes:?}");

@@ -4,6 +4,7 @@ use super::image::{self, Parts, ReleaseInputs};
 use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
 use super::{dsse, verify};
 use crate::image::pe;
+use crate::io::file;
 use crate::io::store::Store;
 use crate::model::machine::{Architecture, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Digest, MachineName, Origin, RecipeName};
@@ -39,9 +40,9 @@ fn parts(store: &Store, folder: &Path) -> Parts {
     let put = |bytes: &[u8]| store.put_bytes(bytes).expect("kept");
     let root: Vec<u8> = (0..300 * 4096_u32).map(|i| (i % 253) as u8).collect();
     let path = folder.join("root");
-    std::fs::write(&path, &root).expect("written");
-    let file = std::fs::File::open(&path).expect("opened");
-    let extent = crate::image::verity::Extent { file: &file, start: 0, bytes: root.len() as u64 };
+    file::write_atomic(&path, &root, 0o644).expect("written");
+    let root_file = file::open(&path).expect("opened");
+    let extent = crate::image::verity::Extent { file: &root_file, start: 0, bytes: root.len() as u64 };
     let verity = crate::image::verity::build(extent, [1; 16], vec![2; 32]).expect("built");
     let hash = hex::encode(verity.root_hash);
     let line = format!("quiet roothash={hash}");
@@ -91,7 +92,7 @@ fn public() -> PublicKeys {
 /// A copy of the image folder that may be changed.
 fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in crate::io::file::list(&example().image).expect("listed") {
+    for name in file::list(&example().image).expect("listed") {
         std::fs::copy(example().image.join(&name), folder.path().join(&name)).expect("copied");
     }
     folder
@@ -115,7 +116,7 @@ fn a_release_verifies_and_is_written_once() {
     let first = write(&store, parts, &keys, &folder.path().join("images"));
     assert_eq!(first.folder.file_name(), example().image.file_name(), "equal parts give one name");
     assert!(!first.was_there && write(&store, parts, &keys, &folder.path().join("images")).was_there);
-    for name in crate::io::file::list(&first.folder).expect("listed") {
+    for name in file::list(&first.folder).expect("listed") {
         let digest = |folder: &Path| image::digest_of(&folder.join(&name)).expect("read");
         assert_eq!(digest(&first.folder), digest(&example().image), "{name}");
     }
@@ -125,7 +126,7 @@ fn a_release_verifies_and_is_written_once() {
 
 #[test]
 fn a_change_in_each_file_is_found_and_the_file_named() {
-    for name in crate::io::file::list(&example().image).expect("listed") {
+    for name in file::list(&example().image).expect("listed") {
         let folder = copy();
         flip(&folder.path().join(&name), 3, 2);
         let error = verify::folder(folder.path(), &public()).expect_err(&name);
@@ -186,7 +187,7 @@ proptest! {
     fn no_envelope_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..2000, value: u8) {
         let keys = public();
         let _ = dsse::verify(&bytes, "x", &keys.release, "id");
-        let mut envelope = std::fs::read(example().image.join(image::MANIFEST)).expect("read");
+        let mut envelope = file::read(&example().image.join(image::MANIFEST), 1 << 20).expect("read");
         let same = envelope[at] == value;
         envelope[at] = value;
         let result = dsse::verify(&envelope, super::manifest::PAYLOAD_TYPE, &keys.release, &keys.key_id());
@@ -197,7 +198,7 @@ proptest! {
     fn no_disk_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), size in 0u64..4 << 20) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("disk.img");
-        std::fs::write(&path, &bytes).expect("written");
+        file::write_atomic(&path, &bytes, 0o644).expect("written");
         std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(size)).expect("resized");
         prop_assert!(verify::disk(&path, &public()).is_err());
     }

@@ -81,7 +81,8 @@ fn dump(store: &Store, tree: &Digest) -> Vec<String> {
         Node::Folder(_) => format!("{}/", entry.path),
         Node::Symlink { target } => format!("{} -> {target}", entry.path),
         Node::File { digest, executable } => {
-            let content = String::from_utf8(store.read(&digest, 1 << 20).expect("content")).expect("text");
+            let content = store.read(&digest, 1 << 20).expect("content");
+            let content = String::from_utf8_lossy(&content).into_owned();
             format!("{}{}={content}", entry.path, if executable { "*" } else { "" })
         }
     };
