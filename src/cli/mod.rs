@@ -6,6 +6,7 @@ mod board;
 mod build;
 mod cache;
 mod image;
+mod kernel;
 mod lock;
 mod plan;
 mod progress;
@@ -17,6 +18,7 @@ mod shell;
 mod steps;
 pub mod suites;
 pub mod test;
+mod tools;
 
 use clap::{Parser, Subcommand};
 use project::Project;
@@ -52,6 +54,11 @@ enum Command {
     Config(ConfigCommand),
     /// Pin every source and tool package in `osbuild.lock`
     Lock(lock::LockArgs),
+    /// Look at the kernel's configuration
+    #[command(subcommand)]
+    Kernel(kernel::KernelCommand),
+    /// Compose a tool tree and say where it is
+    Tools(tools::ToolsArgs),
     /// Look after the cache
     #[command(subcommand)]
     Cache(cache::CacheCommand),
@@ -106,6 +113,8 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Lock(args) => lock::lock(project, &args),
+        Command::Kernel(command) => kernel::kernel(project, &command),
+        Command::Tools(args) => tools::tools(project, &args),
         Command::Cache(command) => cache::cache(project, command),
         Command::Shell(args) => shell::shell(project, &args),
     }

@@ -78,6 +78,11 @@ impl<'a> PlanBuilder<'a> {
 
     pub fn finish(mut self) -> Result<Plan, Vec<Problem>> {
         if self.problems.is_empty() {
+            let trees = std::mem::take(&mut self.tool_trees).into_iter();
+            self.plan.goals.extend(trees.filter_map(|(name, input)| match input {
+                Input::Output(tree) => Some((format!("tools:{name}"), tree)),
+                Input::File { .. } | Input::Tree(_) => None,
+            }));
             return Ok(self.plan);
         }
         self.problems.sort_by(|a, b| (&a.origin, &a.message).cmp(&(&b.origin, &b.message)));

@@ -24,7 +24,7 @@ pub mod goals {
     pub const PACKAGES: &str = "image:packages.json";
     pub const KERNEL_CONFIG: &str = "image:kernel.config";
     /// The tool tree of the virtual board; no part of the image.
-    pub const BOARD: &str = "board:tools";
+    pub const BOARD: &str = "tools:board";
     pub const ALL: [&str; 7] = [ROOT, VERITY, ROOT_HASH, UKI, DATA, PACKAGES, KERNEL_CONFIG];
 }
 
@@ -80,9 +80,7 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let data = data(builder, &origin)?;
 
     let board = ToolTreeName::new("board").expect("a valid name");
-    if let Input::Output(board) = toolchain::combined(builder, &[board], &[], &origin)? {
-        builder.goal(goals::BOARD.into(), board);
-    }
+    toolchain::combined(builder, &[board], &[], &origin)?;
 
     builder.goal(goals::ROOT.into(), root);
     builder.goal(goals::VERITY.into(), output(verity, "verity"));

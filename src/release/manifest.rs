@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-/// Names the form of [`Predicate`]; `docs/formats/manifest.md` describes it.
+/// Names the form of [`Predicate`]; its fields are those of the type.
 const PREDICATE: &str = "tag:osbuild,2026:image-manifest/v1";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,109 @@
+//! The `osbuild` program as a user runs it: words in, exit status and text out.
+//!
+//! Invariant: a project of a test lies in a folder of its own; only the cache is shared.
+#![allow(dead_code, clippy::disallowed_methods)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub struct Project {
+    pub root: PathBuf,
+    pub env: Vec<(&'static str, String)>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+pub struct Ended {
+    pub status: i32,
+    pub output: String,
+    pub errors: String,
+}
+
+impl Project {
+    pub fn of_this_repository() -> Project {
+        Project { root: env!("CARGO_MANIFEST_DIR").into(), env: Vec::new(), _folder: None }
+    }
+
+    /// A copy of what this repository builds from, to be changed at will.
+    pub fn copy() -> Project {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["layers", "recipes", "kernel-config", "rootfs", "crates"] {
+            copy_tree(&from.join(name), &folder.path().join(name));
+        }
+        std::fs::copy(from.join("osbuild.lock"), folder.path().join("osbuild.lock")).expect("copied");
+        Project { root: folder.path().to_owned(), env: Vec::new(), _folder: Some(folder) }
+    }
+
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Project {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    /// Replaces `old`, which must be there, in a file.
+    pub fn edit(&self, path: &str, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.root.join(path)).expect("read");
+        assert!(text.contains(old), "`{old}` is not in {path}");
+        self.write(path, &text.replace(old, new));
+    }
+
+    /// Adds a recipe of class files with this script, in the tool tree of `base-files`.
+    pub fn script(&self, name: &str, script: &str) {
+        let indented: String = script.lines().map(|line| format!("  {line}\n")).collect();
+        let text = format!(
+            "schema: 1\nrecipe: {name}\nversion: \"1\"\nsummary: a test\nlicense: MIT\nsources:\n  - file: rootfs/base\n\
+             class: make\nprepare: |\n{indented}  exit 0\npackages:\n  - name: {name}\n    files: [\"/**\"]\n"
+        );
+        self.write(&format!("recipes/{name}/recipe.yaml"), &text);
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.expect("listed");
+        let target = to.join(entry.path().strip_prefix(from).expect("below"));
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            std::fs::create_dir_all(&target).expect("made");
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("read"), &target).expect("linked");
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copied");
+        }
+    }
+}
+
+pub fn osbuild(project: &Project, args: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_osbuild"))
+        .current_dir(&project.root)
+        .args(args)
+        .envs(project.env.iter().map(|(name, value)| (name, value)))
+        .output()
+        .expect("the program under test can be started");
+    Ended {
+        status: output.status.code().unwrap_or(-1),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Ended {
+    pub fn succeeds(self) -> Ended {
+        assert_eq!(self.status, 0, "{}\n{}", self.output, self.errors);
+        self
+    }
+
+    /// Exit status 1 and every one of `parts` in the message.
+    pub fn fails_with(self, parts: &[&str]) -> Ended {
+        assert_eq!(self.status, 1, "{}\n{}", self.output, self.errors);
+        for part in parts {
+            assert!(self.errors.contains(part), "`{part}` is not in:\n{}", self.errors);
+        }
+        self
+    }
+}
