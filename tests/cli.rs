@@ -22,7 +22,7 @@ fn mistakes_in_yaml_are_named_with_file_line_and_remedy() {
     project.edit(GATEWAY, "title: Gateway\n", "title: \"{{ nobody }}\"\n");
     osbuild(&project, &["plan"]).fails_with(&["gateway.yaml:", "nobody"]);
     let project = Project::copy();
-    project.edit("recipes/zlib/recipe.yaml", "class:", "build-depends: [curl]\nclass:");
+    project.edit("recipes/zlib/recipe.yaml", "build-depends: [musl]", "build-depends: [musl, curl]");
     osbuild(&project, &["plan"]).fails_with(&["zlib", "curl"]);
 }
 

@@ -18,7 +18,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Duration;
 
+const ATTEMPTS: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(50);
 pub const LOCK_FILE: &str = "osbuild.lock";
 
 /// What every command that builds understands.
@@ -154,10 +157,14 @@ pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
     if let Ok(Some(_alone)) = store.try_lock_whole() {
         store.remove_scratch()?;
     }
-    match store.try_lock_use()? {
-        Some(lock) => Ok((store, lock)),
-        None => Err(ExecError::Swept(project.cache.clone()).into()),
+    // Another process that is just starting holds it for a moment; a sweep holds it longer.
+    for _ in 0..ATTEMPTS {
+        if let Some(lock) = store.try_lock_use()? {
+            return Ok((store, lock));
+        }
+        std::thread::sleep(PAUSE);
     }
+    Err(ExecError::Swept(project.cache.clone()).into())
 }
 
 /// Restricts this process, and so every task's `nproc`, to `jobs` processors.

@@ -62,7 +62,14 @@ fn trees_that_agree_merge_and_others_name_the_path() {
 fn a_damaged_blob_is_reported_removed_and_can_be_put_again() {
     let (_guard, store) = store();
     let digest = store.put_bytes(b"content").expect("kept");
-    file::write_atomic(&store.blob_path(&digest, false), b"c0ntent", 0o644).expect("damaged");
+    let path = store.blob_path(&digest, false);
+    let time = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time");
+    file::write_atomic(&path, b"c0ntent", 0o644).expect("damaged");
+    // Who writes to a blob changes its time, and it does not count any more.
+    assert!(!store.has(&digest));
+    assert!(matches!(store.read(&digest, 100), Err(StoreError::Missing(_))));
+    // Where the disk is to blame, the time is as it was.
+    file::open(&path).expect("opened").set_modified(time).expect("set");
     assert!(matches!(store.read(&digest, 100), Err(StoreError::Damaged(_))));
     assert!(!store.has(&digest));
     assert_eq!(store.put_bytes(b"content").expect("kept"), digest);
