@@ -9,9 +9,9 @@ use cms::builder::{create_content_type_attribute, create_message_digest_attribut
 use cms::cert::{CertificateChoices, IssuerAndSerialNumber};
 use cms::content_info::{CmsVersion, ContentInfo};
 use cms::signed_data::{
-    CertificateSet, EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos,
+    CertificateSet, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerIdentifier, SignerInfo, SignerInfos,
 };
-use const_oid::db::rfc5911::{ID_MESSAGE_DIGEST, ID_SIGNED_DATA};
+use const_oid::db::rfc5911::ID_SIGNED_DATA;
 use const_oid::db::rfc5912::{ID_SHA_256, RSA_ENCRYPTION};
 use const_oid::ObjectIdentifier;
 use der::asn1::{OctetString, SetOfVec};
@@ -58,13 +58,15 @@ pub enum AuthenticodeError {
     Attributes(String),
     #[error("the program is not the one that was signed: its digest is {found}, the signature says {signed}")]
     Digest { found: String, signed: String },
-    #[error("the signature was made by none of the trusted keys")]
+    #[error("the signature was made by none of the trusted keys, or says more than osbuild's do")]
     Untrusted,
 }
 
 /// The digest that a signature covers: everything but the checksum, the directory entry of the signatures, and those.
+/// A program with gaps between its sections is refused, as firmware would hash it in another way.
 pub fn digest(program: &[u8]) -> Result<[u8; 32], PeError> {
     let pe = Pe::parse(program)?;
+    pe.check_gapless()?;
     let hash = Sha256::new_with_prefix(&program[..pe.checksum])
         .chain_update(&program[pe.checksum + 4..pe.certificate_directory])
         .chain_update(&program[pe.certificate_directory + 8..pe.certificates.start]);
@@ -83,48 +85,64 @@ fn indirect_data(digest: &[u8; 32]) -> Vec<u8> {
 
 /// `program` with this one signature.
 pub fn sign(program: &[u8], key: &SigningKey) -> Result<Vec<u8>, AuthenticodeError> {
-    let signed_data = signed_data(&digest(program)?, key)?;
-    let content = Any::from_der(&signed_data.to_der()?)?;
-    let message = ContentInfo { content_type: ID_SIGNED_DATA, content }.to_der()?;
-    let length = u32::try_from(HEADER_BYTES + message.len()).map_err(|_| AuthenticodeError::Damaged("too large"))?;
-    let mut certificate = length.to_le_bytes().to_vec();
-    certificate.extend(REVISION_AND_TYPE);
-    certificate.extend(message);
-    certificate.resize(certificate.len().next_multiple_of(8), 0);
-    Ok(pe::with_certificates(program, &certificate)?)
+    let digest = digest(program)?;
+    let hash = attributes_hash(&digest)?;
+    let signature = key.key.sign(Pkcs1v15Sign::new::<Sha256>(), &hash).map_err(AuthenticodeError::Sign)?;
+    let certificate = Certificate::from_der(&key.certificate_der)?;
+    Ok(pe::with_certificates(program, &table(&digest, certificate, signature)?)?)
 }
 
-fn signed_data(digest: &[u8; 32], key: &SigningKey) -> Result<SignedData, AuthenticodeError> {
-    let content = indirect_data(digest);
-    let sha256 = AlgorithmIdentifierOwned { oid: ID_SHA_256, parameters: Some(Any::from(AnyRef::NULL)) };
-    let certificate = Certificate::from_der(&key.certificate_der)?;
+/// What is signed: of which kind the content is, and its digest.
+fn attributes(digest: &[u8; 32]) -> Result<SignedAttributes, AuthenticodeError> {
     let failed = |error: cms::builder::Error| AuthenticodeError::Attributes(error.to_string());
     let mut attributes = SetOfVec::new();
     attributes.insert(create_content_type_attribute(INDIRECT_DATA).map_err(failed)?)?;
     // Of the content without its tag and length (Authenticode, "SignerInfo").
-    attributes.insert(create_message_digest_attribute(&Sha256::digest(&content[2..])).map_err(failed)?)?;
-    let signature = key.key.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(attributes.to_der()?));
+    let message_digest = Sha256::digest(&indirect_data(digest)[2..]);
+    attributes.insert(create_message_digest_attribute(&message_digest).map_err(failed)?)?;
+    Ok(attributes)
+}
+
+fn attributes_hash(digest: &[u8; 32]) -> Result<[u8; 32], AuthenticodeError> {
+    Ok(Sha256::digest(attributes(digest)?.to_der()?).into())
+}
+
+/// The table of signatures that holds this one: there is one way to write it.
+fn table(digest: &[u8; 32], certificate: Certificate, signature: Vec<u8>) -> Result<Vec<u8>, AuthenticodeError> {
+    let content = Any::from_der(&signed_data(digest, certificate, signature)?.to_der()?)?;
+    let message = ContentInfo { content_type: ID_SIGNED_DATA, content }.to_der()?;
+    let length = u32::try_from(HEADER_BYTES + message.len()).map_err(|_| AuthenticodeError::Damaged("too large"))?;
+    let mut table = length.to_le_bytes().to_vec();
+    table.extend(REVISION_AND_TYPE);
+    table.extend(message);
+    table.resize(table.len().next_multiple_of(8), 0);
+    Ok(table)
+}
+
+fn signed_data(
+    digest: &[u8; 32],
+    certificate: Certificate,
+    signature: Vec<u8>,
+) -> Result<SignedData, AuthenticodeError> {
+    let algorithm = |oid| AlgorithmIdentifierOwned { oid, parameters: Some(Any::from(AnyRef::NULL)) };
     let signer = SignerInfo {
         version: CmsVersion::V1,
         sid: SignerIdentifier::IssuerAndSerialNumber(IssuerAndSerialNumber {
             issuer: certificate.tbs_certificate.issuer.clone(),
             serial_number: certificate.tbs_certificate.serial_number.clone(),
         }),
-        digest_alg: sha256.clone(),
-        signed_attrs: Some(attributes),
-        signature_algorithm: AlgorithmIdentifierOwned {
-            oid: RSA_ENCRYPTION,
-            parameters: Some(Any::from(AnyRef::NULL)),
-        },
-        signature: OctetString::new(signature.map_err(AuthenticodeError::Sign)?)?,
+        digest_alg: algorithm(ID_SHA_256),
+        signed_attrs: Some(attributes(digest)?),
+        signature_algorithm: algorithm(RSA_ENCRYPTION),
+        signature: OctetString::new(signature)?,
         unsigned_attrs: None,
     };
     Ok(SignedData {
         version: CmsVersion::V1,
-        digest_algorithms: SetOfVec::try_from(vec![sha256])?,
+        digest_algorithms: SetOfVec::try_from(vec![algorithm(ID_SHA_256)])?,
         encap_content_info: EncapsulatedContentInfo {
             econtent_type: INDIRECT_DATA,
-            econtent: Some(Any::from_der(&content)?),
+            econtent: Some(Any::from_der(&indirect_data(digest))?),
         },
         certificates: Some(CertificateSet(SetOfVec::try_from(vec![CertificateChoices::Certificate(certificate)])?)),
         crls: None,
@@ -132,12 +150,12 @@ fn signed_data(digest: &[u8; 32], key: &SigningKey) -> Result<SignedData, Authen
     })
 }
 
-/// Checks that `program` carries one signature, that it covers the program, and that one of `trusted`
-/// (certificates, DER) made it.
+/// Checks that `program` carries one signature as [`sign`] writes it, that it covers the program, and that one of
+/// `trusted` (certificates, DER) made it.
 pub fn verify(program: &[u8], trusted: &[&[u8]]) -> Result<(), AuthenticodeError> {
     let pe = Pe::parse(program)?;
-    let table = &program[pe.certificates.clone()];
-    if table.is_empty() {
+    let found_table = &program[pe.certificates.clone()];
+    if found_table.is_empty() {
         return Err(AuthenticodeError::Unsigned);
     }
     if pe.certificates.end != program.len() || !pe.certificates.start.is_multiple_of(8) {
@@ -146,7 +164,7 @@ pub fn verify(program: &[u8], trusted: &[&[u8]]) -> Result<(), AuthenticodeError
     if program[pe.checksum..pe.checksum + 4] != [0; 4] {
         return Err(AuthenticodeError::Damaged("the program's checksum is not zero"));
     }
-    let signed_data = parse(table)?;
+    let signed_data = parse(found_table)?;
     let found = digest(program)?;
     let content = signed_data.encap_content_info.econtent.as_ref().map(Encode::to_der).transpose()?;
     let content = content.unwrap_or_default();
@@ -154,28 +172,31 @@ pub fn verify(program: &[u8], trusted: &[&[u8]]) -> Result<(), AuthenticodeError
         let signed = hex::encode(content.get(content.len().saturating_sub(32)..).unwrap_or_default());
         return Err(AuthenticodeError::Digest { found: hex::encode(found), signed });
     }
+    let [signer] = signed_data.signer_infos.0.as_slice() else {
+        return Err(AuthenticodeError::Damaged("it does not have one signer"));
+    };
+    let hash = attributes_hash(&found)?;
     for certificate in trusted {
         let certificate = Certificate::from_der(certificate)?;
         let key = certificate.tbs_certificate.subject_public_key_info.to_der()?;
-        let key = RsaPublicKey::from_public_key_der(&key);
-        let Ok(key) = key else { continue };
-        if is_signed_by(&signed_data, &content, &key)? {
-            // Also what the mathematics does not cover must be what our signer writes, bit for bit.
-            return exact(table, &signed_data, &certificate, &found);
+        let Ok(key) = RsaPublicKey::from_public_key_der(&key) else { continue };
+        if key.verify(Pkcs1v15Sign::new::<Sha256>(), &hash, signer.signature.as_bytes()).is_err() {
+            continue;
         }
+        // No key signs the bytes around the signature: they must be what the signer writes, bit for bit.
+        return match table(&found, certificate, signer.signature.as_bytes().to_vec())? == found_table {
+            true => Ok(()),
+            false => Err(AuthenticodeError::Damaged("it says more than it should")),
+        };
     }
     Err(AuthenticodeError::Untrusted)
 }
 
+/// The message in a table. What the parser lets pass, the comparison in [`verify`] does not.
 fn parse(table: &[u8]) -> Result<SignedData, AuthenticodeError> {
     let header = table.get(..HEADER_BYTES).ok_or(AuthenticodeError::Damaged("it is too short"))?;
     let length = u32::from_le_bytes(header[..4].try_into().expect("4 bytes")) as usize;
-    let fits = header[4..] == REVISION_AND_TYPE && length > HEADER_BYTES && length.next_multiple_of(8) == table.len();
-    let message = if fits { table.get(HEADER_BYTES..length) } else { None };
-    let message = message.ok_or(AuthenticodeError::Damaged("its header is not valid"))?;
-    if table[length..].iter().any(|byte| *byte != 0) {
-        return Err(AuthenticodeError::Damaged("its padding is not zero"));
-    }
+    let message = table.get(HEADER_BYTES..length).ok_or(AuthenticodeError::Damaged("its header is not valid"))?;
     let info = ContentInfo::from_der(message)?;
     if info.content_type != ID_SIGNED_DATA {
         return Err(AuthenticodeError::Damaged("it is no signed data"));
@@ -183,45 +204,84 @@ fn parse(table: &[u8]) -> Result<SignedData, AuthenticodeError> {
     Ok(info.content.decode_as()?)
 }
 
-fn is_signed_by(data: &SignedData, content: &[u8], key: &RsaPublicKey) -> Result<bool, AuthenticodeError> {
-    let [signer] = data.signer_infos.0.as_slice() else {
-        return Err(AuthenticodeError::Damaged("it does not have one signer"));
-    };
-    let attributes = signer.signed_attrs.as_ref().ok_or(AuthenticodeError::Damaged("it has no attributes"))?;
-    let digests = attributes.iter().filter(|attribute| attribute.oid == ID_MESSAGE_DIGEST);
-    let values: Vec<_> = digests.flat_map(|attribute| attribute.values.iter()).collect();
-    let [value] = values[..] else { return Err(AuthenticodeError::Damaged("it does not have one digest")) };
-    if value.value() != &Sha256::digest(&content[2..])[..] {
-        return Err(AuthenticodeError::Damaged("its digest is not that of its content"));
-    }
-    let hash = Sha256::digest(attributes.to_der()?);
-    Ok(key.verify(Pkcs1v15Sign::new::<Sha256>(), &hash, signer.signature.as_bytes()).is_ok())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::pe::tests::example;
+    use der::DecodePem;
+    use proptest::prelude::*;
+    use rsa::pkcs8::DecodePrivateKey;
+    use std::sync::OnceLock;
 
-/// Whether the table is the one that [`sign`] would make around this signature.
-fn exact(
-    table: &[u8],
-    data: &SignedData,
-    certificate: &Certificate,
-    digest: &[u8; 32],
-) -> Result<(), AuthenticodeError> {
-    let [signer] = data.signer_infos.0.as_slice() else { return Err(AuthenticodeError::Untrusted) };
-    let content = Any::from_der(&data.to_der()?)?;
-    let message = ContentInfo { content_type: ID_SIGNED_DATA, content }.to_der()?;
-    let embedded = data.certificates.as_ref().map(|set| set.0.as_slice());
-    let same_certificate = embedded == Some(&[CertificateChoices::Certificate(certificate.clone())]);
-    let known = &certificate.tbs_certificate;
-    let same_signer = matches!(&signer.sid, SignerIdentifier::IssuerAndSerialNumber(id)
-        if id.issuer == known.issuer && id.serial_number == known.serial_number);
-    let algorithms = signer.digest_alg.oid == ID_SHA_256 && signer.signature_algorithm.oid == RSA_ENCRYPTION;
-    let plain = signer.unsigned_attrs.is_none() && data.crls.is_none();
-    let versions = (data.version, signer.version) == (CmsVersion::V1, CmsVersion::V1);
-    let one_digest = data.digest_algorithms.as_slice() == [signer.digest_alg.clone()];
-    let same_content = data.encap_content_info.econtent_type == INDIRECT_DATA
-        && data.encap_content_info.econtent.as_ref().map(Encode::to_der).transpose()? == Some(indirect_data(digest));
-    let all = [same_certificate, same_signer, algorithms, plain, versions, one_digest, same_content];
-    match all.iter().all(|holds| *holds) && table[HEADER_BYTES..].starts_with(&message) {
-        true => Ok(()),
-        false => Err(AuthenticodeError::Damaged("it says more than it should")),
+    /// Made for these tests with `openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=test`.
+    const KEY: &str = include_str!("testdata/signer.key.pem");
+    const CERTIFICATE: &str = include_str!("testdata/signer.crt.pem");
+
+    // osslsigncode 2.9 calculates the same digest and says that the signature is valid.
+    const DIGEST: &str = "e954b57e0c845f35e17c6e905162dd07f5f6d465e6bb26a06f6aa3bea60bed3f";
+    const SIGNED: &str = "fac37f2389d5cc8a9669120443bde6cf4ec2fd5cd4a60f4f822731ba35bea887";
+
+    fn key() -> SigningKey {
+        let key = RsaPrivateKey::from_pkcs8_pem(KEY).expect("a key");
+        SigningKey { certificate_der: Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("DER"), key }
+    }
+
+    fn signed() -> &'static (Vec<u8>, Vec<u8>) {
+        static SIGNED: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+        SIGNED.get_or_init(|| (sign(&example(), &key()).expect("signed"), key().certificate_der))
+    }
+
+    fn is_sound(program: &[u8]) -> bool {
+        verify(program, &[&signed().1]).is_ok()
+    }
+
+    #[test]
+    fn equal_programs_and_keys_give_equal_signatures() {
+        assert_eq!(hex::encode(digest(&example()).expect("a program")), DIGEST);
+        assert_eq!(hex::encode(Sha256::digest(&signed().0)), SIGNED);
+        assert!(is_sound(&signed().0));
+        assert_eq!(
+            sign(&signed().0, &key()).expect("signed again"),
+            signed().0,
+            "a signature is replaced, not added to"
+        );
+    }
+
+    #[test]
+    fn each_flipped_bit_is_found() {
+        use rayon::prelude::*;
+        let missed: Vec<usize> = (0..signed().0.len() * 8)
+            .into_par_iter()
+            .filter(|bit| {
+                let mut program = signed().0.clone();
+                program[bit / 8] ^= 1 << (bit % 8);
+                is_sound(&program)
+            })
+            .collect();
+        assert_eq!(missed, [0; 0]);
+    }
+
+    #[test]
+    fn what_is_added_behind_the_signature_is_found() {
+        for tail in [&[0_u8; 8][..], b"x", &[1; 4096]] {
+            assert!(!is_sound(&[&signed().0, tail].concat()));
+        }
+        assert!(matches!(verify(&example(), &[&signed().1]), Err(AuthenticodeError::Unsigned)));
+        assert!(matches!(verify(&signed().0, &[]), Err(AuthenticodeError::Untrusted)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_table_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0usize..2400, keep: bool) {
+            let mut program = signed().0.clone();
+            if keep {
+                let end = program.len().min(at + bytes.len());
+                let start = at.min(end);
+                program[start..end].copy_from_slice(&bytes[..end - start]);
+            } else {
+                program = pe::with_certificates(&example(), &bytes).expect("a program");
+            }
+            prop_assert_eq!(is_sound(&program), program == signed().0);
+        }
     }
 }

@@ -13,15 +13,20 @@ const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {}
+
 /// Input `init`, output `initramfs`.
-pub fn step(store: &Store, inputs: &Digest, _parameters: &str) -> Result<BTreeMap<RelPath, Node>, ImageError> {
+pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap<RelPath, Node>, ImageError> {
+    let Parameters {} = serde_json::from_str(parameters)?;
     let init = store.read(&input(store, inputs, "init")?, LIMIT_BYTES)?;
     Ok(BTreeMap::from([output(store, "initramfs", &archive(&init))?]))
 }
 
 fn archive(init: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(init.len() + 4096);
-    for (index, name) in ["dev", "proc", "root", "run", "sys"].into_iter().enumerate() {
+    for (index, name) in ["dev", "proc", "run", "sys", "sysroot"].into_iter().enumerate() {
         entry(&mut bytes, index as u32 + 1, FOLDER, (0, 0), name, &[]);
     }
     // Without it the program starts with no standard output (Documentation/filesystems/ramfs-rootfs-initramfs.rst).

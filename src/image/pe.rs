@@ -51,6 +51,8 @@ pub struct Pe {
     pub checksum: usize,
     /// Offset of the directory entry for signatures, which no signature covers.
     pub certificate_directory: usize,
+    /// Where the headers end and the sections start.
+    headers: usize,
     coff: usize,
     optional: usize,
     section_table: usize,
@@ -109,10 +111,30 @@ impl Pe {
             certificates,
             checksum: optional + CHECKSUM,
             certificate_directory: optional + CERTIFICATE_DIRECTORY,
+            headers: u32_at(bytes, optional + SIZE_OF_HEADERS)? as usize,
             coff,
             optional,
             section_table,
         })
+    }
+
+    /// Whether headers and sections follow each other without gap or overlap up to the signatures. Where they do
+    /// not, the Authenticode digest depends on the order in which a reader takes them.
+    pub fn check_gapless(&self) -> Result<(), PeError> {
+        let mut ranges: Vec<_> = self.sections.iter().map(|section| &section.raw).filter(|r| !r.is_empty()).collect();
+        ranges.sort_by_key(|range| range.start);
+        let mut end = self.headers;
+        for range in ranges {
+            if range.start != end {
+                return Err(PeError::Damaged("there is a gap or an overlap between its sections"));
+            }
+            end = range.end;
+        }
+        // Signatures start at the next multiple of 8.
+        match self.certificates.start.checked_sub(end) {
+            Some(0..8) => Ok(()),
+            _ => Err(PeError::Damaged("there are bytes behind its sections, or too few")),
+        }
     }
 
     pub fn section(&self, name: &str) -> Option<&Section> {
@@ -136,7 +158,7 @@ fn section(bytes: &[u8], at: usize) -> Result<Section, PeError> {
 pub fn append(program: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>, PeError> {
     let pe = Pe::parse(program)?;
     let first_header = pe.section_table + pe.sections.len() * SECTION_HEADER_BYTES;
-    let headers = u32_at(program, pe.optional + SIZE_OF_HEADERS)? as usize;
+    let headers = pe.headers;
     if first_header + sections.len() * SECTION_HEADER_BYTES > headers || headers > program.len() {
         return Err(PeError::NoRoom(sections.len()));
     }
@@ -237,6 +259,20 @@ pub mod tests {
         assert_eq!(append(&example(), &many), Err(PeError::NoRoom(90)));
     }
 
+    #[test]
+    fn gaps_and_overlaps_between_sections_are_found() {
+        let sound = append(&example(), &[(".x", &[1; 1000]), (".y", b"y")]).expect("appended");
+        let gapless = |bytes: &[u8]| Pe::parse(bytes).and_then(|pe| pe.check_gapless());
+        assert_eq!(gapless(&sound), Ok(()));
+        assert!(gapless(&[&sound[..], &[0; 8]].concat()).is_err(), "bytes at the end");
+        let header = 0x58 + 240 + SECTION_HEADER_BYTES;
+        for (offset, value) in [(16, 0x200), (20, 0x400), (20, 0x800)] {
+            let mut bytes = sound.clone();
+            put_u32(&mut bytes, header + offset, value);
+            assert!(gapless(&bytes).is_err(), "{offset} {value:#x}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(at in 0usize..0x200, value: u32, cut in 0usize..0x600, field in 0usize..4) {
@@ -247,6 +283,7 @@ pub mod tests {
                 prop_assert!(pe.certificates.end <= bytes.len());
                 prop_assert!(pe.sections.iter().all(|section| section.raw.end <= bytes.len()));
             }
+            let _ = crate::image::authenticode::digest(&bytes);
             let _ = append(&bytes, &[(".x", b"content")]);
             let _ = with_certificates(&bytes, &[0; 8]);
         }

@@ -36,6 +36,8 @@ pub enum VerityError {
     Data(u64),
     #[error("block {0} of the verity tree is not what the root makes it")]
     Tree(u64),
+    #[error("the UUID in the verity superblock is not the one of its salt")]
+    Uuid,
     #[error("the verity tree leads to the root hash {found}, not to {wanted}")]
     RootHash { found: String, wanted: String },
 }
@@ -104,6 +106,9 @@ fn hash_blocks(bytes: &[u8], salted: &Sha256) -> Vec<u8> {
 /// What follows the tree in `hashes` is the caller's to check; the tree's length is returned.
 pub fn check(data: Extent, hashes: Extent, root_hash: &[u8; HASH_BYTES]) -> Result<u64, VerityError> {
     let superblock = Superblock::parse(&hashes.read(0, SUPERBLOCK_BYTES)?)?;
+    if superblock.uuid != uuid(&superblock.salt) {
+        return Err(VerityError::Uuid);
+    }
     let bytes = superblock.data_blocks.saturating_mul(u64::from(BLOCK_BYTES));
     if bytes > data.bytes {
         return Err(VerityError::Size(bytes));
@@ -137,10 +142,19 @@ fn lowest_level_bytes(data_blocks: u64) -> usize {
     }
 }
 
+/// The UUID that belongs to a salt: the root hash does not cover the UUID, but it does cover the salt.
+pub fn uuid(salt: &[u8]) -> [u8; 16] {
+    let hash = Sha256::digest([b"osbuild verity ", salt].concat());
+    let mut uuid: [u8; 16] = hash[..16].try_into().expect("16 bytes");
+    // RFC 9562, version 8.
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    uuid: String,
     /// Hex.
     salt: String,
 }
@@ -149,13 +163,11 @@ struct Parameters {
 pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap<RelPath, Node>, ImageError> {
     let parameters: Parameters = serde_json::from_str(parameters)?;
     let invalid = |name, value: &str| ImageError::Parameter { name, value: value.to_owned() };
-    let uuid = hex::decode(parameters.uuid.replace('-', "")).ok().and_then(|bytes| bytes.try_into().ok());
-    let uuid = uuid.ok_or_else(|| invalid("uuid", &parameters.uuid))?;
     let salt = hex::decode(&parameters.salt).ok().filter(|salt| salt.len() <= 256);
     let salt = salt.ok_or_else(|| invalid("salt", &parameters.salt))?;
     let root = input(store, inputs, "root.erofs")?;
     let file = store.open_blob(&root)?;
-    let verity = build(Extent { file: &file, start: 0, bytes: root.size_bytes }, uuid, salt)?;
+    let verity = build(Extent { file: &file, start: 0, bytes: root.size_bytes }, uuid(&salt), salt)?;
     let root_hash = format!("{}\n", hex::encode(verity.root_hash));
     Ok(BTreeMap::from([output(store, "verity", &verity.device)?, output(store, "root-hash", root_hash.as_bytes())?]))
 }
@@ -212,7 +224,7 @@ mod tests {
     #[test]
     fn one_changed_bit_is_found_and_named() {
         let data = example(300);
-        let verity = build(extent(&file(&data)), [1; 16], vec![2; 32]).expect("built");
+        let verity = build(extent(&file(&data)), uuid(&[2; 32]), vec![2; 32]).expect("built");
         let good = (file(&data), file(&verity.device));
         assert_eq!(
             check(extent(&good.0), extent(&good.1), &verity.root_hash).expect("sound"),
@@ -229,6 +241,18 @@ mod tests {
             changed[block * BLOCK + 1] ^= 1;
             let error = check(extent(&good.0), extent(&file(&changed)), &verity.root_hash).expect_err("changed");
             assert!(matches!(error, VerityError::Tree(found) if found == block as u64), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_bit_of_the_superblock_counts() {
+        let data = file(&example(3));
+        let verity = build(extent(&data), uuid(&[2; 32]), vec![2; 32]).expect("built");
+        for bit in 0..BLOCK * 8 {
+            let mut changed = verity.device.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let result = check(extent(&data), extent(&file(&changed)), &verity.root_hash);
+            assert!(result.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
         }
     }
 

@@ -31,9 +31,9 @@ pub mod goals {
 pub const ROOTFS_STEP: &str = "rootfs";
 const ROOTFS_VERSION: u32 = 1;
 pub const VERITY_STEP: &str = "verity";
-pub const VERITY_VERSION: u32 = 1;
+pub const VERITY_VERSION: u32 = 2;
 pub const INITRAMFS_STEP: &str = "initramfs";
-pub const INITRAMFS_VERSION: u32 = 1;
+pub const INITRAMFS_VERSION: u32 = 2;
 pub const UKI_STEP: &str = "uki";
 pub const UKI_VERSION: u32 = 1;
 
@@ -51,9 +51,7 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let stub = needed_recipe(builder, &builder.config.machine.efi_stub.clone(), &origin)?;
 
     let product = &builder.config.product;
-    let verity_parameters = json!({
-        "uuid": stable_uuid(product, "verity"), "salt": Digest::of(product.name.as_str().as_bytes()).hex(),
-    });
+    let verity_parameters = json!({ "salt": Digest::of(product.name.as_str().as_bytes()).hex() });
     let inputs = vec![mount("root.erofs", Input::Output(root.clone()))];
     let command = step(VERITY_STEP, VERITY_VERSION, &verity_parameters);
     let verity = builder.task("image:verity".into(), &origin, command, inputs, &["verity", "root-hash"]);

@@ -43,7 +43,7 @@ fn parts(store: &Store, folder: &Path) -> Parts {
     file::write_atomic(&path, &root, 0o644).expect("written");
     let root_file = file::open(&path).expect("opened");
     let extent = crate::image::verity::Extent { file: &root_file, start: 0, bytes: root.len() as u64 };
-    let verity = crate::image::verity::build(extent, [1; 16], vec![2; 32]).expect("built");
+    let verity = crate::image::verity::build(extent, crate::image::verity::uuid(&[2; 32]), vec![2; 32]).expect("built");
     let hash = hex::encode(verity.root_hash);
     let line = format!("quiet roothash={hash}");
     let uki = pe::append(

@@ -211,7 +211,7 @@ impl DiskReader<'_> {
         let extent = |p: &Partition| Extent { file: self.file, start: p.start_bytes(), bytes: p.size_bytes() };
         let tree_bytes = verity::check(extent(root), extent(hashes), &facts.root_hash).map_err(|error| {
             let part = match error {
-                VerityError::Tree(_) | VerityError::Superblock(_) => &hashes.name,
+                VerityError::Tree(_) | VerityError::Superblock(_) | VerityError::Uuid => &hashes.name,
                 _ => &root.name,
             };
             VerifyError { part: part.clone(), source: error.into() }
@@ -237,10 +237,10 @@ impl DiskReader<'_> {
         if size > LIMIT_ESP_BYTES {
             return Err(unsound(part, format!("it has {size} bytes, more than {LIMIT_ESP_BYTES}")));
         }
-        let mut image = self.read(partition.start_bytes(), size as usize, part)?;
+        let image = self.read(partition.start_bytes(), size as usize, part)?;
         let mut found = Err(unsound(part, "it holds no boot file"));
         for name in BOOT_FILES {
-            match esp::read(Cursor::new(&mut image[..]), name, size) {
+            match esp::read(&image, name, size) {
                 Ok(uki) => found = Ok((name, uki)),
                 Err(error) if found.is_err() => found = Err(in_part(part)(error)),
                 Err(_) => {}
@@ -252,12 +252,10 @@ impl DiskReader<'_> {
         let (name, uki) = found?;
         authenticode::verify(&uki, &[&keys.signature_db]).map_err(in_part(part))?;
         let facts = uki::read(&uki).map_err(in_part(part))?;
-        // Reading above may have touched `image`: compare what is on the disk with what should be there.
         let mut expected = vec![0; size as usize];
         esp::write(Cursor::new(&mut expected[..]), size, esp::volume_id(&facts.root_hash), &[(name, &uki)])
             .map_err(in_part(part))?;
-        let on_disk = self.read(partition.start_bytes(), size as usize, part)?;
-        match on_disk.iter().zip(&expected).position(|(a, b)| a != b) {
+        match image.iter().zip(&expected).position(|(a, b)| a != b) {
             None => Ok(facts),
             Some(offset) => Err(unsound(part, format!("byte {offset} is not what its one file makes it"))),
         }

@@ -2,13 +2,22 @@
 //!
 //! Invariant: equal files, size and volume id give equal bytes; there is no clock in it.
 
+mod read;
+
+pub use read::read;
+
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 const LABEL: [u8; 11] = *b"ESP        ";
 /// FAT32 needs at least 65,525 clusters (Microsoft's "FAT: General Overview", "FAT Type Determination").
 const FAT32_BYTES: u64 = 64 << 20;
+
+const SECTOR_BYTES: usize = 512;
+const ENTRY_BYTES: usize = 32;
+/// The attribute of a folder.
+const IS_FOLDER: u8 = 0x10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EspError {
@@ -16,12 +25,12 @@ pub enum EspError {
     Overflow { needed_bytes: u64, size_bytes: u64 },
     #[error("cannot write the file system of the EFI system partition")]
     Write(#[source] std::io::Error),
-    #[error("cannot read `{path}` in the EFI system partition")]
-    Read {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("the name `{0}` in the EFI system partition is not of the form `BOOTX64.EFI`")]
+    Name(String),
+    #[error("the EFI system partition has no file `{0}`")]
+    Absent(String),
+    #[error("the file system of the EFI system partition is damaged: {0}")]
+    Damaged(&'static str),
     #[error("`{path}` in the EFI system partition is larger than {limit_bytes} bytes")]
     TooLarge { path: String, limit_bytes: u64 },
 }
@@ -44,6 +53,10 @@ pub fn write<T: Read + Write + Seek>(
     if needed_bytes > size_bytes - size_bytes / 8 {
         return Err(EspError::Overflow { needed_bytes, size_bytes });
     }
+    // A long name would hold characters that the file system keeps twice, and `read` knows none.
+    if let Some((path, _)) = files.iter().find(|(path, _)| !path.split('/').all(|p| read::short_name(p).is_some())) {
+        return Err(EspError::Name((*path).to_owned()));
+    }
     let kind = if size_bytes >= FAT32_BYTES { FatType::Fat32 } else { FatType::Fat16 };
     let options = FormatVolumeOptions::new().volume_id(volume_id).volume_label(LABEL).fat_type(kind);
     fatfs::format_volume(&mut target, options).map_err(EspError::Write)?;
@@ -61,58 +74,37 @@ pub fn write<T: Read + Write + Seek>(
             }
         }
     }
-    system.unmount().map_err(EspError::Write)
+    // Counts the free clusters, which are then written down.
+    system.stats().map_err(EspError::Write)?;
+    system.unmount().map_err(EspError::Write)?;
+    match kind {
+        FatType::Fat32 => clear_parents(&mut target).map_err(EspError::Write),
+        _ => Ok(()),
+    }
 }
 
-/// The content of `path` in a file system from outside.
-pub fn read<T: Read + Write + Seek>(source: T, path: &str, limit_bytes: u64) -> Result<Vec<u8>, EspError> {
-    let failed = |source| EspError::Read { path: path.to_owned(), source };
-    let system = FileSystem::new(source, FsOptions::new()).map_err(failed)?;
-    let file = system.root_dir().open_file(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match bytes.len() as u64 > limit_bytes {
-        true => Err(EspError::TooLarge { path: path.to_owned(), limit_bytes }),
-        false => Ok(bytes),
+/// In folders of the root folder the entry `..` holds 0, whatever the root's cluster is (section "Directory
+/// Creation"); fatfs writes the cluster. The root folder of FAT32 is the first cluster.
+fn clear_parents<T: Read + Write + Seek>(target: &mut T) -> std::io::Result<()> {
+    let mut boot = [0; SECTOR_BYTES];
+    target.seek(SeekFrom::Start(0))?;
+    target.read_exact(&mut boot)?;
+    let number = |at: usize, length: usize| read::number(&boot, at, length);
+    let data_start = (number(14, 2) + number(16, 1) * number(36, 4)) * SECTOR_BYTES;
+    let cluster_bytes = number(13, 1) * SECTOR_BYTES;
+    let mut root = vec![0; cluster_bytes];
+    target.seek(SeekFrom::Start(data_start as u64))?;
+    target.read_exact(&mut root)?;
+    for entry in root.chunks_exact(ENTRY_BYTES).filter(|entry| entry[11] & IS_FOLDER != 0) {
+        let cluster = read::number(entry, 20, 2) << 16 | read::number(entry, 26, 2);
+        let parent = data_start + (cluster - 2) * cluster_bytes + ENTRY_BYTES;
+        for half in [20, 26] {
+            target.seek(SeekFrom::Start((parent + half) as u64))?;
+            target.write_all(&[0; 2])?;
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::io::Cursor;
-
-    const SIZE: usize = 8 << 20;
-
-    fn example() -> Vec<u8> {
-        let mut image = vec![0; SIZE];
-        write(Cursor::new(&mut image[..]), SIZE as u64, volume_id(b"x"), &[("EFI/BOOT/BOOTX64.EFI", &[7; 100_000])])
-            .expect("written");
-        image
-    }
-
-    #[test]
-    fn what_is_written_is_read_and_the_bytes_are_always_the_same() {
-        let mut image = example();
-        assert_eq!(image, example());
-        let content = read(Cursor::new(&mut image[..]), "EFI/BOOT/BOOTX64.EFI", 1 << 20).expect("read");
-        assert_eq!(content, [7; 100_000]);
-    }
-
-    #[test]
-    fn an_overflow_names_both_sizes() {
-        let error = write(Cursor::new(vec![0; SIZE]), SIZE as u64, 1, &[("A", &vec![0; SIZE])]).expect_err("too large");
-        assert!(error.to_string().contains("8388608 bytes"), "{error}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn no_damage_makes_it_panic(at in 0usize..70_000, value: u8) {
-            let mut image = example();
-            image[at] = value;
-            let _ = read(Cursor::new(&mut image[..]), "EFI/BOOT/BOOTX64.EFI", 1 << 20);
-        }
-    }
-}
+mod tests;
