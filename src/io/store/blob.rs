@@ -7,13 +7,15 @@ use super::{Store, StoreError, INPUT_MTIME_SECONDS};
 use crate::io::file::{self, at};
 use crate::model::digest::Digester;
 use crate::model::Digest;
-use rustix::fs::{Timespec, Timestamps};
+use rustix::fs::{RenameFlags, Timespec, Timestamps, CWD};
+use rustix::io::Errno;
 use std::fs::{self, File, Permissions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: usize = 1 << 20;
+const LINK_ATTEMPTS: u32 = 8;
 
 impl Store {
     /// Keeps `bytes`.
@@ -125,16 +127,43 @@ impl Store {
         Ok(())
     }
 
+    /// A whole copy that is there already stays: whoever is linking it must not find it replaced.
     pub(super) fn adopt_path(&self, from: &Path, digest: &Digest, executable: bool) -> Result<(), StoreError> {
         let path = self.blob_path(digest, executable);
         settle(from, if executable { 0o755 } else { 0o644 })?;
-        if fs::rename(from, &path).is_err() {
-            let parent = path.parent().expect("a blob path has a parent");
-            file::create_dir_all(parent)?;
-            fs::rename(from, &path).map_err(at("store", &path))?;
+        let parent = path.parent().expect("a blob path has a parent");
+        file::create_dir_all(parent)?;
+        match rename_beside(from, &path) {
+            Err(Errno::EXIST) if self.has_variant(digest, executable) => {
+                fs::remove_file(from).map_err(at("remove", from))?;
+            }
+            // What is there is damaged, or the file system knows no such rename.
+            Err(_) => fs::rename(from, &path).map_err(at("store", &path))?,
+            Ok(()) => {}
         }
         Ok(())
     }
+
+    /// Links the blob to `to`, which must not exist.
+    pub(super) fn link_to(&self, digest: &Digest, executable: bool, to: &Path) -> Result<(), StoreError> {
+        for _ in 0..LINK_ATTEMPTS {
+            match fs::hard_link(self.file_of(digest, executable)?, to) {
+                Ok(()) => return Ok(()),
+                // ext4 allows 65,000 links to one file; empty files get there.
+                Err(e) if e.kind() == ErrorKind::TooManyLinks => break,
+                // Between the look and the link a damaged copy was replaced by a whole one.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(at("link", to)(e).into()),
+            }
+        }
+        fs::copy(self.file_of(digest, executable)?, to).map_err(at("copy", to))?;
+        settle(to, if executable { 0o755 } else { 0o644 })
+    }
+}
+
+/// Renames, unless `to` exists.
+fn rename_beside(from: &Path, to: &Path) -> Result<(), Errno> {
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
 }
 
 /// Gives a file the mode and the modification time that everything in the store has.
@@ -147,7 +176,7 @@ pub(super) fn set_mtime(path: &Path) -> Result<(), StoreError> {
     let time = Timespec { tv_sec: INPUT_MTIME_SECONDS, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags)
+    rustix::fs::utimensat(CWD, path, &times, flags)
         .map_err(|e| at("set the time of", path)(e.into()))
         .map_err(StoreError::from)
 }

@@ -9,7 +9,6 @@ use crate::io::file::{self, at};
 use crate::model::Digest;
 use rayon::prelude::*;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -103,18 +102,7 @@ impl Store {
                 std::os::unix::fs::symlink(target, to).map_err(at("link", to))?;
                 set_mtime(to)
             }
-            Node::File { digest, executable } => {
-                let from = self.file_of(digest, *executable)?;
-                match fs::hard_link(&from, to) {
-                    Ok(()) => Ok(()),
-                    // ext4 allows 65,000 links to one file; empty files get there.
-                    Err(e) if e.kind() == ErrorKind::TooManyLinks => {
-                        fs::copy(&from, to).map_err(at("copy", to))?;
-                        settle(to, if *executable { 0o755 } else { 0o644 })
-                    }
-                    Err(e) => Err(at("link", to)(e).into()),
-                }
-            }
+            Node::File { digest, executable } => self.link_to(digest, *executable, to),
         }
     }
 }

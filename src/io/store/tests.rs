@@ -102,3 +102,16 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn many_links_to_a_blob_whose_other_copy_is_made_meanwhile() {
+    let (_folder, store) = store();
+    for round in 0..50_u32 {
+        // The copy with the executable bit is missing: each of these is the one that makes it.
+        let digest = store.put_bytes(&round.to_le_bytes()).unwrap();
+        let entries = (0..64).map(|name| (format!("{name}"), Node::File { digest, executable: true }));
+        let tree = store.put_tree(&Tree { entries: entries.collect() }).unwrap();
+        let target = tempfile::tempdir_in(store.root()).unwrap();
+        store.checkout_into(&tree, &target.path().join("tree")).unwrap();
+    }
+}
