@@ -2,6 +2,7 @@
 //!
 //! Invariant: a place never takes part in a key; only the digest of what it yields does.
 
+use super::recipe::Place;
 use super::Origin;
 use std::fmt;
 
@@ -29,6 +30,18 @@ pub enum FetchPlace {
         name: String,
         version: String,
     },
+}
+
+impl FetchPlace {
+    /// Where the one blob at `place` may be had; crates are many, and files of the project are not fetched.
+    pub fn of(place: &Place) -> Option<FetchPlace> {
+        match place {
+            Place::Https(url) => Some(FetchPlace::Https(url.clone())),
+            Place::Git { url, commit } => Some(FetchPlace::Git { url: url.clone(), commit: commit.clone() }),
+            Place::Debian(path) => Some(FetchPlace::Debian(path.clone())),
+            Place::Crates { .. } | Place::File(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for FetchPlace {

@@ -87,18 +87,9 @@ fn archive(builder: &mut PlanBuilder, recipe: &Recipe, source: &Source) -> Optio
         builder.problem(&source.origin, message, Some("run `osbuild lock`".to_owned()));
         return None;
     };
-    let places = source.places.iter().filter_map(fetch_place).collect();
+    let places = source.places.iter().filter_map(FetchPlace::of).collect();
     let name = format!("{} {}", recipe.name, recipe.version);
     Some(builder.fetched(digest, Fetch { name, places, origin: Some(source.origin.clone()) }))
-}
-
-fn fetch_place(place: &Place) -> Option<FetchPlace> {
-    match place {
-        Place::Https(url) => Some(FetchPlace::Https(url.clone())),
-        Place::Git { url, commit } => Some(FetchPlace::Git { url: url.clone(), commit: commit.clone() }),
-        Place::Debian(path) => Some(FetchPlace::Debian(path.clone())),
-        Place::Crates { .. } | Place::File(_) => None,
-    }
 }
 
 fn crates(

@@ -141,20 +141,11 @@ fn fetch_source(
     hex::decode_to_slice(sha256, &mut bytes).map_err(|_| LockError::Sha256(sha256.to_owned()))?;
     let fetch = Fetch {
         name: format!("{} {}", recipe.name, recipe.version),
-        places: source.places.iter().filter_map(fetch_place).collect(),
+        places: source.places.iter().filter_map(FetchPlace::of).collect(),
         origin: Some(source.origin.clone()),
     };
     let wanted = Wanted { sha256: bytes, size_bytes: None };
     Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {})?.size_bytes)
-}
-
-fn fetch_place(place: &Place) -> Option<FetchPlace> {
-    match place {
-        Place::Https(url) => Some(FetchPlace::Https(url.clone())),
-        Place::Git { url, commit } => Some(FetchPlace::Git { url: url.clone(), commit: commit.clone() }),
-        Place::Debian(path) => Some(FetchPlace::Debian(path.clone())),
-        Place::Crates { .. } | Place::File(_) => None,
-    }
 }
 
 /// The crates of every Cargo.lock that a recipe names.
