@@ -5,6 +5,7 @@
 
 use super::step::{input, output, ImageError};
 use crate::io::store::{Node, Store};
+use crate::model::machine::PartitionSizes;
 use crate::model::{Digest, RelPath};
 use crate::plan::VERITY_STEP;
 use osbuild_format::verity::{Superblock, VeritySuperblockError, BLOCK_BYTES, SUPERBLOCK_BYTES};
@@ -21,8 +22,7 @@ const BLOCK: usize = BLOCK_BYTES as usize;
 const HASH_BYTES: usize = 32;
 /// Blocks that one thread reads at a time: 1 MiB.
 const CHUNK_BLOCKS: u64 = 256;
-/// A root of 16 GiB; its tree takes 128 MiB of memory.
-const LIMIT_BYTES: u64 = 16 << 30;
+const LIMIT_BYTES: u64 = PartitionSizes::ROOT_MOST_BYTES;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerityError {

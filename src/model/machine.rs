@@ -71,6 +71,15 @@ pub struct PartitionSizes {
     pub data_bytes: u64,
 }
 
+impl PartitionSizes {
+    /// FAT16 needs 4,085 clusters, and the writer makes them of 1 KiB: a smaller one would be read as FAT12.
+    pub const ESP_LEAST_BYTES: u64 = 5 << 20;
+    /// What checks an image reads an ESP whole.
+    pub const ESP_MOST_BYTES: u64 = 512 << 20;
+    /// Its verity tree is made in memory: 128 MiB.
+    pub const ROOT_MOST_BYTES: u64 = 16 << 30;
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualBoard {
     pub memory_mib: u32,

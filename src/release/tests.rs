@@ -136,6 +136,32 @@ fn a_change_in_each_file_is_found_and_the_file_named() {
 }
 
 #[test]
+fn what_is_no_plain_file_or_has_another_size_is_found_at_once() {
+    let reason = |error: verify::VerifyError| (error.part.clone(), error.source.to_string());
+    let folder = copy();
+    let path = folder.path().join("kernel.config");
+    std::fs::OpenOptions::new().append(true).open(&path).and_then(|f| f.set_len(1 << 40)).expect("a sparse file");
+    let (part, why) = reason(verify::folder(folder.path(), &public()).expect_err("longer"));
+    assert_eq!(
+        (part.as_str(), why.as_str()),
+        ("kernel.config", "it has 1099511627776 bytes, which is not what the manifest says")
+    );
+    std::fs::remove_file(&path).and_then(|()| std::os::unix::fs::symlink("/dev/zero", &path)).expect("a link");
+    let (part, why) = reason(verify::folder(folder.path(), &public()).expect_err("a device"));
+    assert_eq!((part.as_str(), why.as_str()), ("kernel.config", "it is not a plain file"));
+    std::fs::remove_file(&path).expect("removed");
+    let pipe = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, pipe, 0).expect("a pipe");
+    assert_eq!(verify::folder(folder.path(), &public()).expect_err("a pipe").part, "kernel.config");
+    std::fs::remove_file(folder.path().join(image::MANIFEST)).expect("removed");
+    rustix::fs::mknodat(rustix::fs::CWD, folder.path().join(image::MANIFEST), rustix::fs::FileType::Fifo, pipe, 0)
+        .expect("a pipe");
+    assert_eq!(verify::folder(folder.path(), &public()).expect_err("a pipe").part, "the manifest");
+    let disk = folder.path().join(image::MANIFEST);
+    assert!(verify::disk(&disk, &public()).expect_err("a pipe").source.to_string().contains("nor a disk"));
+}
+
+#[test]
 fn a_file_that_is_missing_and_keys_of_somebody_else_are_found() {
     let folder = copy();
     std::fs::remove_file(folder.path().join("kernel.config")).expect("removed");

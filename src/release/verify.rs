@@ -13,14 +13,14 @@ use crate::image::esp::{self, EspError};
 use crate::image::uki::{self, Uki, UkiError};
 use crate::image::verity::{self, Extent, VerityError};
 use crate::io::file::{self, at, FileError};
+use crate::model::machine::PartitionSizes;
 use osbuild_format::gpt::{self, GptError, Layout, Partition, SECTOR_BYTES};
 use std::fs::File;
-use std::io::Cursor;
-use std::os::unix::fs::FileExt;
+use std::io::{Cursor, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
-/// An ESP is read whole.
-const LIMIT_ESP_BYTES: u64 = 512 << 20;
+const LIMIT_ESP_BYTES: u64 = PartitionSizes::ESP_MOST_BYTES;
 const CHUNK_BYTES: usize = 1 << 20;
 const LABELS: [&str; 7] = ["esp-a", "esp-b", "root-a", "root-b", "verity-a", "verity-b", "data"];
 const BOOT_FILES: [&str; 2] = ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI"];
@@ -74,6 +74,7 @@ fn unsound(part: &str, reason: impl Into<String>) -> VerifyError {
 /// Checks the manifest, every file it names, and the disk.
 pub fn folder(folder: &Path, keys: &PublicKeys) -> Result<Report, VerifyError> {
     let part = "the manifest";
+    plain_file_bytes(&folder.join(MANIFEST), part)?;
     let envelope = file::read(&folder.join(MANIFEST), dsse::LIMIT_BYTES as u64).map_err(in_part(part))?;
     let payload = dsse::verify(&envelope, PAYLOAD_TYPE, &keys.release, &keys.key_id()).map_err(in_part(part))?;
     let statement = Statement::parse(&payload).map_err(in_part(part))?;
@@ -81,7 +82,12 @@ pub fn folder(folder: &Path, keys: &PublicKeys) -> Result<Report, VerifyError> {
     let (product, version) = (&statement.predicate.product, &statement.predicate.version);
     let mut report = Report { lines: vec![format!("manifest of {product} {version}, signed by {}", keys.key_id())] };
     for (name, sha256) in &files {
-        let found = digest_of(&folder.join(name)).map_err(in_part(name))?;
+        let path = folder.join(name);
+        let bytes = plain_file_bytes(&path, name)?;
+        if statement.predicate.size_bytes.get(*name) != Some(&bytes) {
+            return Err(unsound(name, format!("it has {bytes} bytes, which is not what the manifest says")));
+        }
+        let found = digest_of(&path).map_err(in_part(name))?;
         if found.hex() != *sha256 {
             return Err(unsound(name, format!("its SHA-256 is {}, the manifest says {sha256}", found.hex())));
         }
@@ -100,12 +106,27 @@ pub fn folder(folder: &Path, keys: &PublicKeys) -> Result<Report, VerifyError> {
     Ok(report)
 }
 
+/// The size of a file that must be a plain one: a pipe or a device in its place, or a symlink to one, would keep the
+/// check waiting for ever.
+fn plain_file_bytes(path: &Path, part: &str) -> Result<u64, VerifyError> {
+    let found = std::fs::symlink_metadata(path).map_err(at("look at", path)).map_err(in_part(part))?;
+    match found.is_file() {
+        true => Ok(found.len()),
+        false => Err(unsound(part, "it is not a plain file")),
+    }
+}
+
 /// Checks a disk: its tables, both slots, and that nothing lies between them. The data partition is the device's
 /// own and is not covered. Also returns the root hash of slot A.
 pub fn disk(path: &Path, keys: &PublicKeys) -> Result<(Report, [u8; 32]), VerifyError> {
     let part = "the disk";
-    let file = file::open(path).map_err(in_part(part))?;
-    let bytes = file.metadata().map_err(at("look at", path)).map_err(in_part(part))?.len();
+    let kind = std::fs::metadata(path).map_err(at("look at", path)).map_err(in_part(part))?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(unsound(part, "it is neither a plain file nor a disk"));
+    }
+    let mut file = file::open(path).map_err(in_part(part))?;
+    // A disk's metadata does not tell its size.
+    let bytes = file.seek(SeekFrom::End(0)).map_err(at("look at", path)).map_err(in_part(part))?;
     let disk = DiskReader { file: &file, path, bytes };
     let layout = disk.table()?;
     let mut report = Report { lines: vec!["both partition tables".to_owned()] };

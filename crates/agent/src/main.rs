@@ -1,39 +1,7 @@
-//! The on-device half of osbuild: the initramfs, PID 1 of the root, and the command that asks it.
-//!
-//! Invariant: as PID 1 it never returns; it ends the machine's run or hands over.
-
-mod boot;
-mod console;
-mod control;
-mod data;
-mod end;
-mod error;
-mod file;
-mod init;
-mod log;
-mod network;
-mod random;
-mod supervise;
-mod thread;
-mod time;
+//! `osagent`: everything is in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::process::id() == 1 {
-        first();
-    }
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    control::client::run(&words)
-}
-
-/// PID 1: in the initramfs it leads to the root, and in the root it leads the system.
-fn first() -> ! {
-    // A bug must not become a kernel panic that waits for nobody.
-    std::panic::set_hook(Box::new(|info| end::fatal(&format!("a bug: {info}"))));
-    let ended = if boot::is_initramfs() { boot::run() } else { init::run() };
-    match ended {
-        Ok(never) => match never {},
-        Err(error) => end::fatal(&error::chain(&error)),
-    }
+    osbuild_agent::run()
 }

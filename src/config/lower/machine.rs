@@ -1,6 +1,6 @@
 //! `machines/NAME.yaml` to [`Machine`].
 //!
-//! Invariant: partition sizes are whole MiB, at least one, and a verity partition holds its tree.
+//! Invariant: partition sizes are whole MiB, within what the writers and checkers can do, and a verity partition holds its tree.
 
 use super::values;
 use crate::config::diagnostic::Diagnostic;
@@ -36,23 +36,27 @@ pub fn machine(file: MachineFile, problems: &mut Vec<Diagnostic>) -> Option<Mach
 }
 
 fn partitions(entry: &PartitionsEntry, problems: &mut Vec<Diagnostic>) -> PartitionSizes {
-    let mut size = |what: &str, size: &Located<Size>, least: u64| {
+    let mut size = |what: &str, size: &Located<Size>, least: u64, most: u64| {
         let bytes = size.value.0;
         if !bytes.is_multiple_of(MIB) || bytes < least {
             let (have, least) = (bytes as f64 / MIB as f64, least.div_ceil(MIB));
             let message = format!("partition `{what}` must be a whole number of MiB, at least {least}, not {have}");
             problems.push(Diagnostic::at(&size.origin, message).help(format!("write `{what}: {least}M` or more")));
+        } else if bytes > most {
+            let (have, most) = (bytes / MIB, most / MIB);
+            let message = format!("partition `{what}` must have at most {most} MiB, not {have}");
+            problems.push(Diagnostic::at(&size.origin, message).help("what checks an image reads no more"));
         }
         bytes
     };
-    let root_bytes = size("root", &entry.root, MIB);
+    let root_bytes = size("root", &entry.root, MIB, PartitionSizes::ROOT_MOST_BYTES);
     // 32 bytes for each 4096, at every level, and one superblock.
     let tree = root_bytes.div_ceil(4096).div_ceil(127).saturating_add(4).saturating_mul(4096);
     PartitionSizes {
-        esp_bytes: size("esp", &entry.esp, 2 * MIB),
+        esp_bytes: size("esp", &entry.esp, PartitionSizes::ESP_LEAST_BYTES, PartitionSizes::ESP_MOST_BYTES),
         root_bytes,
-        verity_bytes: size("verity", &entry.verity, tree),
-        data_bytes: size("data", &entry.data, 4 * MIB),
+        verity_bytes: size("verity", &entry.verity, tree, u64::MAX),
+        data_bytes: size("data", &entry.data, 4 * MIB, u64::MAX),
     }
 }
 

@@ -6,6 +6,7 @@ mod read;
 
 pub use read::read;
 
+use crate::model::machine::PartitionSizes;
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,6 +14,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 const LABEL: [u8; 11] = *b"ESP        ";
 /// FAT32 needs at least 65,525 clusters (Microsoft's "FAT: General Overview", "FAT Type Determination").
 const FAT32_BYTES: u64 = 64 << 20;
+
+const LEAST_BYTES: u64 = PartitionSizes::ESP_LEAST_BYTES;
 
 const SECTOR_BYTES: usize = 512;
 const ENTRY_BYTES: usize = 32;
@@ -23,6 +26,8 @@ const IS_FOLDER: u8 = 0x10;
 pub enum EspError {
     #[error("the files for the EFI system partition have {needed_bytes} bytes, the partition has {size_bytes}: make `partitions.esp` of the machine larger")]
     Overflow { needed_bytes: u64, size_bytes: u64 },
+    #[error("an EFI system partition of {0} bytes is too small for FAT16: make `partitions.esp` of the machine at least {LEAST_BYTES} bytes")]
+    Small(u64),
     #[error("cannot write the file system of the EFI system partition")]
     Write(#[source] std::io::Error),
     #[error("the name `{0}` in the EFI system partition is not of the form `BOOTX64.EFI`")]
@@ -48,6 +53,9 @@ pub fn write<T: Read + Write + Seek>(
     volume_id: u32,
     files: &[(&str, &[u8])],
 ) -> Result<(), EspError> {
+    if size_bytes < LEAST_BYTES {
+        return Err(EspError::Small(size_bytes));
+    }
     let needed_bytes: u64 = files.iter().map(|(_, content)| content.len() as u64).sum();
     // The tables and folders take less than an eighth.
     if needed_bytes > size_bytes - size_bytes / 8 {

@@ -47,6 +47,19 @@ fn what_is_written_is_read_and_the_bytes_are_always_the_same() {
     }
 }
 
+/// `fatfs` picks the size of clusters, and their number decides which kind of FAT a reader sees.
+#[test]
+fn every_size_is_read_as_the_kind_that_it_was_written_as() {
+    for mib in [5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 259, 261] {
+        let size = mib << 20;
+        let written = write(Cursor::new(&mut vec![0; size - 1][..]), size as u64 - 1, 1, &[(PATH, b"x")]);
+        assert_eq!(written.is_err(), mib == 5, "{mib} MiB less a byte: {written:?}");
+        assert_eq!(read(&make(size), PATH, 1 << 20).expect("read"), content(), "{mib} MiB");
+    }
+    let error = write(Cursor::new(vec![0; 4 << 20]), 4 << 20, 1, &[(PATH, b"x")]).expect_err("too small");
+    assert!(error.to_string().contains("`partitions.esp`"), "{error}");
+}
+
 #[test]
 fn an_overflow_names_both_sizes() {
     let size = SIZES[0];

@@ -3,7 +3,7 @@
 //! Invariant: every digest of a lock comes from a signed index, from a recipe or from a Cargo.lock, and the
 //! sources have been downloaded and compared with it.
 
-mod cargo_lock;
+pub mod cargo_lock;
 
 pub use cargo_lock::CargoLockError;
 

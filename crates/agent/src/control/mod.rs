@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub const SOCKET: &str = "/run/osagent.sock";
 /// Of a request.
-const LIMIT_BYTES: u64 = 4096;
+const LIMIT_BYTES: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
@@ -30,6 +30,13 @@ pub enum Answer {
     Refused(String),
 }
 
+impl Request {
+    /// One line, with or without its end; the answer says what is wrong with it.
+    pub fn parse(line: &[u8]) -> Result<Request, Answer> {
+        serde_json::from_slice(line).map_err(|error| Answer::Refused(format!("this is not a request: {error}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +51,7 @@ mod tests {
             (r#"{"command":"restart"}"#, None),
             ("", None),
         ] {
-            assert_eq!(serde_json::from_str(text).ok(), wanted, "{text}");
+            assert_eq!(Request::parse(text.as_bytes()).ok(), wanted, "{text}");
         }
     }
 }

@@ -5,13 +5,14 @@
 use super::{Answer, Request, LIMIT_BYTES, SOCKET};
 use crate::error::{AgentError, Doing};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// Of everything that we wait for: a whole request, an answer, a reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request, and where its answer goes.
@@ -70,13 +71,11 @@ impl Porter {
     }
 
     fn serve(&mut self, mut stream: &UnixStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = String::new();
-        BufReader::new(stream.take(LIMIT_BYTES)).read_line(&mut line)?;
-        let answer = match serde_json::from_str(&line) {
+        let line = request_line(stream, PATIENCE)?;
+        let answer = match Request::parse(&line) {
             Ok(request) => self.ask(request)?,
-            Err(error) => Answer::Refused(format!("this is not a request: {error}")),
+            Err(refusal) => refusal,
         };
         let mut text = serde_json::to_string(&answer)?;
         text.push('\n');
@@ -88,5 +87,88 @@ impl Porter {
         self.queue.send(Asked { request, answer }).map_err(io::Error::other)?;
         self.bell.write_all(&[1])?;
         answered.recv_timeout(PATIENCE).map_err(io::Error::other)
+    }
+}
+
+/// What comes in up to a line's end, the end of the stream or the limit, within `patience` for all of it: a client
+/// that sends a byte now and then gets no more time than a silent one.
+fn request_line(mut stream: &UnixStream, patience: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + patience;
+    let mut line = vec![0; LIMIT_BYTES];
+    let mut length = 0;
+    while length < LIMIT_BYTES && !line[..length].contains(&b'\n') {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut line[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    line.truncate(length);
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A porter whose main loop agrees to everything, and what a client that sends `bytes` is answered.
+    fn answer_to(bytes: &[u8]) -> String {
+        let (queue, asked) = channel::<Asked>();
+        let (bell, ringer) = rustix::pipe::pipe().expect("a pipe");
+        let listener = UnixListener::bind_addr(&abstract_address()).expect("bound");
+        let mut porter = Porter { listener, queue, bell: File::from(ringer) };
+        let main_loop = std::thread::spawn(move || {
+            while let Ok(asked) = asked.recv() {
+                asked.answer.send(Answer::Done).expect("somebody waits");
+            }
+        });
+        let (mut client, server) = UnixStream::pair().expect("a pair");
+        client.write_all(bytes).expect("written");
+        client.shutdown(std::net::Shutdown::Write).expect("shut down");
+        porter.serve(&server).expect("served");
+        drop((porter, bell));
+        let mut answer = String::new();
+        std::io::BufRead::read_line(&mut io::BufReader::new(client), &mut answer).expect("read");
+        drop(server);
+        main_loop.join().expect("ended");
+        answer
+    }
+
+    fn abstract_address() -> std::os::unix::net::SocketAddr {
+        use std::os::linux::net::SocketAddrExt;
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("osagent-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        std::os::unix::net::SocketAddr::from_abstract_name(name).expect("a name")
+    }
+
+    #[test]
+    fn a_request_is_answered_and_anything_else_refused() {
+        assert_eq!(answer_to(b"{\"command\":\"reboot\"}\n"), "\"done\"\n");
+        let long = format!("{{\"command\":\"restart\",\"service\":\"{}\"}}\n", "x".repeat(LIMIT_BYTES));
+        for bad in [&b"\n"[..], b"", b"\xff\xfe\n", b"{\"command\":\"shell\"}\n", &[b'['; 4096], long.as_bytes()] {
+            assert!(answer_to(bad).starts_with("{\"refused\":\"this is not a request: "), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_trickles_is_given_up() {
+        let (mut client, server) = UnixStream::pair().expect("a pair");
+        let trickle = std::thread::spawn(move || {
+            while client.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let began = Instant::now();
+        assert!(request_line(&server, Duration::from_millis(100)).is_err());
+        assert!(began.elapsed() < Duration::from_secs(2));
+        drop(server);
+        trickle.join().expect("ended");
     }
 }

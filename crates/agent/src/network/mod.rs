@@ -3,11 +3,11 @@
 //! Invariant: no network is no failure: everything here tries on, and the rest of the system does not wait for it.
 
 pub mod clock;
-mod dhcp;
-mod dns;
+pub mod dhcp;
+pub mod dns;
 mod interface;
 mod resolver;
-mod sntp;
+pub mod sntp;
 
 use crate::error::{AgentError, Doing};
 use crate::file;

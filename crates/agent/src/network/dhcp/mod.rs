@@ -6,7 +6,7 @@ mod client;
 mod packet;
 
 pub use client::{Client, Lease, Output};
-pub use packet::Mac;
+pub use packet::{Answer, Mac};
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;

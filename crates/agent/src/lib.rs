@@ -1,0 +1,50 @@
+//! The on-device half of osbuild: the initramfs, PID 1 of the root, and the command that asks it.
+//!
+//! Invariant: as PID 1 it never returns; it ends the machine's run or hands over.
+
+mod boot;
+mod console;
+mod control;
+mod data;
+mod end;
+mod error;
+mod file;
+mod init;
+mod log;
+mod network;
+mod random;
+mod supervise;
+mod thread;
+mod time;
+
+use std::process::ExitCode;
+
+/// What reads bytes from outside, for the fuzz targets; nothing else uses it.
+pub mod wire {
+    pub use crate::boot::command_line::CommandLine;
+    pub use crate::boot::efi_variable;
+    pub use crate::control::{Answer, Request};
+    pub use crate::data::Superblock;
+    pub use crate::log::Splitter;
+    pub use crate::network::{dhcp, dns, sntp};
+}
+
+/// The program: PID 1, or a command that asks it.
+pub fn run() -> ExitCode {
+    if std::process::id() == 1 {
+        first();
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    control::client::run(&words)
+}
+
+/// PID 1: in the initramfs it leads to the root, and in the root it leads the system.
+fn first() -> ! {
+    // A bug must not become a kernel panic that waits for nobody.
+    std::panic::set_hook(Box::new(|info| end::fatal(&format!("a bug: {info}"))));
+    let ended = if boot::is_initramfs() { boot::run() } else { init::run() };
+    match ended {
+        Ok(never) => match never {},
+        Err(error) => end::fatal(&error::chain(&error)),
+    }
+}

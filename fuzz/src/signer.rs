@@ -1,0 +1,22 @@
+//! Keys that are the same in every run, so that seeds stay valid; whoever reads this knows them.
+
+use der::{DecodePem, Encode};
+use osbuild::image::authenticode::SigningKey;
+use osbuild::release::keys::{Keys, PublicKeys, Purpose};
+use rsa::pkcs8::DecodePrivateKey;
+
+const KEY: &str = include_str!("../../src/image/testdata/signer.key.pem");
+const CERTIFICATE: &str = include_str!("../../src/image/testdata/signer.crt.pem");
+
+pub fn keys() -> Keys {
+    let certificate = x509_cert::Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("a certificate");
+    let release = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let public = PublicKeys {
+        platform_key: certificate.clone(),
+        key_exchange_key: certificate.clone(),
+        signature_db: certificate.clone(),
+        release: release.verifying_key(),
+    };
+    let key = rsa::RsaPrivateKey::from_pkcs8_pem(KEY).expect("a key");
+    Keys { boot: SigningKey { certificate_der: certificate, key }, release, public, purpose: Purpose::Development }
+}
