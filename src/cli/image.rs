@@ -2,13 +2,13 @@
 //!
 //! Invariant: keys are read, or made and loudly announced, only after every task has run.
 
-use super::project::Project;
+use super::project::{self, Project};
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
 use crate::io::store::Node;
 use crate::model::Digest;
 use crate::plan::goals;
-use crate::release::image::{self, Parts, Release, ReleaseInputs};
+use crate::release::image::{self, Parts, Release, ReleaseError, ReleaseInputs};
 use crate::release::keys::{self, KeyError, Keys, PublicKeys, Purpose};
 use crate::release::verify;
 use std::collections::BTreeMap;
@@ -79,13 +79,24 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
         keys: &keys,
         folder: &folder,
     };
-    Ok(image::write(&inputs)?)
+    image::write(&inputs).map_err(|error| match &error {
+        ReleaseError::Overflow { .. } => Failure::from(error).help(format!(
+            "raise its size under `partitions` of machine `{}`, or leave packages out of the product",
+            session.config.machine.name
+        )),
+        _ => error.into(),
+    })
 }
 
 /// The project's keys; without any, development keys are made.
 pub fn keys_for(project: &Project) -> Result<Keys, Failure> {
     let folder = project.keys();
     if !folder.exists() {
+        if project::chosen_keys().is_some() {
+            // Whoever names a folder means the keys in it, and not some that nobody knows.
+            let message = format!("there are no keys in `{}`, which OSBUILD_KEYS names", folder.display());
+            return Err(Failure::new(message).help(format!("`osbuild keys init {}` makes them", folder.display())));
+        }
         match keys::create(&folder, Purpose::Development) {
             // Another process may have been faster.
             Ok(()) | Err(KeyError::Exists(_)) => {}
@@ -100,9 +111,11 @@ pub fn keys_for(project: &Project) -> Result<Keys, Failure> {
 fn key_failure(error: KeyError, folder: &Path) -> Failure {
     let help = match &error {
         KeyError::File(_) | KeyError::Invalid { .. } => Some(format!(
-            "the keys in `{}` are not whole: put the missing file back, or move the folder away to make new ones",
+            "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
             folder.display()
         )),
+        KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
+        KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
         KeyError::Exists(_) => Some("choose another folder: keys are never overwritten".to_owned()),
         _ => None,
     };

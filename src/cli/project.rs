@@ -52,16 +52,25 @@ impl Project {
 
     /// The folder of the signing keys: `OSBUILD_KEYS`, else `keys/` of the project, which git ignores.
     pub fn keys(&self) -> PathBuf {
-        std::env::var_os("OSBUILD_KEYS").map_or_else(|| self.root.join("keys"), PathBuf::from)
+        chosen_keys().unwrap_or_else(|| self.root.join("keys"))
     }
 }
 
-fn cache_folder() -> Result<PathBuf, ProjectError> {
+/// The folder of keys that the environment names.
+pub fn chosen_keys() -> Option<PathBuf> {
+    std::env::var_os("OSBUILD_KEYS").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where the cache is to be, as the environment says it.
+pub fn chosen_cache() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let chosen = set("OSBUILD_CACHE")
+    set("OSBUILD_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("osbuild")))
-        .or_else(|| set("HOME").map(|home| home.join(".cache/osbuild")));
-    let path = chosen.ok_or(ProjectError::NoCache)?;
+        .or_else(|| set("HOME").map(|home| home.join(".cache/osbuild")))
+}
+
+fn cache_folder() -> Result<PathBuf, ProjectError> {
+    let path = chosen_cache().ok_or(ProjectError::NoCache)?;
     file::create_dir_all(&path)?;
     // Tasks are mounted from here, so a relative path must not depend on where we are later.
     Ok(std::fs::canonicalize(&path).map_err(file::at("find", &path))?)

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the exit status is 2 for a wrong command line, 130 after Ctrl-C, 1 for everything else.
 
+use super::remedy;
 use std::error::Error;
 use std::fmt::Write;
 
@@ -24,22 +25,16 @@ impl Failure {
     }
 }
 
-impl<E: Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
-        let mut help = None;
-        let mut cause: Option<&dyn Error> = error.source();
+        let mut cause = error.source();
         while let Some(error) = cause {
             // Writing to a string cannot fail.
             let _ = write!(message, "\n  because: {error}");
             cause = error.source();
         }
-        if message.contains("No space left on device") {
-            help =
-                Some("free some space, or `osbuild cache gc`; nothing finished is lost: run the command again".into());
-        } else if message.contains("Read-only file system") {
-            help = Some("set OSBUILD_CACHE to a folder that can be written".into());
-        }
+        let help = remedy::of(&error, &message);
         Failure { message, help, exit: 1 }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a session holds the cache's lock of use from its first to its last read.
 
+use super::interrupt::{self, Interruption};
 use super::project::Project;
 use super::report::Failure;
 use super::{progress, steps};
@@ -11,13 +12,12 @@ use crate::exec::{self, Environment, ExecError, Outcome};
 use crate::io::file;
 use crate::io::store::{Store, StoreLock};
 use crate::model::lock::Lock;
+use crate::model::Origin;
 use crate::plan::task::{OutputRef, Plan};
 use crate::plan::{self, LocalInputs};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::Arc;
 use std::time::Duration;
 
 const ATTEMPTS: u32 = 60;
@@ -46,7 +46,7 @@ pub struct Session {
     args: BuildArgs,
     fetcher: Fetcher,
     steps: StepRegistry,
-    interrupted: Arc<AtomicBool>,
+    interruption: Interruption,
     _in_use: StoreLock,
 }
 
@@ -79,8 +79,8 @@ impl Session {
         })?;
         let fetcher = fetcher(&project, args.offline);
         let args = BuildArgs { jobs: Some(jobs), ..args.clone() };
-        let (steps, interrupted) = (steps::registry(), interruption()?);
-        Ok(Session { project, store, config, plan, args, fetcher, steps, interrupted, _in_use: in_use })
+        let (steps, interruption) = (steps::registry(), Interruption::watch()?);
+        Ok(Session { project, store, config, plan, args, fetcher, steps, interruption, _in_use: in_use })
     }
 
     /// Runs what `goals` need; a failure points at the line that caused the task.
@@ -94,9 +94,9 @@ impl Session {
             jobs: self.args.jobs.unwrap_or(1),
             observer: &observer,
             logs: &logs,
-            interrupted: &self.interrupted,
+            interrupted: self.interruption.flag(),
         };
-        let result = exec::run(&self.plan, goals, &environment);
+        let result = self.interruption.guard(|| exec::run(&self.plan, goals, &environment));
         observer.finish();
         result.map_err(|error| self.failure(error))
     }
@@ -110,7 +110,7 @@ impl Session {
         self.plan.goals.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.plan.goals.keys().map(String::as_str).filter(|g| !g.contains(':')).collect();
             let help = match config::diagnostic::suggest(name, known.iter().copied()) {
-                Some(close) => format!("did you mean `{close}`?"),
+                Some(hint) => hint,
                 None => format!("there are: {}", known.join(", ")),
             };
             Failure::new(format!("there is no recipe `{name}`")).help(help)
@@ -119,21 +119,31 @@ impl Session {
 
     fn failure(&self, error: ExecError) -> Failure {
         match error {
-            ExecError::Interrupted => Failure { exit: 130, ..Failure::from(error) },
-            ExecError::Fetch(source) => {
-                let help = source.help();
-                Failure::from(source).help(help)
+            ExecError::Interrupted => Failure { exit: interrupt::EXIT, ..Failure::from(error) },
+            ExecError::Fetch { origin, cause } => {
+                let help = cause.help();
+                let failure = Failure::from(*cause);
+                self.explain(origin.as_ref(), failure.message, help.or(failure.help))
             }
             ExecError::Task { task, origin, cause } => {
-                let help = match cause.help() {
-                    Some(help) => help.to_owned(),
-                    None => format!("`osbuild shell {task}` opens a shell where it ran"),
-                };
-                let message = format!("task `{task}` failed: {}", Failure::from(*cause).message);
-                config::explain(&self.project.root, vec![Diagnostic::at(&origin, message).help(help)]).into()
+                let shell =
+                    cause.left_a_sandbox().then(|| format!("`osbuild shell {task}` opens a shell where it ran"));
+                let help = cause.help(self.store.root());
+                let failure = Failure::from(*cause);
+                let message = format!("task `{task}` failed: {}", failure.message);
+                self.explain(Some(&origin), message, help.or(failure.help).or(shell))
             }
             other => other.into(),
         }
+    }
+
+    /// Shows the line of the configuration that is behind a failure.
+    fn explain(&self, origin: Option<&Origin>, message: String, help: Option<String>) -> Failure {
+        let diagnostic = match origin {
+            Some(origin) => Diagnostic::at(origin, message),
+            None => Diagnostic::nowhere(message),
+        };
+        config::explain(&self.project.root, vec![diagnostic.maybe_help(help)]).into()
     }
 }
 
@@ -155,7 +165,8 @@ pub fn fetcher(project: &Project, offline: bool) -> Fetcher {
 pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
     let store = project.store()?;
     if let Ok(Some(_alone)) = store.try_lock_whole() {
-        store.remove_scratch()?;
+        // In a cache that cannot be written it stays; whatever has to be written there says so itself.
+        let _ = store.remove_scratch();
     }
     // Another process that is just starting holds it for a moment; a sweep holds it longer.
     for _ in 0..ATTEMPTS {
@@ -181,15 +192,4 @@ fn limit_processors(jobs: Option<usize>) -> Result<usize, Failure> {
     usable.for_each(|cpu| chosen.set(cpu));
     rustix::thread::sched_setaffinity(None, &chosen).map_err(failed)?;
     Ok(jobs)
-}
-
-/// Set by Ctrl-C and SIGTERM; the second one ends the process at once.
-fn interruption() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let failed = |error: std::io::Error| Failure::new(format!("cannot watch for signals: {error}"));
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag)).map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(failed)?;
-    }
-    Ok(flag)
 }

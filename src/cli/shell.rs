@@ -74,8 +74,8 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
 fn find<'a>(session: &'a Session, name: &str) -> Result<&'a Task, Failure> {
     let tasks = &session.plan.tasks;
     tasks.iter().find(|task| task.name == name).ok_or_else(|| {
-        let close = suggest(name, tasks.iter().map(|task| task.name.as_str()));
-        let help = close.map_or("`osbuild plan` lists them".to_owned(), |close| format!("did you mean `{close}`?"));
+        let hint = suggest(name, tasks.iter().map(|task| task.name.as_str()));
+        let help = hint.unwrap_or_else(|| "`osbuild plan` lists them".to_owned());
         Failure::new(format!("there is no task `{name}`")).help(help)
     })
 }

@@ -34,7 +34,6 @@ fn overflow(slots: &[SlotUse]) -> String {
         let mark = if free < 0 { "  <- too small" } else { "" };
         let _ = write!(text, "\n  {name:<12} {:>14} {:>14} {free:>14}{mark}", kib(*size_bytes), kib(*used_bytes));
     }
-    text.push_str("\n  help: raise its size under `partitions` of the machine, or leave packages out of the product");
     text
 }
 

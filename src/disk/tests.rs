@@ -127,8 +127,7 @@ the content does not fit into its partition: `root-a`
   root-b                 3072              0           3072
   verity-a               1024              4           1020
   verity-b               1024              0           1024
-  data                   4096           4096              0
-  help: raise its size under `partitions` of the machine, or leave packages out of the product";
+  data                   4096           4096              0";
     assert_eq!(error, expected);
     assert!(!folder.path().join(DISK_IMAGE).exists());
 }

@@ -5,9 +5,11 @@
 use super::step::StepError;
 use crate::io::store::StoreError;
 use crate::model::{Origin, RelPath};
+use crate::tools::archive::ArchiveError;
 use crate::tools::fetch::FetchError;
-use osbuild_sys::sandbox::SandboxError;
-use std::path::PathBuf;
+use osbuild_sys::sandbox::{probe, SandboxError, Unavailable};
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
@@ -21,12 +23,26 @@ pub enum ExecError {
         cause: Box<TaskError>,
     },
     #[error("a source is missing")]
-    Fetch(#[source] FetchError),
+    Fetch {
+        /// The line that wants it.
+        origin: Option<Origin>,
+        #[source]
+        cause: Box<FetchError>,
+    },
     #[error("the cache cannot be used")]
     Store(#[from] StoreError),
     #[error("the cache at `{}` is being swept by another osbuild; try again when it is done", .0.display())]
     Swept(PathBuf),
 }
+
+/// What programs print when they look for a network.
+const NO_NETWORK: [&str; 5] = [
+    "Network is unreachable",
+    "Connection refused",
+    "Could not resolve",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+];
 
 /// What went wrong in one task.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +56,14 @@ pub enum TaskError {
     #[error("this osbuild has no step `{0}`")]
     NoStep(&'static str),
     #[error("its sandbox cannot be made")]
-    Sandbox(#[from] SandboxError),
+    Sandbox(#[source] SandboxError),
+    #[error(transparent)]
+    NoNamespaces(Unavailable),
     #[error("its program cannot be waited for")]
     Wait(#[source] std::io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0}")]
+    #[error(transparent)]
     Step(StepError),
     #[error("interrupted")]
     Interrupted,
@@ -57,24 +75,66 @@ impl TaskError {
         matches!(self, TaskError::Store(_) | TaskError::Step(_) | TaskError::NoInput { .. })
     }
 
-    /// What the user can do, where the cause is a known one.
-    pub fn help(&self) -> Option<&'static str> {
-        let TaskError::Failed { tail, .. } = self else {
-            return matches!(self, TaskError::Sandbox(_)).then_some(
-                "tasks run in user namespaces: `sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000` \
-                 and, on Ubuntu, `kernel.apparmor_restrict_unprivileged_userns=0` switch them on",
-            );
-        };
-        let has = |words: &[&str]| words.iter().any(|word| tail.contains(word));
-        if has(&["Network is unreachable", "Could not resolve", "Temporary failure in name resolution"]) {
-            return Some("tasks have no network: name what it downloads under `sources` of the recipe");
-        }
-        if has(&["Read-only file system"]) {
-            return Some("a task can write below `/work` and `/tmp` only; what it leaves goes below `$DESTDIR`");
-        }
-        if has(&["No space left on device"]) {
-            return Some("free some space, or `osbuild cache gc`; nothing finished is lost: run the command again");
-        }
-        None
+    /// Whether a shell can be opened where it ran.
+    pub fn left_a_sandbox(&self) -> bool {
+        matches!(self, TaskError::Failed { .. } | TaskError::NoOutput(_))
     }
+
+    /// What the user can do, where the cause is a known one. Tasks write to the disk of `cache`.
+    pub fn help(&self, cache: &Path) -> Option<String> {
+        match self {
+            TaskError::Failed { tail, .. } => help_for_log(tail, cache),
+            TaskError::NoOutput(_) => Some("a task leaves its outputs below `/work`: `$DESTDIR` is one".to_owned()),
+            TaskError::NoNamespaces(unavailable) => Some(unavailable.remedy.clone()),
+            TaskError::Sandbox(_) => Some(
+                "a sandbox needs user namespaces with overlay mounts: Linux 5.11 or newer, and, in a container, leave to \
+                 unshare and mount"
+                    .to_owned(),
+            ),
+            TaskError::Step(error) if holds_archive_error(&**error) => Some(
+                "the archive is damaged, or was made to do harm: find out which before another one is pinned".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// The system's own words are about something else: a limit of 0 namespaces is `No space left on device`.
+impl From<SandboxError> for TaskError {
+    fn from(error: SandboxError) -> Self {
+        match (&error, probe()) {
+            (SandboxError::Namespaces(_), Err(unavailable)) => TaskError::NoNamespaces(unavailable),
+            _ => TaskError::Sandbox(error),
+        }
+    }
+}
+
+fn holds_archive_error(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // That the store could not take the content is not the archive's fault.
+        if error.downcast_ref::<ArchiveError>().is_some_and(|error| !matches!(error, ArchiveError::Store(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn help_for_log(tail: &str, cache: &Path) -> Option<String> {
+    let has = |words: &[&str]| words.iter().any(|word| tail.contains(word));
+    if has(&NO_NETWORK) {
+        return Some("tasks have no network: name what it downloads under `sources` of the recipe".to_owned());
+    }
+    if has(&["Read-only file system"]) {
+        let help = "a task can write below `/work` and `/tmp` only; what it leaves goes below `$DESTDIR`";
+        return Some(help.to_owned());
+    }
+    has(&["No space left on device"]).then(|| {
+        format!(
+            "the disk of `{}` is full: free some space there, run `osbuild cache gc`, or set OSBUILD_CACHE to a folder \
+             on another; nothing finished is lost: run the command again",
+            cache.display()
+        )
+    })
 }

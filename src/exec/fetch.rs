@@ -2,6 +2,7 @@
 //!
 //! Invariant: a blob that the store has is never fetched; all crates of a task are one download.
 
+use super::error::ExecError;
 use super::progress::Event;
 use super::schedule::Environment;
 use crate::io::store::Store;
@@ -41,13 +42,17 @@ fn wanted_crate(digest: &Digest, fetch: &Fetch) -> Option<WantedCrate> {
     Some(WantedCrate { name: name.clone(), version: version.clone(), wanted })
 }
 
-pub fn fetch(plan: &Plan, env: &Environment, job: &Job) -> Result<(), FetchError> {
+pub fn fetch(plan: &Plan, env: &Environment, job: &Job) -> Result<(), ExecError> {
+    let failed = |digest: &Digest| {
+        let origin = plan.fetches[digest].origin.clone();
+        move |cause: FetchError| ExecError::Fetch { origin, cause: Box::new(cause) }
+    };
     let crates: Vec<WantedCrate> =
         job.digests.iter().filter_map(|digest| wanted_crate(digest, &plan.fetches[digest])).collect();
     if crates.len() == job.digests.len() {
         let name = format!("{} crates", crates.len());
         env.observer.event(&Event::FetchStarted { name: &name, digest: &job.digests[0] });
-        env.fetcher.fetch_crates(env.store, &crates)?;
+        env.fetcher.fetch_crates(env.store, &crates).map_err(failed(&job.digests[0]))?;
         env.observer.event(&Event::Fetched { name: &name, digest: &job.digests[0] });
         return Ok(());
     }
@@ -56,7 +61,7 @@ pub fn fetch(plan: &Plan, env: &Environment, job: &Job) -> Result<(), FetchError
         let name = fetch.name.as_str();
         env.observer.event(&Event::FetchStarted { name, digest });
         let progress = |bytes| env.observer.event(&Event::Fetching { name, digest, bytes });
-        env.fetcher.fetch(env.store, digest, fetch, &progress)?;
+        env.fetcher.fetch(env.store, digest, fetch, &progress).map_err(failed(digest))?;
         env.observer.event(&Event::Fetched { name, digest });
     }
     Ok(())

@@ -32,6 +32,7 @@ pub fn run(plan: &Plan, goals: &[OutputRef], env: &Environment) -> Result<Outcom
     for left in (0..REPAIRS).rev() {
         let (outcome, end) = schedule::attempt(plan, goals, env);
         match end {
+            None if left > 0 && forget_damaged(plan, goals, &outcome, env) => {}
             None => return Ok(outcome),
             Some(End::Lost(index, _)) if left > 0 && forget_lost(plan, index, &outcome, env) => {}
             Some(End::Lost(_, error) | End::Failed(error)) => return Err(error),
@@ -50,6 +51,20 @@ fn forget_lost(plan: &Plan, failed: usize, outcome: &Outcome, env: &Environment)
         let (Some(outputs), Some(action)) = (outcome.outputs(index), outcome.action(index)) else { continue };
         if !is_whole(env.store, outputs) {
             env.observer.event(&Event::Repairing { task: &task.name });
+            env.store.remove_action_result(action);
+            found = true;
+        }
+    }
+    found
+}
+
+/// Forgets the results of goals that lost something since; what is only linked to is not read by any task.
+fn forget_damaged(plan: &Plan, goals: &[OutputRef], outcome: &Outcome, env: &Environment) -> bool {
+    let mut found = false;
+    for index in goals.iter().map(|goal| goal.task.0) {
+        let (Some(outputs), Some(action)) = (outcome.outputs(index), outcome.action(index)) else { continue };
+        if !is_whole(env.store, outputs) {
+            env.observer.event(&Event::Repairing { task: &plan.tasks[index].name });
             env.store.remove_action_result(action);
             found = true;
         }

@@ -188,7 +188,7 @@ impl Run<'_> {
             let mut state = self.lock();
             match result {
                 Ok(()) => job.digests.iter().for_each(|digest| arrived(&mut state, digest)),
-                Err(error) => fail(&mut state, End::Failed(ExecError::Fetch(error))),
+                Err(error) => fail(&mut state, End::Failed(error)),
             }
             drop(state);
             self.changed.notify_all();
@@ -309,8 +309,10 @@ impl Run<'_> {
         let result = local::run(store, task, &workshop, &log, self.env.interrupted);
         match &result {
             Err(TaskError::Failed { .. } | TaskError::NoOutput(_)) => {
-                let folder = workshop.keep(store, &task.name, action)?;
-                self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
+                // On a full disk nothing can be kept, but the task's own failure is what has to be told.
+                if let Ok(folder) = workshop.keep(store, &task.name, action) {
+                    self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
+                }
             }
             _ => workshop.remove(),
         }

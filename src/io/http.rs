@@ -62,7 +62,8 @@ impl HttpError {
         match self {
             HttpError::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
             HttpError::Transport { source, .. } => {
-                !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Tls(_))
+                use ureq::Error::{BadUri, Http, LargeResponseHeader, Tls};
+                !matches!(**source, BadUri(_) | Http(_) | Tls(_) | LargeResponseHeader(..))
             }
             HttpError::Body { .. } => true,
             HttpError::NotFound { .. } | HttpError::TooLarge { .. } => false,

@@ -22,7 +22,9 @@ pub(super) fn plan(builder: &mut PlanBuilder, recipe: &Recipe) -> OutputRef {
         }
     }
     let command = step(STEP, VERSION, &json!({ "parts": parts }));
-    let task = builder.task(format!("{}:source", recipe.name), &recipe.origin, command, inputs, &["source"]);
+    // The line to blame, when there is only one.
+    let origin = if let [only] = recipe.sources.as_slice() { &only.origin } else { &recipe.origin };
+    let task = builder.task(format!("{}:source", recipe.name), origin, command, inputs, &["source"]);
     output(task, "source")
 }
 

@@ -83,7 +83,13 @@ pub enum ReleaseError {
     #[error(transparent)]
     Esp(#[from] EspError),
     #[error("the disk cannot be assembled")]
-    Disk(#[from] DiskError),
+    Disk(#[source] DiskError),
+    #[error("{overflow}\n{packages}")]
+    Overflow {
+        overflow: DiskError,
+        /// The largest packages, a line each.
+        packages: String,
+    },
     #[error("`packages.json` cannot be read")]
     Packages(#[from] serde_json::Error),
 }
@@ -159,10 +165,13 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
     };
     let (architecture, sizes) = (inputs.machine.architecture, &inputs.machine.partitions);
     let disk = disk::standard(inputs.product, &facts.root_hash, architecture, sizes, contents);
-    let assembled = disk::assemble(folder, &disk)?;
-    let packages = inputs.store.read(&inputs.parts.packages, LIMIT_PART_BYTES)?;
-    file::write_atomic(&folder.join(SIZE), &size::report(&packages, &assembled.slots)?, 0o644)?;
-    let packages: PackageList = serde_json::from_slice(&packages)?;
+    let package_bytes = inputs.store.read(&inputs.parts.packages, LIMIT_PART_BYTES)?;
+    let packages: PackageList = serde_json::from_slice(&package_bytes)?;
+    let assembled = disk::assemble(folder, &disk).map_err(|error| match error {
+        DiskError::Overflow(_) => ReleaseError::Overflow { overflow: error, packages: size::largest(&packages) },
+        other => ReleaseError::Disk(other),
+    })?;
+    file::write_atomic(&folder.join(SIZE), &size::report(&package_bytes, &assembled.slots)?, 0o644)?;
 
     let mut files = BTreeMap::new();
     let mut sizes = BTreeMap::new();

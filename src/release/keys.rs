@@ -40,7 +40,7 @@ pub enum KeyError {
     File(#[from] FileError),
     #[error("there are keys in `{}` already", .0.display())]
     Exists(PathBuf),
-    #[error("the private key `{}` can be read by others (mode {mode:o}): run `chmod 600` on it", path.display())]
+    #[error("the private key `{}` can be read by others (mode {mode:o})", path.display())]
     TooOpen { path: PathBuf, mode: u32 },
     #[error("`{}` is not a valid {what}: {reason}", path.display())]
     Invalid { path: PathBuf, what: &'static str, reason: String },
@@ -192,7 +192,11 @@ fn certificate(folder: &Path, name: &str) -> Result<Vec<u8>, KeyError> {
 }
 
 fn private(path: &Path) -> Result<String, KeyError> {
-    let mode = std::fs::metadata(path).map_err(at("look at", path))?.permissions().mode() & 0o777;
+    let metadata = std::fs::metadata(path).map_err(at("look at", path))?;
+    if !metadata.is_file() {
+        return Err(invalid(path, "private key")("it is not a file"));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError::TooOpen { path: path.to_owned(), mode });
     }

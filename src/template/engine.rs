@@ -126,7 +126,16 @@ impl Located<'_> {
             };
             let Some(next) = next else {
                 let known: Vec<&str> = here.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                let help = suggest(part, &prefix, &known);
+                let help = match here {
+                    Value::Object(_) | Value::Array(_) => suggest(part, &prefix, &known),
+                    // The name before is a value: perhaps the field has a name of its own.
+                    _ => {
+                        let names: Vec<&str> =
+                            root.as_object().into_iter().flatten().map(|(name, _)| &**name).collect();
+                        let value = format!("`{}` has no fields", prefix.trim_end_matches('.'));
+                        Some(suggest(part, "", &names).map_or(value.clone(), |hint| format!("{value}; {hint}")))
+                    }
+                };
                 return self.error(self.find(path), format!("`{prefix}{part}` is not defined"), help);
             };
             here = next;

@@ -104,6 +104,16 @@ pub fn report(packages_json: &[u8], slots: &[SlotUse]) -> Result<Vec<u8>, serde_
     Ok(to_json(&Report { schema: 1, packages, skeleton_bytes, generated_bytes, total_bytes, slots }))
 }
 
+/// The largest packages for a message, a line each.
+pub fn largest(list: &PackageList) -> String {
+    const LINES: usize = 10;
+    let mut packages: Vec<&PackageUse> = list.packages.iter().collect();
+    packages.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    let line = |package: &&PackageUse| format!("\n  {:<24} {:>8}", package.name, package.bytes.div_ceil(1024));
+    let lines: String = packages.iter().take(LINES).map(line).collect();
+    format!("  {:<24} {:>8}{lines}", "largest packages", "KiB")
+}
+
 fn slot_line(slot: &SlotUse) -> SlotLine<'_> {
     let (size_bytes, used_bytes) = (slot.size_bytes, slot.used_bytes);
     let used_percent = (u128::from(used_bytes) * 100 / u128::from(size_bytes.max(1))) as u64;

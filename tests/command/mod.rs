@@ -39,6 +39,11 @@ impl Project {
         self
     }
 
+    /// Lets `command` run in the project, with its environment.
+    pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(&self.root).envs(self.env.iter().map(|(name, value)| (name, value)))
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         let path = self.root.join(path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -78,21 +83,33 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_osbuild");
+
 pub fn osbuild(project: &Project, args: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_osbuild"))
-        .current_dir(&project.root)
-        .args(args)
-        .envs(project.env.iter().map(|(name, value)| (name, value)))
-        .output()
-        .expect("the program under test can be started");
-    Ended {
-        status: output.status.code().unwrap_or(-1),
-        output: String::from_utf8_lossy(&output.stdout).into_owned(),
-        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    let mut command = Command::new(PROGRAM);
+    run(project, command.args(args))
+}
+
+/// Runs a shell script as root of its own user and mount namespace, where it may mount what it likes: `$OSBUILD`
+/// is the program under test. `unshare`, `mount` and `sh` are on every Debian.
+pub fn in_namespace(project: &Project, script: &str) -> Ended {
+    let mut command = Command::new("unshare");
+    run(project, command.args(["-Urm", "sh", "-euc", script]).env("OSBUILD", PROGRAM))
+}
+
+fn run(project: &Project, command: &mut Command) -> Ended {
+    Ended::of(project.prepare(command).output().expect("the program under test can be started"))
 }
 
 impl Ended {
+    pub fn of(output: std::process::Output) -> Ended {
+        Ended {
+            status: output.status.code().unwrap_or(-1),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     pub fn succeeds(self) -> Ended {
         assert_eq!(self.status, 0, "{}\n{}", self.output, self.errors);
         self

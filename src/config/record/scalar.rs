@@ -46,7 +46,7 @@ impl Decode for bool {
         let help = match node.text().map(str::to_ascii_lowercase).as_deref() {
             Some("true" | "yes" | "on" | "y") => Some("write `true`".to_owned()),
             Some("false" | "no" | "off" | "n") => Some("write `false`".to_owned()),
-            _ => None,
+            _ => Some("write `true` or `false`".to_owned()),
         };
         problems.add(Diagnostic::at(&node.origin, message).maybe_help(help));
         None

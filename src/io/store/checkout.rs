@@ -4,13 +4,13 @@
 //! see it below an overlay, so what they write never reaches a blob.
 
 use super::blob::{set_mtime, settle};
-use super::{Node, Store, StoreError, Tree};
+use super::{Node, Store, StoreError, Tree, INPUT_MTIME_SECONDS};
 use crate::io::file::{self, at};
 use crate::model::Digest;
 use rayon::prelude::*;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 impl Store {
@@ -73,7 +73,11 @@ impl Store {
         let hex = tree.hex();
         let path = self.root.join("trees").join(&hex[..2]).join(&hex[2..]);
         if path.is_dir() {
-            return Ok(path);
+            if is_untouched(&path) {
+                return Ok(path);
+            }
+            // Its files are those of the blobs: what is damaged among them is missing from now on.
+            file::remove_tree(&path)?;
         }
         let temporary = self.temporary_folder()?;
         let building = temporary.path().join("tree");
@@ -105,4 +109,13 @@ impl Store {
             Node::File { digest, executable } => self.link_to(digest, *executable, to),
         }
     }
+}
+
+/// Whether everything below has the time that it was given: whoever writes to a file or into a folder changes it.
+fn is_untouched(tree: &Path) -> bool {
+    let entries = walkdir::WalkDir::new(tree).into_iter();
+    entries.par_bridge().all(|entry| {
+        let metadata = entry.and_then(|entry| entry.metadata());
+        metadata.is_ok_and(|metadata| metadata.mtime() == INPUT_MTIME_SECONDS)
+    })
 }

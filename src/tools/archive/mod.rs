@@ -50,6 +50,20 @@ impl Default for Limits {
     }
 }
 
+/// How many times its own size an archive may unpack to: sources reach 20, what a bomb needs is 1000 and more.
+const LIMIT_EXPANSION: u64 = 200;
+/// Small archives of much of the same may unpack to this much in any case.
+const ALLOWED_BYTES: u64 = 64 << 20;
+
+impl Limits {
+    /// For an archive of that size.
+    fn for_archive(size_bytes: u64) -> Limits {
+        let limits = Limits::default();
+        let expanded_bytes = size_bytes.saturating_mul(LIMIT_EXPANSION).max(ALLOWED_BYTES);
+        Limits { total_bytes: limits.total_bytes.min(expanded_bytes), ..limits }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("the archive cannot be read; it is damaged, truncated or not a tar archive")]
@@ -58,7 +72,10 @@ pub enum ArchiveError {
     Truncated(String),
     #[error("the .deb is not valid: {0}")]
     Deb(&'static str),
-    #[error("the archive unpacks to more than its limit: {limit_bytes} bytes")]
+    #[error(
+        "the archive unpacks to more than its limit: {limit_bytes} bytes, where 64 MiB or {LIMIT_EXPANSION} times its \
+         own size are allowed, and never more than 8 GiB"
+    )]
     TooLarge { limit_bytes: u64 },
     #[error("`{path}` is larger than the limit for one file: {limit_bytes} bytes")]
     FileTooLarge { path: String, limit_bytes: u64 },
@@ -100,7 +117,7 @@ enum Special {
 /// Unpacks `blob` and returns the digest of its tree. Drops the first `strip` components of each
 /// path; with `inner`, unpacks the archive at that path inside the outer one instead.
 pub fn unpack(store: &Store, blob: &Digest, strip: u32, inner: Option<&RelPath>) -> Result<Digest, ArchiveError> {
-    unpack_within(store, blob, strip, inner, &Limits::default())
+    unpack_within(store, blob, strip, inner, &Limits::for_archive(blob.size_bytes))
 }
 
 /// [`unpack`] with limits of the caller's choice.

@@ -7,7 +7,7 @@ use crate::io::command::CommandError;
 use crate::io::file::FileError;
 use crate::io::http::HttpError;
 use crate::io::store::StoreError;
-use crate::tools::debian::mirror::MirrorError;
+use crate::tools::debian::mirror::{MirrorError, VARIABLE};
 use std::fmt;
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,11 @@ struct Tried<'a>(&'a [Attempt]);
 impl fmt::Display for Tried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Attempt { place, reason } in self.0 {
-            write!(f, "\n  {place}: {reason}")?;
+            let reason_text = reason.to_string();
+            match reason_text.contains(place) {
+                true => write!(f, "\n  {reason_text}")?,
+                false => write!(f, "\n  {place}: {reason_text}")?,
+            }
             let mut cause = std::error::Error::source(reason);
             while let Some(error) = cause {
                 write!(f, ": {error}")?;
@@ -81,25 +85,33 @@ impl fmt::Display for Tried<'_> {
 
 impl FetchError {
     /// What the user can do about it.
-    pub fn help(&self) -> String {
-        let FetchError::Unavailable { wanted, attempts, .. } = self else {
-            return "make room in the cache, or set OSBUILD_CACHE to a folder that has some".to_owned();
-        };
-        let any = |test: fn(&Reason) -> bool| attempts.iter().any(|attempt| test(&attempt.reason));
-        if any(|reason| matches!(reason, Reason::Offline)) {
-            return "run once without `--offline`, or name a project mirror that has the file".to_owned();
+    pub fn help(&self) -> Option<String> {
+        match self {
+            FetchError::Unavailable { wanted, attempts, .. } => Some(help_for(wanted, attempts)),
+            FetchError::Store(_) => None,
         }
-        if any(|reason| {
-            matches!(reason, Reason::WrongDigest { .. } | Reason::WrongSize { .. } | Reason::TooLarge { .. })
-        }) {
-            return "the file at that place is not the one that was pinned: find out why before changing the pin; \
-                    a project mirror or another place may still have the right one"
-                .to_owned();
-        }
-        let hex = hex::encode(wanted.sha256);
-        format!(
-            "check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \
-             or put the file into a project mirror under the name {hex}"
-        )
     }
+}
+
+fn help_for(wanted: &Wanted, attempts: &[Attempt]) -> String {
+    let any = |test: fn(&Reason) -> bool| attempts.iter().any(|attempt| test(&attempt.reason));
+    if any(|reason| matches!(reason, Reason::Offline)) {
+        return "run once without `--offline`, or name a project mirror that has the file".to_owned();
+    }
+    if any(|reason| matches!(reason, Reason::WrongDigest { .. } | Reason::WrongSize { .. } | Reason::TooLarge { .. })) {
+        return "the file at that place is not the one that was pinned: find out why before changing the pin; \
+                a project mirror or another place may still have the right one"
+            .to_owned();
+    }
+    if any(|reason| matches!(reason, Reason::Mirror(_))) {
+        return format!(
+            "name a mirror: `export {VARIABLE}=http://MIRROR/debian`, the folder that holds `dists` and `pool`; \
+             only a Debian host knows one by itself"
+        );
+    }
+    let hex = hex::encode(wanted.sha256);
+    format!(
+        "check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \
+         or put the file into a project mirror under the name {hex}"
+    )
 }

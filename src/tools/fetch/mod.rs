@@ -140,12 +140,20 @@ impl Fetcher {
                     Ok(digest) => return Ok(digest),
                     Err(Failure::Store(e)) => return Err(e.into()),
                     Err(Failure::Place(reason)) if !patient && reason.is_transient() => again.push(place),
-                    Err(Failure::Place(reason)) => attempts.push(Attempt { place: place.to_string(), reason }),
+                    Err(Failure::Place(reason)) => attempts.push(Attempt { place: self.name_of(&place), reason }),
                 }
             }
             (places, patient) = (again, true);
         }
         Err(FetchError::Unavailable { name: fetch.name.clone(), wanted: *wanted, attempts })
+    }
+
+    /// As it is shown: a place in the Debian archive with the mirror that was asked.
+    fn name_of(&self, place: &Place) -> String {
+        match (place, self.mirror.get()) {
+            (Place::Listed(FetchPlace::Debian(path)), Some(Ok(mirror))) => without_password(&mirror.url(path)),
+            _ => place.to_string(),
+        }
     }
 
     /// The project's mirror and the listed places, those on unreachable hosts last.
@@ -243,7 +251,13 @@ impl From<Reason> for Failure {
 
 fn from_file(store: &Store, wanted: &Wanted, path: &Path, progress: Progress) -> Result<Digest, Failure> {
     let file = file::open(path).map_err(Reason::File)?;
-    keep(store, wanted, file, progress)
+    let found_bytes = file.metadata().map_err(file::at("look at", path)).map_err(Reason::File)?.len();
+    match wanted.size_bytes {
+        Some(wanted_bytes) if found_bytes != wanted_bytes => {
+            Err(Reason::WrongSize { found_bytes, wanted_bytes }.into())
+        }
+        _ => keep(store, wanted, file, progress),
+    }
 }
 
 /// Streams into the store; only what matches the pin gets there.

@@ -63,7 +63,7 @@ pub enum Mount {
         work: PathBuf,
         to: PathBuf,
     },
-    /// `/proc` of the sandbox's own pid namespace.
+    /// `/proc` of the sandbox's own pid namespace, not writable.
     Proc,
     /// `/dev` with null, zero, full, random, urandom, tty, pts, shm and nothing else.
     Dev,

@@ -102,7 +102,9 @@ impl Compiler {
             }
             Mount::Proc => {
                 let target = self.inside(Path::new("/proc"));
-                let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+                // Where root started us, the one user inside is root to the kernel's own files as well: it could set
+                // `/proc/sys` or reboot by `/proc/sysrq-trigger`, which ask for no capability.
+                let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
                 self.push("mount /proc", "proc", &target, "proc", flags, "")
             }
             Mount::Dev => self.devices(sandbox),

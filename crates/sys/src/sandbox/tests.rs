@@ -76,6 +76,16 @@ fn the_tool_tree_cannot_be_written_and_orphans_end_with_the_task() {
 }
 
 #[test]
+fn the_kernel_of_the_host_takes_no_settings() {
+    let set = |path: &str| format!("cat {path} > /tmp/value && cat /tmp/value > {path}; ");
+    // Each is written with the value it has, should that succeed after all.
+    let script = ["/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/self/oom_score_adj"].map(set);
+    let (code, text) = run(&format!("exec 2>&1; {}", script.concat()), vec![]);
+    assert_eq!(text.matches("Read-only file system").count(), 3, "{text}");
+    assert_ne!(code, 0);
+}
+
+#[test]
 fn what_is_written_to_an_overlay_stays_above() {
     let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| folder.path().join(name));

@@ -1,0 +1,96 @@
+//! A cache that is damaged, read-only, or no cache at all.
+
+use crate::command::{in_namespace, osbuild, Project};
+use crate::tiny::Tiny;
+use std::path::{Path, PathBuf};
+
+fn blobs(cache: &Path) -> Vec<PathBuf> {
+    let files = walkdir::WalkDir::new(cache.join("blobs")).into_iter().flatten();
+    files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+}
+
+/// Overwrites every copy of a blob in place, as who follows a link to it would; its size stays the same.
+fn damage(cache: &Path, content: &[u8]) {
+    let copies: Vec<_> =
+        blobs(cache).into_iter().filter(|path| std::fs::read(path).expect("read") == content).collect();
+    assert!(!copies.is_empty(), "no blob has that content");
+    copies.iter().for_each(|path| std::fs::write(path, vec![b'#'; content.len()]).expect("written"));
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_is_named() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let file = cache.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let project = Project::of_this_repository().env("OSBUILD_CACHE", file.join("x").display().to_string());
+    osbuild(&project, &["plan"]).fails_with(&["cannot create folder `", "file/x`", "Not a directory", "OSBUILD_CACHE"]);
+}
+
+#[test]
+fn damage_is_found_removed_and_made_again() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let project = Project::copy().env("OSBUILD_CACHE", cache.path().display().to_string());
+    osbuild(&project, &["plan"]).succeeds();
+    osbuild(&project, &["cache", "verify"]).succeeds();
+    let largest = blobs(cache.path()).into_iter().max_by_key(|path| std::fs::metadata(path).map_or(0, |m| m.len()));
+    std::fs::write(largest.expect("a blob"), "damaged").expect("written");
+    osbuild(&project, &["cache", "verify"]).fails_with(&["the cache was damaged", "is made again when needed"]);
+    osbuild(&project, &["cache", "verify"]).succeeds();
+    osbuild(&project, &["plan"]).succeeds();
+    let stat = osbuild(&project, &["cache", "stat"]).succeeds().output;
+    assert!(stat.contains("results") && stat.contains("files"), "{stat}");
+    osbuild(&project, &["cache", "gc", "--keep-days", "0"]).succeeds();
+}
+
+#[test]
+fn damaged_bytes_never_reach_a_build_nor_its_result() {
+    let tiny = Tiny::new();
+    let made = "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made";
+    tiny.script("one", &[], made);
+    let link = tiny.project.root.join("out/recipes/one/usr/made");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    assert_eq!(std::fs::read_to_string(&link).expect("read"), "right\n");
+    damage(tiny.cache.path(), b"right\n");
+    assert_eq!(std::fs::read_to_string(&link).expect("read"), "######", "the result shares its file with the cache");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    assert_eq!(std::fs::read_to_string(&link).expect("read"), "right\n");
+    // A tool, which is linked into a tree that was checked out before.
+    let tree = tiny.osbuild(&["tools", "tiny"]).succeeds().output;
+    let tool = Path::new(tree.trim()).join("usr/bin/mkdir");
+    let right = std::fs::read(&tool).expect("read");
+    damage(tiny.cache.path(), &right);
+    assert!(std::fs::read(&tool).expect("read") != right, "the tree shares its files with the cache");
+    tiny.script("two", &[], made);
+    let ended = tiny.osbuild(&["build", "two"]).succeeds();
+    assert!(ended.errors.contains("lost from the cache; making it again"), "{}", ended.errors);
+    assert!(std::fs::read(&tool).expect("read") == right, "the tool is still damaged");
+    tiny.osbuild(&["cache", "verify"]).succeeds();
+}
+
+#[test]
+fn results_that_are_garbage_count_as_absent() {
+    let tiny = Tiny::new();
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    for entry in walkdir::WalkDir::new(tiny.cache.path().join("actions")).into_iter().flatten() {
+        if entry.file_type().is_file() {
+            std::fs::write(entry.path(), "garbage").expect("written");
+        }
+    }
+    let ended = tiny.osbuild(&["build", "one"]).succeeds();
+    assert!(ended.errors.contains("one:build"), "{}", ended.errors);
+}
+
+#[test]
+fn a_read_only_cache_serves_what_it_has_and_says_what_it_cannot_do() {
+    let tiny = Tiny::new();
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho 1 > $DESTDIR/usr/made");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    let read_only = "mount --bind \"$OSBUILD_CACHE\" \"$OSBUILD_CACHE\"\nmount -o remount,bind,ro \"$OSBUILD_CACHE\"\n";
+    let build = |name: &str| in_namespace(&tiny.project, &format!("{read_only}exec \"$OSBUILD\" build {name}"));
+    build("one").succeeds();
+    tiny.script("two", &[], "mkdir -p $DESTDIR/usr\necho 2 > $DESTDIR/usr/made");
+    let cache = tiny.cache.path().display().to_string();
+    build("two").fails_with(&["Read-only file system", &cache, "set OSBUILD_CACHE to a folder that can be written"]);
+    tiny.osbuild(&["build", "two"]).succeeds();
+}

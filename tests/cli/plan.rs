@@ -1,0 +1,29 @@
+//! What the plan shows, and names that are not known.
+
+use crate::command::{osbuild, Project};
+
+#[test]
+fn the_plan_has_three_forms() {
+    let project = Project::of_this_repository();
+    let text = osbuild(&project, &["plan"]).succeeds().output;
+    assert!(text.contains("image:uki <- ") && text.contains(" tasks; "), "{text}");
+    let json = osbuild(&project, &["plan", "--json"]).succeeds().output;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(json["tasks"].as_array().is_some_and(|tasks| tasks.len() > 50));
+    assert!(osbuild(&project, &["plan", "--dot"]).succeeds().output.starts_with("digraph plan {"));
+    let origin = osbuild(&project, &["config", "show", "gateway-dev", "--origin"]).succeeds().output;
+    assert!(origin.contains("# layers/core/products/gateway-dev.yaml:"), "{origin}");
+}
+
+#[test]
+fn a_misspelt_name_is_answered_with_the_right_one() {
+    let project = Project::of_this_repository();
+    osbuild(&project, &["build", "busybx"]).fails_with(&["no recipe `busybx`", "help: did you mean `busybox`?\n"]);
+    osbuild(&project, &["shell", "zlib:bild"])
+        .fails_with(&["no task `zlib:bild`", "help: did you mean `zlib:build`?\n"]);
+    osbuild(&project, &["plan", "gatway"]).fails_with(&["gatway", "gateway"]);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let nowhere = elsewhere.path().display().to_string();
+    osbuild(&project, &["--project", &nowhere, "plan"]).fails_with(&["no osbuild project here"]);
+    assert_eq!(osbuild(&project, &["plan", "--no-such-option"]).status, 2);
+}

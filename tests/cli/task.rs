@@ -1,0 +1,65 @@
+//! Tasks that do what they may not: reach the network, write elsewhere, leave nothing.
+
+use crate::command::{osbuild, Ended, Project};
+use crate::server::serve;
+
+fn fails(name: &str, script: &str, parts: &[&str]) -> (Project, Ended) {
+    let project = Project::copy();
+    project.script(name, script);
+    let (failed, place) = (format!("task `{name}:build` failed"), format!("--> recipes/{name}/recipe.yaml:"));
+    let ended = osbuild(&project, &["build", name]).fails_with(&[&failed, &place, "help: "]).fails_with(parts);
+    (project, ended)
+}
+
+#[test]
+fn a_task_reaches_no_network_not_even_that_of_the_host() {
+    let connect = |host: &str| format!("bash -c 'exec 3<>/dev/tcp/{host}; echo GET >&3'");
+    let parts = ["Network is unreachable", "tasks have no network", "under `sources` of the recipe"];
+    fails("away", &connect("192.0.2.1/80"), &parts);
+    let server = serve(|_, _| Ok(()));
+    let address = server.url().replace("http://", "").replace(':', "/");
+    fails("near", &connect(&address), &["Connection refused", "tasks have no network"]);
+    fails("named", &connect("mirror.example/80"), &["Name or service not known", "tasks have no network"]);
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn a_task_writes_nowhere_but_in_its_own_folders() {
+    let parts = ["Read-only file system", "a task can write below `/work` and `/tmp` only", "$DESTDIR"];
+    for (name, path) in [("tools", "/usr/escaped"), ("system", "/etc/escaped"), ("root", "/escaped")] {
+        fails(name, &format!("echo 1 > {path}"), &parts);
+    }
+    fails("kernel", "echo host > /proc/sys/kernel/hostname", &parts);
+    // What it does to its inputs stays with it: the next recipe sees them as they are.
+    let project = Project::copy();
+    project.script("vandal", "echo spoilt > etc/hosts.tera\nrm etc/motd.tera\nmkdir $DESTDIR/x");
+    project.script("victim", "mkdir $DESTDIR/x\ncp etc/hosts.tera etc/motd.tera $DESTDIR/x");
+    osbuild(&project, &["build", "vandal"]).succeeds();
+    osbuild(&project, &["build", "victim"]).succeeds();
+    let seen = std::fs::read_to_string(project.root.join("out/recipes/victim/x/hosts.tera")).expect("read");
+    assert_eq!(seen, std::fs::read_to_string(project.root.join("rootfs/base/etc/hosts.tera")).expect("read"));
+}
+
+#[test]
+fn a_task_without_its_output_or_with_a_setuid_file_is_told_so() {
+    fails("nothing", "rmdir $DESTDIR", &["it did not leave its output `out`"]);
+    let project = Project::copy();
+    let script = "mkdir -p $DESTDIR/usr\necho 1 > $DESTDIR/usr/x\nchmod 4755 $DESTDIR/usr/x\nprintf 'all:\\ninstall:\\n' > Makefile";
+    project.script("privileged", script);
+    project.edit("recipes/privileged/recipe.yaml", "\n  exit 0\n", "\n");
+    osbuild(&project, &["build", "privileged"]).fails_with(&[
+        "task `privileged:build` failed",
+        "setuid or setgid, but not in the metadata of a package of privileged: ./usr/x",
+        "help: `osbuild shell privileged:build`",
+    ]);
+}
+
+#[test]
+fn what_a_failed_task_left_is_there_for_a_shell() {
+    let script = "mkdir -p $DESTDIR/usr\necho 1 > $DESTDIR/usr/x\nfalse";
+    let (project, ended) = fails("broken", script, &["exit status 1", "the whole log is in `"]);
+    assert!(ended.errors.contains("help: `osbuild shell broken:build`"), "{}", ended.errors);
+    let shell = osbuild(&project, &["shell", "broken:build", "--", "/bin/ls", "out/usr"]).succeeds();
+    assert!(shell.output.contains('x') && shell.errors.contains("as its last failure left it"), "{}", shell.errors);
+    osbuild(&project, &["shell", "broken:source"]).fails_with(&["is a step of osbuild itself: it has no sandbox"]);
+}
