@@ -15,10 +15,12 @@ mod project;
 mod remedy;
 mod report;
 pub mod run;
+mod sandbox;
 mod session;
 mod shell;
 mod steps;
 pub mod suites;
+mod terminal;
 pub mod test;
 mod tools;
 
@@ -56,7 +58,7 @@ enum Command {
     Config(ConfigCommand),
     /// Pin every source and tool package in `osbuild.lock`
     Lock(lock::LockArgs),
-    /// Look at the kernel's configuration
+    /// Check, compare and change the kernel's configuration
     #[command(subcommand)]
     Kernel(kernel::KernelCommand),
     /// Compose a tool tree and say where it is

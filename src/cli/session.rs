@@ -18,6 +18,7 @@ use crate::plan::{self, LocalInputs};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const ATTEMPTS: u32 = 60;
@@ -103,6 +104,11 @@ impl Session {
 
     pub fn logs(&self) -> Result<PathBuf, Failure> {
         Ok(self.project.out("logs")?)
+    }
+
+    /// Whether the user wants to stop.
+    pub fn interrupted(&self) -> bool {
+        self.interruption.flag().load(Ordering::Relaxed)
     }
 
     /// The goal of that name, or a message that names the ones there are.

@@ -4,14 +4,14 @@
 
 use super::project::Project;
 use super::report::Failure;
+use super::sandbox;
 use super::session::{BuildArgs, Session};
 use crate::config::diagnostic::suggest;
-use crate::exec::action::Action;
 use crate::exec::local::Workshop;
-use crate::exec::TaskError;
-use crate::plan::task::{Command, Input, OutputRef, Task};
-use osbuild_sys::sandbox::Stdio;
+use crate::plan::task::{Command, Task};
 use std::collections::BTreeMap;
+
+const SHELL: &str = "/bin/sh";
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShellArgs {
@@ -30,23 +30,11 @@ pub struct ShellArgs {
 pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
     let task = find(&session, &args.task)?;
-    let Command::Sandbox { argv, tools, .. } = &task.command else {
+    let Command::Sandbox { argv, .. } = &task.command else {
         let help = "its input is in the cache; `osbuild plan --json` shows its parameters";
         return Err(Failure::new(format!("`{}` is a step of osbuild itself: it has no sandbox", task.name)).help(help));
     };
-    let sources = task.inputs.iter().map(|input| &input.source).chain([tools]);
-    let needed: Vec<OutputRef> = sources
-        .filter_map(|input| if let Input::Output(output) = input { Some(output.clone()) } else { None })
-        .collect();
-    let outcome = session.run(&needed)?;
-    let resolve = |input: &Input| match input {
-        Input::File { digest, executable } => {
-            Ok(crate::io::store::Node::File { digest: *digest, executable: *executable })
-        }
-        Input::Tree(tree) => Ok(crate::io::store::Node::Folder(*tree)),
-        Input::Output(reference) => outcome.output(&session.store, &session.plan, reference),
-    };
-    let action = Action::new(&session.store, task, &resolve)?;
+    let action = sandbox::action(&session, task)?;
     let workshop = Workshop::prepare(&session.store, &action)?;
     let resumed = workshop.resume(&session.store, &task.name, &action)?;
     let state = if resumed { "as its last failure left it" } else { "before its first command" };
@@ -55,19 +43,18 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
         task.name,
         argv.last().map_or("", |l| l.trim_end())
     );
-    let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command.clone() };
-    let status = workshop
-        .spawn(task, command, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit], false)
-        .and_then(|mut child| child.wait().map_err(TaskError::Wait));
+    let command = if args.command.is_empty() { vec![SHELL.to_owned()] } else { args.command.clone() };
+    let status = sandbox::run(&session, &workshop, task, command);
     if resumed {
         workshop.keep(&session.store, &task.name, &action)?;
     } else {
         workshop.remove();
     }
     let status = status?;
-    match status.success() {
+    // A shell that a person leaves ends with the status of their last command: that is no failure of ours.
+    match status.success() || args.command.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(format!("the shell ended with {status}"))),
+        false => Err(Failure::new(format!("`{}` ended with {status}", args.command.join(" ")))),
     }
 }
 

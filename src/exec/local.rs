@@ -60,10 +60,19 @@ impl Workshop {
         Ok(same)
     }
 
-    /// Starts `argv` with the task's environment.
-    pub fn spawn(&self, task: &Task, argv: Vec<String>, stdio: [Stdio; 3], terminal: bool) -> Result<Child, TaskError> {
+    /// Starts `argv` with the task's environment. `terminal` is the kind of terminal (`TERM`) that standard input
+    /// is; it becomes the program's controlling terminal.
+    pub fn spawn(
+        &self,
+        task: &Task,
+        argv: Vec<String>,
+        stdio: [Stdio; 3],
+        terminal: Option<&str>,
+    ) -> Result<Child, TaskError> {
         let [stdin, stdout, stderr] = stdio;
         let upper = self.folder.join("upper");
+        let mut env = environment(task);
+        env.extend(terminal.map(|kind| ("TERM", kind)));
         let sandbox = Sandbox {
             root: vec![self.tools.clone()],
             scratch: self.folder.join("root"),
@@ -84,17 +93,17 @@ impl Workshop {
             gid: USER,
             cwd: "/work".into(),
             argv: argv.into_iter().map(Into::into).collect(),
-            env: environment(task).into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             stdin,
             stdout,
             stderr,
-            terminal,
+            terminal: terminal.is_some(),
         };
         Ok(sandbox.spawn()?)
     }
 
     /// Moves the declared outputs into the store.
-    fn collect(&self, store: &Store, paths: &[RelPath]) -> Result<Outputs, TaskError> {
+    pub fn collect(&self, store: &Store, paths: &[RelPath]) -> Result<Outputs, TaskError> {
         let mut outputs = Outputs::new();
         for path in paths {
             let place = self.folder.join("upper").join(path.as_str());
@@ -145,7 +154,7 @@ pub fn run(
     let out = file::create(log).map_err(StoreError::from)?;
     let err = out.try_clone().map_err(at("open", log)).map_err(StoreError::from)?;
     let stdio = [Stdio::Null, Stdio::File(out), Stdio::File(err)];
-    let mut child = workshop.spawn(task, arguments(task), stdio, false)?;
+    let mut child = workshop.spawn(task, arguments(task), stdio, None)?;
     let status = wait(&mut child, interrupted)?;
     if !status.success() {
         return Err(TaskError::Failed { exit: describe(status), tail: tail(log), log: log.to_owned() });

@@ -4,7 +4,7 @@
 
 use crate::io::store::{Node, Store, StoreError};
 use crate::model::{Digest, RelPath};
-use crate::plan::kconfig::{self, Configuration, FragmentError, ReadError, Unmet, Waiver};
+use crate::plan::kconfig::{self, Configuration, FragmentError, ReadError, Requested, Symbols, Unmet, Waiver};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,29 +61,54 @@ fn joined<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// What was requested of a configuration, the configuration, and what its source tree defines.
+pub struct Contract {
+    pub requested: Requested,
+    pub waivers: Vec<Waiver>,
+    pub symbols: Symbols,
+    pub configuration: Configuration,
+}
+
+impl Contract {
+    /// Reads the input root and the parameters of the step.
+    pub fn read(store: &Store, inputs: &Digest, parameters: &str) -> Result<Contract, CheckError> {
+        let parameters: Parameters = serde_json::from_str(parameters)?;
+        let text = store.read(&configuration(store, inputs)?, FILE_LIMIT_BYTES)?;
+        let fragments = parameters.fragments.iter().map(|fragment| (fragment.file.as_str(), fragment.text.as_str()));
+        let requested = kconfig::requested(fragments).map_err(CheckError::Fragments)?;
+        let source = Source { store, inputs, failure: Default::default() };
+        let root = match parameters.root.strip_prefix("source/").unwrap_or(&parameters.root) {
+            root if source.text(root).is_some() => root,
+            _ => "Config.in",
+        };
+        let symbols = kconfig::read(root, &parameters.architecture, &|path| source.text(path));
+        // A file that the cache lost would otherwise look like one that the source never had.
+        if let Some(failure) = source.failure.take() {
+            return Err(failure.into());
+        }
+        let waivers = parameters.waivers.into_iter().map(WaiverText::into_waiver).collect();
+        let configuration = Configuration::parse(&String::from_utf8_lossy(&text));
+        Ok(Contract { requested, waivers, symbols: symbols?, configuration })
+    }
+}
+
 /// Runs the step on an input root; the output is `config`.
 pub fn check(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap<RelPath, Node>, CheckError> {
-    let parameters: Parameters = serde_json::from_str(parameters)?;
-    let path = RelPath::new("config").expect("`config` is a relative path");
-    let node = store.lookup(inputs, &path)?.ok_or(CheckError::NoInput("config"))?;
-    let Node::File { digest, .. } = node else { return Err(CheckError::NoInput("config")) };
-    let text = String::from_utf8_lossy(&store.read(&digest, FILE_LIMIT_BYTES)?).into_owned();
+    let Contract { requested, waivers, symbols, configuration: config } = Contract::read(store, inputs, parameters)?;
+    kconfig::check(&requested, &config, &waivers, &symbols).map_err(CheckError::Unmet)?;
+    let node = Node::File { digest: configuration(store, inputs)?, executable: false };
+    Ok(BTreeMap::from([(config_path(), node)]))
+}
 
-    let fragments = parameters.fragments.iter().map(|fragment| (fragment.file.as_str(), fragment.text.as_str()));
-    let requested = kconfig::requested(fragments).map_err(CheckError::Fragments)?;
-    let source = Source { store, inputs, failure: Default::default() };
-    let root = match parameters.root.strip_prefix("source/").unwrap_or(&parameters.root) {
-        root if source.text(root).is_some() => root,
-        _ => "Config.in",
-    };
-    let symbols = kconfig::read(root, &parameters.architecture, &|path| source.text(path));
-    // A file that the cache lost would otherwise look like one that the source never had.
-    if let Some(failure) = source.failure.take() {
-        return Err(failure.into());
+fn config_path() -> RelPath {
+    RelPath::new("config").expect("`config` is a relative path")
+}
+
+fn configuration(store: &Store, inputs: &Digest) -> Result<Digest, CheckError> {
+    match store.lookup(inputs, &config_path())? {
+        Some(Node::File { digest, .. }) => Ok(digest),
+        _ => Err(CheckError::NoInput("config")),
     }
-    let waivers: Vec<Waiver> = parameters.waivers.into_iter().map(WaiverText::into_waiver).collect();
-    kconfig::check(&requested, &Configuration::parse(&text), &waivers, &symbols?).map_err(CheckError::Unmet)?;
-    Ok(BTreeMap::from([(path, Node::File { digest, executable: false })]))
 }
 
 impl WaiverText {

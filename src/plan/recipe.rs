@@ -50,6 +50,7 @@ fn build(builder: &mut PlanBuilder, recipe: &Recipe, source: &OutputRef, tools: 
     if let BuildClass::Kernel { kind, fragments, .. } = &recipe.class {
         let config = class::kernel::configure(builder, recipe, *kind, fragments, &inputs, &tools)?;
         inputs.push(mount("config", config));
+        class::editing::offer(builder, recipe);
     }
     let BuildScript { env, lines } = class::script(recipe, builder.config.machine.architecture);
     let command = shell(tools, env, lines);

@@ -16,12 +16,28 @@ const MERGE_VERSION: u32 = 1;
 
 /// The tree that `recipe`'s tasks run on: named trees, then host recipes laid over them.
 pub(super) fn for_recipe(builder: &mut PlanBuilder, recipe: &Recipe) -> Option<Input> {
-    let names = if recipe.tools.is_empty() {
-        default_trees(&recipe.class, recipe.runs_on, builder.config.machine.architecture)
-    } else {
-        recipe.tools.clone()
-    };
+    let names = names(builder, recipe);
     combined(builder, &names, &recipe.tool_depends, &recipe.origin)
+}
+
+/// The same with `extra` laid over it; none when no layer has such a tree.
+pub(super) fn for_recipe_with(builder: &mut PlanBuilder, recipe: &Recipe, extra: &str) -> Option<Input> {
+    let extra = tree_name(extra);
+    builder.config.tool_trees.contains_key(&extra).then_some(())?;
+    let mut names = names(builder, recipe);
+    names.push(extra);
+    combined(builder, &names, &recipe.tool_depends, &recipe.origin)
+}
+
+fn names(builder: &PlanBuilder, recipe: &Recipe) -> Vec<ToolTreeName> {
+    match recipe.tools.is_empty() {
+        true => default_trees(&recipe.class, recipe.runs_on, builder.config.machine.architecture),
+        false => recipe.tools.clone(),
+    }
+}
+
+fn tree_name(name: &str) -> ToolTreeName {
+    ToolTreeName::new(name).expect("tree names written in the plan are valid")
 }
 
 /// Trees by class; a device that is not x86-64 adds the cross tree `c-ARCHITECTURE`.
@@ -36,8 +52,7 @@ fn default_trees(class: &BuildClass, runs_on: RunsOn, architecture: Architecture
     let cross = (runs_on == RunsOn::Device && architecture != Architecture::X86_64)
         .then(|| format!("c-{}", architecture.gnu_cpu()));
     let names = [Some("c".to_owned()), own.map(str::to_owned), cross];
-    let valid = |name: String| ToolTreeName::new(&name).expect("tree names written in the plan are valid");
-    names.into_iter().flatten().map(valid).collect()
+    names.into_iter().flatten().map(|name| tree_name(&name)).collect()
 }
 
 /// The merge of `trees` and of the installed files of `host_recipes`.

@@ -25,6 +25,11 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         let problem = Diagnostic::at(&waiver.option.origin, format!("`{}` is no kernel option", waiver.option.value));
         problems.push(problem.help(format!("write `CONFIG_{}`", waiver.option.value)));
     }
+    for waiver in file.kernel_waivers.iter().filter(|w| w.reason.trim().is_empty()) {
+        let problem =
+            Diagnostic::at(&waiver.option.origin, format!("the waiver for `{}` has no reason", waiver.option.value));
+        problems.push(problem.help("say in `reason` why the option may differ from what a fragment requests"));
+    }
     let waiver = |w: crate::config::file::product::WaiverEntry| Waiver {
         option: w.option.value,
         reason: w.reason,

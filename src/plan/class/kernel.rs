@@ -29,10 +29,7 @@ pub(in crate::plan) fn configure(
 ) -> Option<Input> {
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
     let text = allconfig(builder, &fragments)?;
-    let lines = format!(
-        "cat > requested <<'END_OF_FRAGMENTS'\n{text}END_OF_FRAGMENTS\ncd src\n{make}cp .config /work/config\n",
-        make = configure_lines(kind, &make_variables(kind, builder.config.machine.architecture)),
-    );
+    let lines = configure_script(kind, builder.config.machine.architecture, &text);
     let command = shell(tools.clone(), BTreeMap::new(), lines);
     let name = format!("{}:config", recipe.name);
     let config = builder.task(name, &recipe.origin, command, inputs.to_vec(), &["config"]);
@@ -68,6 +65,14 @@ fn allconfig(builder: &mut PlanBuilder, fragments: &[&Fragment]) -> Option<Strin
             None
         }
     }
+}
+
+/// Leaves `config`, made from exactly what `allconfig` requests.
+pub(super) fn configure_script(kind: KconfigKind, architecture: Architecture, allconfig: &str) -> String {
+    format!(
+        "cat > requested <<'END_OF_FRAGMENTS'\n{allconfig}END_OF_FRAGMENTS\ncd src\n{make}cp .config /work/config\n",
+        make = configure_lines(kind, &make_variables(kind, architecture)),
+    )
 }
 
 /// Shell lines that turn `/work/requested` into `.config`, with everything else off.
@@ -117,7 +122,7 @@ fn requested<'a>(
 }
 
 /// Variables that make the result independent of who builds, where and when.
-fn make_variables(kind: KconfigKind, architecture: Architecture) -> String {
+pub(super) fn make_variables(kind: KconfigKind, architecture: Architecture) -> String {
     let cross = format!("CROSS_COMPILE={}-linux-gnu-", architecture.gnu_cpu());
     match kind {
         KconfigKind::Linux => format!(

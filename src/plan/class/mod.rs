@@ -7,6 +7,7 @@
 mod autotools;
 mod cargo;
 mod cmake;
+pub mod editing;
 pub mod kernel;
 mod make;
 mod meson;

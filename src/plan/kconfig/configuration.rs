@@ -81,6 +81,13 @@ pub struct Change {
     pub new: Value,
 }
 
+impl Change {
+    /// The option's name without `CONFIG_`.
+    pub fn name(&self) -> &str {
+        self.option.strip_prefix("CONFIG_").unwrap_or(&self.option)
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} -> {}", self.option, self.old, self.new)

@@ -3,7 +3,7 @@
 //! Invariant: an explanation names a line of a Kconfig file, or says that none decides.
 
 use super::expression::{Expression, Tristate};
-use super::symbols::{Definition, Dependency, Symbol, Symbols};
+use super::symbols::{Definition, Dependency, Selection, Symbol, Symbols};
 use super::{Configuration, Value};
 
 /// Why `name` is not `wanted`, in one clause.
@@ -35,6 +35,22 @@ pub(super) fn explain(name: &str, wanted: &Value, symbols: &Symbols, configurati
     format!("its dependencies hold ({}), {refused}", first.place)
 }
 
+/// Whether a person, or a fragment, can choose the value of `name`: it is asked for, and nothing selects it.
+pub(super) fn can_be_chosen(name: &str, symbols: &Symbols, configuration: &Configuration) -> bool {
+    let Some(symbol) = symbols.by_name.get(name) else { return false };
+    let mut prompts = symbol.definitions.iter().filter(|definition| definition.prompt);
+    prompts.any(|definition| blocker(name, definition, Tristate::Module, configuration).is_none())
+        && selection(symbol, configuration).is_none()
+}
+
+/// What sets the option, whatever is requested.
+fn selection<'a>(symbol: &'a Symbol, configuration: &Configuration) -> Option<&'a Selection> {
+    symbol.selected_by.iter().find(|selection| {
+        let condition = selection.condition.as_ref().map_or(Tristate::Yes, |c| c.evaluate(configuration));
+        condition != Tristate::No && *configuration.get(&selection.by) != Value::No
+    })
+}
+
 /// The first dependency of `definition` that is below `wanted`.
 fn blocker(name: &str, definition: &Definition, wanted: Tristate, configuration: &Configuration) -> Option<String> {
     let unmet = |dependency: &&std::sync::Arc<Dependency>| dependency.expression.evaluate(configuration) < wanted;
@@ -61,7 +77,7 @@ fn unasked(name: &str, symbol: &Symbol, configuration: &Configuration) -> String
     if symbol.selected_by.is_empty() {
         return format!("`CONFIG_{name}` has no prompt: its defaults alone decide");
     }
-    let one = |selection: &super::symbols::Selection| format!("`{}` ({})", selection.by, selection.place);
+    let one = |selection: &Selection| format!("`{}` ({})", selection.by, selection.place);
     let off = symbol.selected_by.iter().filter(|s| *configuration.get(&s.by) == Value::No);
     let names: Vec<String> = off.take(4).map(one).collect();
     format!("`CONFIG_{name}` has no prompt: options that select it are {}", names.join(", "))
@@ -69,11 +85,7 @@ fn unasked(name: &str, symbol: &Symbol, configuration: &Configuration) -> String
 
 /// Why an option is set although nobody wanted it.
 fn forced(name: &str, symbol: &Symbol, configuration: &Configuration) -> String {
-    let active = symbol.selected_by.iter().find(|selection| {
-        let condition = selection.condition.as_ref().map_or(Tristate::Yes, |c| c.evaluate(configuration));
-        condition != Tristate::No && *configuration.get(&selection.by) != Value::No
-    });
-    match (active, symbol.definitions.first()) {
+    match (selection(symbol, configuration), symbol.definitions.first()) {
         (Some(selection), _) => format!("`CONFIG_{}` selects it ({})", selection.by, selection.place),
         (None, Some(definition)) => {
             let hidden = symbol.definitions.iter().filter(|d| d.prompt);

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub value: Value,
+    /// The first line that asks for it.
     pub place: Place,
+    /// Later lines that ask for the same.
+    pub again: Vec<Place>,
 }
 
 /// By name, without `CONFIG_`.
@@ -78,12 +81,15 @@ pub fn requested<'a>(fragments: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 }
 
 fn add(requested: &mut Requested, name: &str, value: Value, place: Place) -> Option<FragmentError> {
-    match requested.get(name) {
+    match requested.get_mut(name) {
         None => {
-            requested.insert(name.to_owned(), Request { value, place });
+            requested.insert(name.to_owned(), Request { value, place, again: Vec::new() });
             None
         }
-        Some(first) if first.value == value => None,
+        Some(first) if first.value == value => {
+            first.again.push(place);
+            None
+        }
         Some(first) => Some(FragmentError::Conflict {
             option: format!("CONFIG_{name}"),
             first: first.place.clone(),
@@ -122,11 +128,39 @@ fn is_name(name: &str) -> bool {
 
 /// The file for `KCONFIG_ALLCONFIG`, sorted by name.
 pub fn allconfig(requested: &Requested) -> String {
-    let line = |(name, request): (&String, &Request)| match request.value {
+    requested.iter().map(|(name, request)| line(name, &request.value)).collect()
+}
+
+/// The line of a fragment, or of a `.config`, that sets an option.
+fn line(name: &str, value: &Value) -> String {
+    match value {
         Value::No => format!("# CONFIG_{name} is not set\n"),
-        _ => format!("CONFIG_{name}={}\n", request.value),
-    };
-    requested.iter().map(line).collect()
+        _ => format!("CONFIG_{name}={value}\n"),
+    }
+}
+
+/// What a fragment should request, by name without `CONFIG_`.
+pub type Settings = BTreeMap<String, Value>;
+
+/// A fragment's text with `settings`: lines that set one of them are replaced, the others come at the end.
+pub fn updated(text: &str, settings: &Settings) -> String {
+    let mut left = settings.clone();
+    let mut updated = String::new();
+    for old in text.lines() {
+        match setting(old).ok().flatten().map(|(name, _)| name).filter(|name| settings.contains_key(*name)) {
+            // Asked for twice: once is enough.
+            Some(name) => updated.extend(left.remove(name).map(|value| line(name, &value))),
+            None => updated.extend([old, "\n"]),
+        }
+    }
+    updated.extend(left.iter().map(|(name, value)| line(name, value)));
+    updated
+}
+
+/// `NAME=VALUE` or `CONFIG_NAME=VALUE`, as on a command line.
+pub fn assignment(word: &str) -> Option<(String, Value)> {
+    let (name, value) = word.strip_prefix("CONFIG_").unwrap_or(word).split_once('=')?;
+    is_name(name).then(|| Some((name.to_owned(), Value::parse(value)?)))?
 }
 
 #[cfg(test)]
@@ -152,6 +186,28 @@ mod tests {
         }
         for wrong in ["CONFIG_X", "X=y", "CONFIG_X=yes", "CONFIG_=y", "#CONFIG_X is not set", "CONFIG_X = y"] {
             assert_eq!(setting(wrong), Err(()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_updated_where_it_sets_an_option_and_grows_at_its_end() {
+        let settings = Settings::from([
+            ("X".into(), Value::No),
+            ("Y".into(), Value::Yes),
+            ("NEW".into(), Value::Text("3".into())),
+        ]);
+        let text = "# why\nCONFIG_X=y\n\n# CONFIG_Y is not set\nCONFIG_Z=y\nCONFIG_X=y";
+        let expected = "# why\n# CONFIG_X is not set\n\nCONFIG_Y=y\nCONFIG_Z=y\nCONFIG_NEW=3\n";
+        assert_eq!(updated(text, &settings), expected);
+        assert_eq!(updated(expected, &settings), expected);
+    }
+
+    #[test]
+    fn words_of_a_command_line_set_an_option_or_nothing() {
+        assert_eq!(assignment("CONFIG_A=y"), Some(("A".into(), Value::Yes)));
+        assert_eq!(assignment("A=0x10"), Some(("A".into(), Value::Text("0x10".into()))));
+        for wrong in ["A", "=y", "A=yes", "A B=y", "A="] {
+            assert_eq!(assignment(wrong), None, "{wrong}");
         }
     }
 

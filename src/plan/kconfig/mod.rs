@@ -5,6 +5,7 @@
 
 mod check;
 mod configuration;
+mod edit;
 mod explain;
 mod expression;
 mod fragment;
@@ -14,7 +15,8 @@ mod symbols;
 
 pub use check::{check, Unmet, Waiver};
 pub use configuration::{diff, Change, Configuration, Value};
-pub use fragment::{allconfig, requested, FragmentError, Request, Requested};
+pub use edit::{Conflict, Edit};
+pub use fragment::{allconfig, assignment, requested, updated, FragmentError, Request, Requested, Settings};
 pub use read::{read, ReadError, Sources};
 pub use symbols::Symbols;
 

@@ -1,0 +1,60 @@
+//! The editor in a real terminal, and the shell, which shares its way to the terminal.
+
+use crate::command::osbuild;
+use crate::terminal::Terminal;
+use crate::Project;
+
+const ESCAPE: &str = "\x1b\x1b";
+
+#[test]
+fn without_a_terminal_the_editor_says_what_to_use_instead() {
+    let project = Project::of_this_repository();
+    osbuild(&project, &["kernel", "menuconfig"])
+        .fails_with(&["the editor needs a terminal", "help: run it in a terminal, or use `osbuild kernel set"]);
+}
+
+#[test]
+fn an_option_switched_on_in_the_editor_becomes_a_fragment() {
+    let project = Project::copy();
+    let mut terminal = Terminal::start(&project, &["kernel", "menuconfig", "--save", "kernel-config/loop.config"]);
+    // Search, jump to what was found, switch it on, leave level by level, and keep it.
+    terminal.sees("Legend").types("/").sees("< Help >").types("BLK_DEV_LOOP\r").sees("Defined at").types("1");
+    terminal.sees("Legend").types("y").sees("pre-create").types(ESCAPE).sees("Defined at").types(ESCAPE);
+    terminal.sees("Legend").types(ESCAPE).sees("save your new configuration").types("\r");
+    let ended = terminal.ends().succeeds();
+    let fragment = "CONFIG_BLK_DEV_LOOP=y\n";
+    assert_eq!(ended.output, fragment, "{}", ended.errors);
+    assert!(
+        ended.errors.contains("by themselves follow:\n  CONFIG_BLK_DEV_LOOP_MIN_COUNT: n -> 8\n"),
+        "{}",
+        ended.errors
+    );
+    assert!(ended.errors.contains("add `loop` to `kernel-fragments` of the product"), "{}", ended.errors);
+    let written = std::fs::read_to_string(project.root.join("kernel-config/loop.config")).expect("read");
+    assert_eq!(written, fragment);
+}
+
+#[test]
+fn busybox_has_the_same_editor_and_keeping_what_is_there_changes_nothing() {
+    let project = Project::of_this_repository();
+    let mut terminal = Terminal::start(&project, &["kernel", "menuconfig", "--recipe", "busybox"]);
+    terminal.sees("Legend").types(ESCAPE).sees("save your new configuration").types("\r");
+    let ended = terminal.ends().succeeds();
+    assert_eq!(ended.output, "");
+    assert!(ended.errors.contains("busybox: nothing was changed"), "{}", ended.errors);
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_its_own_and_ctrl_c_does_not_end_it() {
+    let project = Project::of_this_repository();
+    let mut terminal = Terminal::start(&project, &["shell", "zlib:build"]);
+    terminal.sees("$ ").types("stty size; echo $TERM\r").sees("32 100").sees("xterm-256color");
+    // Typed with quotes, so that what is seen is the program's word and not the line's echo.
+    for _ in 0..2 {
+        terminal.types("sh -c 'echo rea\"\"dy; exec sleep 100'\r").sees("ready").types("\x03").sees("$ ");
+    }
+    terminal.types("echo still $((40 + 2))\r").sees("still 42");
+    terminal.types("exit\r");
+    let ended = terminal.ends().succeeds();
+    assert!(!ended.errors.contains("no job control"), "{}", ended.errors);
+}

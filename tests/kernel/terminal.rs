@@ -1,0 +1,115 @@
+//! A person at a terminal: keys in, what is on the screen out.
+//!
+//! Invariant: waiting ends, with the screen in the message.
+
+use crate::command::{Ended, Project};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::pty::{grantpt, ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
+use rustix::termios::{tcsetwinsize, Winsize};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Terminal {
+    master: OwnedFd,
+    child: Child,
+    output: File,
+    /// What was drawn since the last key, as it came.
+    drawn: Vec<u8>,
+}
+
+impl Terminal {
+    /// Starts osbuild with a terminal of 100 columns; its standard output is a file.
+    pub fn start(project: &Project, args: &[&str]) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let slave = ioctl_tiocgptpeer(&master, flags).expect("its other side");
+        let size = Winsize { ws_row: 32, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("sized");
+        let output = tempfile::tempfile().expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_osbuild"));
+        project.prepare(&mut command).args(args).env("TERM", "xterm-256color");
+        command.stdin(slave.try_clone().expect("a copy")).stderr(slave);
+        command.stdout(Stdio::from(output.try_clone().expect("a copy")));
+        let child = command.spawn().expect("started");
+        Terminal { master, child, output, drawn: Vec::new() }
+    }
+
+    /// Waits until `text` is drawn.
+    pub fn sees(&mut self, text: &str) -> &mut Terminal {
+        let start = Instant::now();
+        while !self.screen().contains(text) {
+            assert!(self.read(), "`{text}` was not drawn before the end:\n{}", self.screen());
+            assert!(start.elapsed() < PATIENCE, "`{text}` is not drawn:\n{}", self.screen());
+        }
+        self
+    }
+
+    /// Types `keys` and forgets what was drawn before.
+    pub fn types(&mut self, keys: &str) -> &mut Terminal {
+        self.drawn.clear();
+        rustix::io::write(&self.master, keys.as_bytes()).expect("typed");
+        self
+    }
+
+    pub fn ends(mut self) -> Ended {
+        let start = Instant::now();
+        while self.read() {
+            assert!(start.elapsed() < PATIENCE, "it does not end:\n{}", self.screen());
+        }
+        let status = self.child.wait().expect("ended").code().unwrap_or(-1);
+        let mut output = String::new();
+        self.output.rewind().expect("rewound");
+        self.output.read_to_string(&mut output).expect("read");
+        Ended { status, output, errors: self.screen() }
+    }
+
+    /// Reads what is there, or waits a moment; false at the end.
+    fn read(&mut self) -> bool {
+        let mut watched = [PollFd::new(&self.master, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })).expect("polled");
+        if watched[0].revents().is_empty() {
+            return true;
+        }
+        let mut buffer = [0; 4096];
+        match rustix::io::read(&self.master, &mut buffer) {
+            Ok(length) if length > 0 => self.drawn.extend(&buffer[..length]),
+            // The last program has closed the other side.
+            _ => return false,
+        }
+        true
+    }
+
+    /// What was drawn, without colours and movements.
+    fn screen(&self) -> String {
+        let drawn = String::from_utf8_lossy(&self.drawn);
+        let mut text = String::new();
+        let mut characters = drawn.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\x1b' => match characters.next() {
+                    Some('[') => drop(characters.find(|c| c.is_ascii_alphabetic())),
+                    Some('(') => drop(characters.next()),
+                    _ => {}
+                },
+                '\r' => {}
+                other => text.push(other),
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
