@@ -11,7 +11,8 @@ use crate::exec::local::Workshop;
 use crate::plan::task::{Command, Task};
 use std::collections::BTreeMap;
 
-const SHELL: &str = "/bin/sh";
+/// `bash` edits lines, but not every tool tree has it.
+const SHELL: [&str; 3] = ["/bin/sh", "-c", "command -v bash > /dev/null && exec bash; exec /bin/sh"];
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShellArgs {
@@ -43,7 +44,8 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
         task.name,
         argv.last().map_or("", |l| l.trim_end())
     );
-    let command = if args.command.is_empty() { vec![SHELL.to_owned()] } else { args.command.clone() };
+    let shell = SHELL.map(str::to_owned).to_vec();
+    let command = if args.command.is_empty() { shell } else { args.command.clone() };
     let status = sandbox::run(&session, &workshop, task, command);
     if resumed {
         workshop.keep(&session.store, &task.name, &action)?;

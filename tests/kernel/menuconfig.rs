@@ -49,6 +49,7 @@ fn a_shell_has_a_terminal_of_its_own_and_ctrl_c_does_not_end_it() {
     let project = Project::of_this_repository();
     let mut terminal = Terminal::start(&project, &["shell", "zlib:build"]);
     terminal.sees("$ ").types("stty size; echo $TERM\r").sees("32 100").sees("xterm-256color");
+    terminal.resize(40, 120).types("stty size\r").sees("40 120");
     // Typed with quotes, so that what is seen is the program's word and not the line's echo.
     for _ in 0..2 {
         terminal.types("sh -c 'echo rea\"\"dy; exec sleep 100'\r").sees("ready").types("\x03").sees("$ ");

@@ -30,8 +30,7 @@ impl Terminal {
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let slave = ioctl_tiocgptpeer(&master, flags).expect("its other side");
-        let size = Winsize { ws_row: 32, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&master, size).expect("sized");
+        set_size(&master, 32, 100);
         let output = tempfile::tempfile().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_osbuild"));
         project.prepare(&mut command).args(args).env("TERM", "xterm-256color");
@@ -55,6 +54,13 @@ impl Terminal {
     pub fn types(&mut self, keys: &str) -> &mut Terminal {
         self.drawn.clear();
         rustix::io::write(&self.master, keys.as_bytes()).expect("typed");
+        self
+    }
+
+    /// The window gets another size; a moment later everybody knows.
+    pub fn resize(&mut self, rows: u16, columns: u16) -> &mut Terminal {
+        set_size(&self.master, rows, columns);
+        std::thread::sleep(Duration::from_millis(500));
         self
     }
 
@@ -104,6 +110,11 @@ impl Terminal {
         }
         text
     }
+}
+
+fn set_size(master: &OwnedFd, rows: u16, columns: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(master, size).expect("sized");
 }
 
 impl Drop for Terminal {

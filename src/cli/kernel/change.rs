@@ -42,8 +42,9 @@ fn edited(contract: &Contract) -> Result<Configuration, Failure> {
     };
     let ended = sandbox::run(session, &workshop, &task, argv).and_then(|status| match status.success() {
         true => Ok(workshop.collect(&session.store, &task.outputs)?),
-        false => Err(Failure::new(format!("the editor of `{}` failed: {status}", contract.recipe))
-            .help("its message is above; it needs a window of at least 80 by 19 characters")),
+        false => Err(Failure::new(format!("the editor of `{}` failed: {status}", contract.recipe)).help(
+            "its message is above; it needs a window of 80 by 19 characters, and a terminal that can be drawn on",
+        )),
     });
     workshop.remove();
     let outputs = ended?;

@@ -153,6 +153,11 @@ config SIZE
                 "`CONFIG_VIRTIO_NET=y` is not met: `CONFIG_VIRTIO_NET` depends on `PCI` (Kconfig:10), and `PCI` is: n; the final value is: n",
             ),
             (
+                "CONFIG_VIRTIO_NET=y",
+                "",
+                "`CONFIG_VIRTIO_NET=y` is not met: `CONFIG_VIRTIO_NET` depends on `NET` (Kconfig:10), and `NET` is: n; on `PCI` (Kconfig:10), and `PCI` is: n; the final value is: n",
+            ),
+            (
                 "CONFIG_GZIP=y",
                 "CONFIG_LZ4=y",
                 "`CONFIG_GZIP=y` is not met: it is one of a choice (Kconfig:14), of which `CONFIG_LZ4` is set; the final value is: n",

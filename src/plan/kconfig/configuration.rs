@@ -18,7 +18,7 @@ pub enum Value {
 impl Value {
     /// The value after `CONFIG_X=`; none when it is no such value.
     pub fn parse(text: &str) -> Option<Value> {
-        let quoted = || text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+        let quoted = || text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).is_some_and(is_string_content);
         let number = || match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()),
             None => {
@@ -34,6 +34,21 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// Kconfig escapes quotes and backslashes; a line break would end the option.
+fn is_string_content(text: &str) -> bool {
+    let mut escaped = false;
+    for character in text.chars() {
+        match character {
+            _ if character.is_control() => return false,
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return false,
+            _ => {}
+        }
+    }
+    !escaped
 }
 
 impl fmt::Display for Value {
@@ -118,6 +133,10 @@ mod tests {
             ("-1", Some(Value::Text("-1".into()))),
             ("0x10", Some(Value::Text("0x10".into()))),
             ("\"a b\"", Some(Value::Text("\"a b\"".into()))),
+            ("\"a \\\" b\"", Some(Value::Text("\"a \\\" b\"".into()))),
+            ("\"a\" b\"", None),
+            ("\"a\\\"", None),
+            ("\"a\nb\"", None),
             ("yes", None),
             ("0x", None),
             ("\"", None),

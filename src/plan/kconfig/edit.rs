@@ -14,7 +14,7 @@ pub struct Edit {
     pub settings: Settings,
     /// What changes by itself then.
     pub follows: Vec<Change>,
-    /// Requests of the present fragments that were met before and are not any more.
+    /// Requests of the present fragments that were met before and are not any more, line by line.
     pub conflicts: Vec<Conflict>,
 }
 
@@ -66,6 +66,7 @@ impl Edit {
                 edit.follows.push(change);
             }
         }
+        edit.conflicts.sort_by(|a, b| a.places.cmp(&b.places));
         edit
     }
 

@@ -3,8 +3,11 @@
 //! Invariant: an explanation names a line of a Kconfig file, or says that none decides.
 
 use super::expression::{Expression, Tristate};
-use super::symbols::{Definition, Dependency, Selection, Symbol, Symbols};
+use super::symbols::{Definition, Selection, Symbol, Symbols};
 use super::{Configuration, Value};
+
+/// More than this many dependencies are fixed one after the other anyway.
+const BLOCKERS: usize = 4;
 
 /// Why `name` is not `wanted`, in one clause.
 pub(super) fn explain(name: &str, wanted: &Value, symbols: &Symbols, configuration: &Configuration) -> String {
@@ -51,14 +54,22 @@ fn selection<'a>(symbol: &'a Symbol, configuration: &Configuration) -> Option<&'
     })
 }
 
-/// The first dependency of `definition` that is below `wanted`.
+/// The dependencies of `definition` that are below `wanted`, the nearest first; none when all of them hold.
 fn blocker(name: &str, definition: &Definition, wanted: Tristate, configuration: &Configuration) -> Option<String> {
-    let unmet = |dependency: &&std::sync::Arc<Dependency>| dependency.expression.evaluate(configuration) < wanted;
-    let dependency = definition.dependencies.iter().find(unmet)?;
-    let conjuncts = dependency.expression.conjuncts();
-    let part = conjuncts.iter().find(|part| part.evaluate(configuration) < wanted).unwrap_or(&dependency.expression);
-    let place = &dependency.place;
-    Some(format!("`CONFIG_{name}` depends on `{part}` ({place}), and {}", values(part, configuration)))
+    let mut unmet: Vec<String> = Vec::new();
+    for dependency in &definition.dependencies {
+        let parts = dependency.expression.conjuncts();
+        for part in parts.iter().filter(|part| part.evaluate(configuration) < wanted) {
+            let part = format!("`{part}` ({}), and {}", dependency.place, values(part, configuration));
+            // Enclosing blocks often repeat a condition; the first words are enough to tell.
+            let condition = part.split(" (").next();
+            if !unmet.iter().any(|known| known.split(" (").next() == condition) {
+                unmet.push(part);
+            }
+        }
+    }
+    unmet.truncate(BLOCKERS);
+    (!unmet.is_empty()).then(|| format!("`CONFIG_{name}` depends on {}", unmet.join("; on ")))
 }
 
 /// `A is: n, B is: y`, for each option of the expression.

@@ -130,7 +130,8 @@ impl Reader<'_> {
         if self.symbols.len() == SYMBOL_LIMIT {
             return Err(ReadError::TooMany { place: place.clone(), what: "options", limit: SYMBOL_LIMIT });
         }
-        let choice = self.blocks.last().and_then(|block| block.choice);
+        // Members may stand in an `if` of their choice.
+        let choice = self.blocks.iter().rev().find_map(|block| block.choice);
         if let Some(choice) = choice {
             self.symbols.choices[choice].members.push(entry.name.clone());
         }
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn enclosing_blocks_become_dependencies() {
         let main = "menu \"m\"\n\tdepends on NET\nif PCI\nsource \"arch/$(SRCARCH)/Kconfig\"\nendif\nosource \"absent\"\nendmenu\n";
-        let arch = "choice\n\tprompt \"c\"\n\tdepends on SMP\nconfig ONE\n\tbool \"one\" if EXPERT\n\tselect TWO if NET\nconfig TWO\n\tbool\nendchoice\n";
+        let arch = "choice\n\tprompt \"c\"\n\tdepends on SMP\nconfig ONE\n\tbool \"one\" if EXPERT\n\tselect TWO if NET\nif NET\nconfig TWO\n\tbool\nendif\nendchoice\n";
         let sources = |path: &str| match path {
             "Kconfig" => Some(main.to_owned()),
             "arch/x86/Kconfig" => Some(arch.to_owned()),
