@@ -11,7 +11,8 @@ fn an_option_that_can_be_set_is_shown_as_a_fragment_and_its_consequences_beside(
     for line in [
         "by themselves follow:",
         "  CONFIG_BLK_DEV_LOOP_MIN_COUNT: n -> 8",
-        "conflict: kernel-config/network.config:2: requests `CONFIG_NET=y`, which is now: n",
+        "conflict: kernel-config/network.config:",
+        "requests `CONFIG_NET=y`, which is now: n",
         "requests `CONFIG_VETH=y`, which is now: n",
         "help: change or remove these lines",
     ] {

@@ -1,7 +1,8 @@
 //! `osbuild kernel menuconfig|set`: an edit of the checked configuration in, a fragment with the changed options out.
 //!
 //! The fragment goes to standard output, everything that is said about it to standard error.
-//! Invariant: a build with the fragment, and without the requests named as conflicts, has the edited configuration.
+//! Invariant: a build with the fragment, and without the requests named as conflicts, has every option as edited, or
+//! is said not to.
 
 use super::contract::Contract;
 use super::EditArgs;
@@ -10,8 +11,9 @@ use crate::cli::report::Failure;
 use crate::cli::{sandbox, terminal};
 use crate::exec::local::Workshop;
 use crate::plan::class::editing;
-use crate::plan::kconfig::{self, assignment, diff, Configuration, Edit, Settings, Unmet};
+use crate::plan::kconfig::{self, assignment, diff, Change, Configuration, Edit, Settings, Unmet};
 use crate::plan::task::Command;
+use std::collections::BTreeSet;
 
 /// Opens the editor; the user's terminal is its screen.
 pub fn menuconfig(project: Project, product: Option<&str>, args: &EditArgs) -> Result<(), Failure> {
@@ -52,19 +54,26 @@ fn edited(contract: &Contract) -> Result<Configuration, Failure> {
     contract.parsed(&node.ok_or_else(|| Failure::new(format!("the editor left no `{}`", editing::EDITED)))?)
 }
 
-/// Configures with the edit, as a build would, and adds what did not follow by itself.
+/// Configures with the edit, as a build would, and adds what was changed and does not follow by itself.
+///
+/// What the editor left alone may still go: an option that only something else had selected keeps its value there.
 fn settled(contract: &mut Contract, mut edit: Edit, after: &Configuration) -> Result<Edit, Failure> {
-    let built = contract.configured(&edit.applied_to(&contract.requested))?;
-    let missing = diff(&built, after);
-    if missing.is_empty() {
-        return Ok(edit);
+    let changes = diff(&contract.configuration, after);
+    let changed: BTreeSet<&str> = changes.iter().map(Change::name).collect();
+    let mut built = contract.configured(&edit.applied_to(&contract.requested))?;
+    for with_the_rest in [false, true] {
+        let missing = diff(&built, after);
+        if !missing.iter().any(|change| changed.contains(change.name())) {
+            break;
+        }
+        let wanted = missing.iter().filter(|change| with_the_rest || changed.contains(change.name()));
+        edit.take(wanted, after, &contract.symbols);
+        built = contract.configured(&edit.applied_to(&contract.requested))?;
     }
-    edit.take(&missing, after, &contract.symbols);
-    let built = contract.configured(&edit.applied_to(&contract.requested))?;
-    for change in diff(after, &built) {
+    for change in diff(after, &built).iter().filter(|change| changed.contains(change.name())) {
         eprintln!("note: no fragment can request what the editor left; in a build {change}");
     }
-    Ok(edit)
+    Ok(Edit::of(edit.settings, &contract.configuration, &built, &contract.requested))
 }
 
 /// Sets options as a fragment would.

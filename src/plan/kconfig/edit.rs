@@ -90,8 +90,8 @@ impl Edit {
     }
 
     /// Takes what did not follow by itself, and can be chosen in `after`, into the settings.
-    pub fn take(&mut self, missing: &[Change], after: &Configuration, symbols: &Symbols) {
-        for change in missing.iter().filter(|change| can_be_chosen(change.name(), symbols, after)) {
+    pub fn take<'a>(&mut self, missing: impl Iterator<Item = &'a Change>, after: &Configuration, symbols: &Symbols) {
+        for change in missing.filter(|change| can_be_chosen(change.name(), symbols, after)) {
             self.settings.insert(change.name().to_owned(), change.new.clone());
         }
         self.follows.retain(|change| !self.settings.contains_key(change.name()));
@@ -192,7 +192,7 @@ config OLD
         let (mut edit, _) = edit("CONFIG_OLD=y\n", after, &[]);
         let symbols = read("Kconfig", "x86", &|_| Some(KCONFIG.to_owned())).expect("the file is valid");
         let missing = edit.follows.clone();
-        edit.take(&missing, &Configuration::parse(after), &symbols);
+        edit.take(missing.iter(), &Configuration::parse(after), &symbols);
         assert_eq!(edit.fragment(), "# CONFIG_OLD is not set\nCONFIG_SIZE=3\nCONFIG_USB=y\n");
         let follows: Vec<&str> = edit.follows.iter().map(Change::name).collect();
         assert_eq!(follows, ["LIB"]);
