@@ -213,6 +213,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn an_updated_fragment_asks_for_the_settings_and_for_all_else_as_before(
+            text in "(CONFIG_[A-E]=[ymn0-9]\n|# CONFIG_[A-E] is not set\n|# words\n|\n){0,9}",
+            settings in proptest::collection::btree_map("[A-H]", "[ymn0-9]", 0..4),
+        ) {
+            let parsed = |(name, value): (String, String)| (name, Value::parse(&value).expect("a value"));
+            let settings: Settings = settings.into_iter().map(parsed).collect();
+            if let Ok(before) = requested([("f", text.as_str())]) {
+                let mut expected: Settings = before.into_iter().map(|(name, request)| (name, request.value)).collect();
+                expected.extend(settings.clone());
+                let after = requested([("f", updated(&text, &settings).as_str())]).expect("it stays valid");
+                let after: Settings = after.into_iter().map(|(name, request)| (name, request.value)).collect();
+                prop_assert_eq!(after, expected);
+            }
+        }
+
+        #[test]
         fn any_text_is_read_or_refused(text in "\\PC*(\nCONFIG_[A-Z]{1,3}=[ymn\"0-9]{0,3}|\n# CONFIG_[A-Z] is not set){0,9}") {
             if let Ok(first) = requested([("f", text.as_str())]) {
                 let again = allconfig(&first);
