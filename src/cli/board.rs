@@ -2,13 +2,13 @@
 //!
 //! Invariant: for a test of a product that people can log in to, the key is made for that test alone.
 
-use super::image;
 use super::project::Project;
 use super::report::Failure;
 use super::run::{self, BoardInputs, RunArgs};
 use super::session::{BuildArgs, Session};
 use super::suites;
 use super::test::{self, TestArgs};
+use super::{image, keys};
 use crate::disk::DISK_IMAGE;
 use crate::io::file;
 use crate::io::store::Node;
@@ -51,7 +51,7 @@ fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
     let Node::Folder(tree) = outcome.output(&session.store, &session.plan, &tools)? else {
         return Err(Failure::new("the board's tool tree is not a folder"));
     };
-    let public = image::keys_for(&session.project)?.public;
+    let public = keys::load(&session.project)?.public;
     let mut owner = [0; 16];
     owner.copy_from_slice(&public.fingerprint()[..16]);
     let product = session.config.product.name.to_string();

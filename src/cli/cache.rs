@@ -27,7 +27,7 @@ pub fn cache(project: Project, command: CacheCommand) -> Result<(), Failure> {
         CacheCommand::Stat => stat(&store),
         CacheCommand::Gc { keep_days } => {
             let _alone = alone(&project, &store)?;
-            let removed = store.sweep(Duration::from_secs(keep_days * 24 * 60 * 60))?;
+            let removed = store.sweep(Duration::from_secs(keep_days.saturating_mul(24 * 60 * 60)))?;
             println!("removed {} results and {} files, {}", removed.actions, removed.blobs, size(removed.bytes));
             Ok(())
         }

@@ -1,16 +1,17 @@
-//! `osbuild image`, `osbuild keys` and `osbuild verify`: from a plan to a signed image folder, and its check.
+//! `osbuild image`: from a plan to a signed image folder.
 //!
 //! Invariant: keys are read, or made and loudly announced, only after every task has run.
 
-use super::project::{self, Project};
+use super::keys;
+use super::project::Project;
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
+use crate::exec::Outcome;
 use crate::io::store::Node;
 use crate::model::Digest;
 use crate::plan::goals;
+use crate::plan::task::{Input, Plan};
 use crate::release::image::{self, Parts, Release, ReleaseError, ReleaseInputs};
-use crate::release::keys::{self, KeyError, Keys, PublicKeys, Purpose};
-use crate::release::verify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -64,9 +65,9 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
         packages: part(goals::PACKAGES),
         kernel_config: part(goals::KERNEL_CONFIG),
     };
-    let sources = session.plan.fetches.iter().map(|(digest, fetch)| (digest.hex(), fetch.name.clone())).collect();
+    let sources = sources(&session.plan, &outcome);
     let product = &session.config.product;
-    let keys = keys_for(&session.project)?;
+    let keys = keys::for_product(&session.project, product)?;
     let folder = session.project.out("images")?.join(product.name.as_str());
     let inputs = ReleaseInputs {
         store: &session.store,
@@ -88,79 +89,13 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
     })
 }
 
-/// The project's keys; without any, development keys are made.
-pub fn keys_for(project: &Project) -> Result<Keys, Failure> {
-    let folder = project.keys();
-    if !folder.exists() {
-        if project::chosen_keys().is_some() {
-            // Whoever names a folder means the keys in it, and not some that nobody knows.
-            let message = format!("there are no keys in `{}`, which OSBUILD_KEYS names", folder.display());
-            return Err(Failure::new(message).help(format!("`osbuild keys init {}` makes them", folder.display())));
-        }
-        match keys::create(&folder, Purpose::Development) {
-            // Another process may have been faster.
-            Ok(()) | Err(KeyError::Exists(_)) => {}
-            Err(error) => return Err(key_failure(error, &folder)),
-        }
-        eprintln!("DEVELOPMENT KEYS made in `{}`: images signed with them are for your bench only.", folder.display());
-        eprintln!("For devices in the field: `osbuild keys init FOLDER`, then set OSBUILD_KEYS to that folder.");
-    }
-    Keys::load(&folder).map_err(|error| key_failure(error, &folder))
-}
-
-fn key_failure(error: KeyError, folder: &Path) -> Failure {
-    let help = match &error {
-        KeyError::File(_) | KeyError::Invalid { .. } => Some(format!(
-            "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
-            folder.display()
-        )),
-        KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
-        KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
-        KeyError::Exists(_) => Some("choose another folder: keys are never overwritten".to_owned()),
-        _ => None,
-    };
-    Failure { help, ..Failure::from(error) }
-}
-
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum KeysCommand {
-    /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, and the release key
-    Init {
-        /// A folder that does not exist yet; OSBUILD_KEYS or `keys/` of the project unless told
-        folder: Option<PathBuf>,
-    },
-}
-
-pub fn keys(project: Project, command: &KeysCommand) -> Result<(), Failure> {
-    let KeysCommand::Init { folder } = command;
-    let folder = folder.clone().unwrap_or_else(|| project.keys());
-    keys::create(&folder, Purpose::Production).map_err(|error| key_failure(error, &folder))?;
-    println!("{}", folder.display());
-    eprintln!("keep the `.key` files offline and backed up: whoever has them can sign for your devices");
-    Ok(())
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub struct VerifyArgs {
-    /// An image folder, or a disk image or device
-    pub image: PathBuf,
-    /// Folder with the public keys `PK.crt KEK.crt db.crt release.pub`
-    #[arg(long, value_name = "FOLDER")]
-    pub keys: Option<PathBuf>,
-}
-
-pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<(), Failure> {
-    let folder = match &args.keys {
-        Some(folder) => folder.clone(),
-        None => project?.keys(),
-    };
-    let public = PublicKeys::load(&folder).map_err(|error| {
-        Failure::from(error).help("`--keys FOLDER` names the folder with PK.crt, KEK.crt, db.crt and release.pub")
-    })?;
-    let report = match args.image.is_dir() {
-        true => verify::folder(&args.image, &public)?,
-        false => verify::disk(&args.image, &public)?.0,
-    };
-    report.lines.iter().for_each(|line| println!("ok  {line}"));
-    Ok(())
+/// What was fetched for the tasks that took part, and not what other products or the virtual board need.
+fn sources(plan: &Plan, outcome: &Outcome) -> BTreeMap<String, String> {
+    let took_part = (0..plan.tasks.len()).filter(|index| outcome.action(*index).is_some());
+    let inputs = took_part.flat_map(|index| &plan.tasks[index].inputs);
+    let fetched = inputs.filter_map(|input| match &input.source {
+        Input::File { digest, .. } => plan.fetches.get(digest).map(|fetch| (digest.hex(), fetch.name.clone())),
+        Input::Tree(_) | Input::Output(_) => None,
+    });
+    fetched.collect()
 }

@@ -2,12 +2,17 @@
 //!
 //! Invariant: no stage knows that it is driven from here; whatever goes wrong ends in one [`report::Failure`].
 
+// Its macros are for all that follows.
+#[macro_use]
+mod output;
+
 mod board;
 mod build;
 mod cache;
 mod image;
 mod interrupt;
 mod kernel;
+mod keys;
 mod lock;
 mod plan;
 mod progress;
@@ -23,6 +28,7 @@ pub mod suites;
 mod terminal;
 pub mod test;
 mod tools;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use project::Project;
@@ -68,9 +74,9 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Make signing keys
     #[command(subcommand)]
-    Keys(image::KeysCommand),
+    Keys(keys::KeysCommand),
     /// Check an image folder or a disk, offline, from public keys alone
-    Verify(image::VerifyArgs),
+    Verify(verify::VerifyArgs),
     /// Open a shell where a task runs
     Shell(shell::ShellArgs),
 }
@@ -101,15 +107,15 @@ pub fn main() -> ExitCode {
 fn run_command(arguments: Arguments) -> Result<(), Failure> {
     let project = Project::find(arguments.project.as_deref()).map_err(Failure::from);
     if let Command::Verify(args) = &arguments.command {
-        return image::verify(project, args);
+        return verify::verify(project, args);
     }
     let project = project?;
     match arguments.command {
         Command::Image(args) => image::image(project, &args),
         Command::Run(args) => board::run(project, &args),
         Command::Test(args) => board::test(project, &args),
-        Command::Keys(command) => image::keys(project, &command),
-        Command::Verify(args) => image::verify(Ok(project), &args),
+        Command::Keys(command) => keys::keys(project, &command),
+        Command::Verify(args) => verify::verify(Ok(project), &args),
         Command::Build(args) => build::build(project, &args),
         Command::Plan(args) => plan::plan(project, &args),
         Command::Config(ConfigCommand::Show { product, origin }) => {

@@ -44,9 +44,7 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
         task.name,
         argv.last().map_or("", |l| l.trim_end())
     );
-    let shell = SHELL.map(str::to_owned).to_vec();
-    let command = if args.command.is_empty() { shell } else { args.command.clone() };
-    let status = sandbox::run(&session, &workshop, task, command);
+    let status = sandbox::run(&session, &workshop, task, command(&args.command));
     if resumed {
         workshop.keep(&session.store, &task.name, &action)?;
     } else {
@@ -57,6 +55,16 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
     match status.success() || args.command.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(format!("`{}` ended with {status}", args.command.join(" ")))),
+    }
+}
+
+/// A program without a path is searched as a shell would; the sandbox itself searches nothing.
+fn command(words: &[String]) -> Vec<String> {
+    const SEARCH: [&str; 3] = ["/bin/sh", "-c", "exec \"$0\" \"$@\""];
+    match words.first() {
+        None => SHELL.map(str::to_owned).to_vec(),
+        Some(program) if program.contains('/') => words.to_vec(),
+        Some(_) => SEARCH.map(str::to_owned).into_iter().chain(words.iter().cloned()).collect(),
     }
 }
 

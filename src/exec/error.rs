@@ -126,6 +126,12 @@ fn help_for_log(tail: &str, cache: &Path) -> Option<String> {
     if has(&NO_NETWORK) {
         return Some("tasks have no network: name what it downloads under `sources` of the recipe".to_owned());
     }
+    if has(&["setuid or setgid, but not in the metadata"]) {
+        let help =
+            "declare it under `metadata` of the package, `{path: /usr/bin/NAME, mode: \"4755\"}`, or clear the bit in \
+                    `finish` of the recipe";
+        return Some(help.to_owned());
+    }
     if has(&["Read-only file system"]) {
         let help = "a task can write below `/work` and `/tmp` only; what it leaves goes below `$DESTDIR`";
         return Some(help.to_owned());

@@ -24,6 +24,8 @@ use x509_cert::Certificate;
 
 const RSA_BITS: usize = 2048;
 const BOOT_KEYS: [&str; 3] = ["PK", "KEK", "db"];
+/// Begins the names on the certificates of development keys.
+const DEVELOPMENT: &str = "osbuild DEVELOPMENT";
 /// Says in one word what the keys are for.
 const PURPOSE_FILE: &str = "purpose";
 
@@ -87,6 +89,12 @@ impl PublicKeys {
     pub fn key_id(&self) -> String {
         let der = self.release.to_public_key_der().expect("an Ed25519 key has an encoding");
         hex::encode(Sha256::digest(der.as_bytes()))
+    }
+
+    /// Whether they say of themselves that nothing may be shipped with them.
+    pub fn are_for_development(&self) -> bool {
+        let name = DEVELOPMENT.as_bytes();
+        self.signature_db.windows(name.len()).any(|part| part == name)
     }
 
     /// Of all of them: another set of keys makes another image.
@@ -158,7 +166,7 @@ fn boot_key(folder: &Path, name: &str, purpose: Purpose) -> Result<(), KeyError>
     let failed = |error: &dyn std::fmt::Display| KeyError::Make(error.to_string());
     let key = RsaPrivateKey::new(&mut OsRng, RSA_BITS).map_err(|error| failed(&error))?;
     let subject = match purpose {
-        Purpose::Development => format!("CN=osbuild DEVELOPMENT {name} - do not ship"),
+        Purpose::Development => format!("CN={DEVELOPMENT} {name} - do not ship"),
         Purpose::Production => format!("CN=osbuild {name}"),
     };
     let subject = Name::from_str(&subject).map_err(|error| failed(&error))?;

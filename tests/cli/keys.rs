@@ -75,3 +75,31 @@ fn a_folder_of_keys_that_is_not_there_is_not_made_in_silence() {
     osbuild(&project, &["image"]).fails_with(&[&said, &format!("`osbuild keys init {folder}` makes them")]);
     assert!(!project.root.join("misspelt").exists());
 }
+
+#[test]
+fn development_keys_say_what_they_are_and_sign_nothing_that_is_shipped() {
+    let project = Project::copy();
+    let image = osbuild(&project, &["image"]).succeeds();
+    assert!(image.errors.contains("DEVELOPMENT KEYS made in"), "{}", image.errors);
+    let again = osbuild(&project, &["image"]).succeeds();
+    assert!(again.errors.contains("signed with DEVELOPMENT KEYS"), "{}", again.errors);
+    let folder = "out/images/gateway/latest";
+    let verified = osbuild(&project, &["verify", folder]).succeeds();
+    assert!(verified.errors.contains("signed with DEVELOPMENT KEYS"), "{}", verified.errors);
+    osbuild(&project, &["verify", folder, "--production"]).fails_with(&["are development keys", "help: `osbuild keys"]);
+    let named = project.root.join("keys").display().to_string();
+    let project = project.env("OSBUILD_KEYS", named);
+    osbuild(&project, &["image"]).fails_with(&["`gateway` is a production product", "are development keys", "help: "]);
+}
+
+#[test]
+fn keys_to_ship_with_pass_for_production() {
+    let (project, _) = with_keys();
+    let image = osbuild(&project, &["image"]).succeeds();
+    let verified = osbuild(&project, &["verify", "out/images/gateway/latest", "--production"]).succeeds();
+    for errors in [image.errors, verified.errors] {
+        assert!(!errors.contains("DEVELOPMENT"), "{errors}");
+    }
+    osbuild(&project, &["verify", "out/images/nothing"])
+        .fails_with(&["there is no image `out/images/nothing`", "help: "]);
+}

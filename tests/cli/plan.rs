@@ -27,3 +27,20 @@ fn a_misspelt_name_is_answered_with_the_right_one() {
     osbuild(&project, &["--project", &nowhere, "plan"]).fails_with(&["no osbuild project here"]);
     assert_eq!(osbuild(&project, &["plan", "--no-such-option"]).status, 2);
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
+    let project = Project::of_this_repository();
+    let mut command = std::process::Command::new(crate::command::PROGRAM);
+    project.prepare(command.args(["plan", "--json"]));
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdout(piped()).stderr(piped()).spawn().expect("started");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("ended");
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("every Linux has it");
+    let mut command = std::process::Command::new(crate::command::PROGRAM);
+    let ended = project.prepare(command.arg("plan")).stdout(full).stderr(piped()).output().expect("started");
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && errors.contains("cannot write to standard output"), "{errors}");
+}

@@ -73,7 +73,7 @@ fn check_uses(file: &str, stage: &str, text: &str, table: &BTreeMap<String, BTre
         if line.trim_start().starts_with("//") {
             continue;
         }
-        for used in line.match_indices("crate::").filter_map(|(at, _)| stage_at(&line[at + "crate::".len()..])) {
+        for used in line.match_indices("crate::").flat_map(|(at, _)| stages_at(&line[at + "crate::".len()..])) {
             if used != stage && table.contains_key(used) && !allowed.contains(used) {
                 problems.push(format!("{file}:{}: `{stage}` may not use `{used}`", number + 1));
             }
@@ -82,8 +82,13 @@ fn check_uses(file: &str, stage: &str, text: &str, table: &BTreeMap<String, BTre
     problems
 }
 
-fn stage_at(text: &str) -> Option<&str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().filter(|word| !word.is_empty())
+/// The folder after `crate::`, or those in the braces after it.
+fn stages_at(text: &str) -> Vec<&str> {
+    let first = |text: &'_ str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    match text.strip_prefix('{') {
+        None => vec![&text[..first(text)]],
+        Some(list) => list.split(',').map(|item| item.trim_start()).map(|item| &item[..first(item)]).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -102,5 +107,7 @@ mod tests {
         let table = table("| folder | may use |\n|---|---|\n| plan | model |\n| model | |\n| disk | plan |\n");
         let problems = check_uses("src/plan/x.rs", "plan", "use crate::model::A;\nuse crate::disk::B;\n", &table);
         assert_eq!(problems, ["src/plan/x.rs:2: `plan` may not use `disk`"]);
+        let problems = check_uses("src/plan/x.rs", "plan", "use crate::{disk::B, model};\n", &table);
+        assert_eq!(problems, ["src/plan/x.rs:1: `plan` may not use `disk`"]);
     }
 }

@@ -61,7 +61,7 @@ record! {
         "hostname" hostname: String,
         /// Time servers.
         "ntp-servers" ntp_servers: Vec<String>,
-        /// True: development keys, a shell and a login are refused.
+        /// True: a shell and a login are refused, and development keys where `OSBUILD_KEYS` names them.
         "production" production: bool = false => "false",
         /// How the product is updated.
         "update" update: Option<UpdateEntry>,

@@ -36,6 +36,7 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         origin: w.option.origin,
     };
     (problems.len() == before).then(|| Product {
+        origin: file.product.origin,
         name: file.product.value,
         version: file.version,
         title: file.title,
@@ -56,7 +57,6 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         production: file.production,
         update_channel: file.update.map_or_else(|| "stable".to_owned(), |update| update.channel),
         support_until: file.support_until.0,
-        origin: file.origin,
     })
 }
 
@@ -115,6 +115,10 @@ fn distinct(what: &str, list: Vec<(&String, u32, &Origin)>, problems: &mut Vec<D
     }
 }
 
+/// Names of what stands for "no login" elsewhere.
+const NO_SHELLS: [&str; 3] = ["nonexistent", "nologin", "false"];
+const NO_SHELL_NEEDED: &str = "leave `shell` out: a user without one cannot log in";
+
 /// A production product has neither shells nor keys that let someone in.
 fn logins(file: &ProductFile, problems: &mut Vec<Diagnostic>) {
     if !file.production {
@@ -128,6 +132,11 @@ fn logins(file: &ProductFile, problems: &mut Vec<Diagnostic>) {
             (None, None) => continue,
         };
         let message = format!("user `{name}` has {what} in a production product");
+        let help = match &user.shell {
+            // As other systems write "no login".
+            Some(shell) if NO_SHELLS.contains(&shell.0.file_name()) => NO_SHELL_NEEDED,
+            _ => help,
+        };
         problems.push(Diagnostic::at(&user.origin, message).help(help));
     }
     for (name, service) in file.services.iter().filter(|(_, service)| service.terminal.is_some()) {

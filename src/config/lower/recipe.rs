@@ -24,6 +24,8 @@ pub fn recipe(mut file: RecipeFile, problems: &mut Vec<Diagnostic>) -> Option<Re
         problems.push(Diagnostic::at(&file.origin, format!("`{}` is not a version", file.version)));
     }
     let recipe = Recipe {
+        // What goes wrong later is shown under the recipe's name, not under the file's first line.
+        origin: file.recipe.origin,
         name: file.recipe.value,
         version: file.version,
         license: file.license,
@@ -39,7 +41,6 @@ pub fn recipe(mut file: RecipeFile, problems: &mut Vec<Diagnostic>) -> Option<Re
         finish: file.finish,
         env: words(file.env),
         packages: file.packages.into_iter().map(package).collect(),
-        origin: file.origin,
     };
     (problems.len() == before).then_some(recipe)
 }

@@ -26,7 +26,8 @@ pub fn check(root: &Root, parameters: &Parameters, accounts: &Accounts, problems
     for (name, user) in &accounts.users {
         let Some(shell) = user.shell.as_ref().filter(|shell| !is_program(root, shell)) else { continue };
         let message = format!("the shell of user `{name}` is not in the image: `{shell}`");
-        problems.add_with_hint(message, hint(root, shell));
+        let none = "leave `shell` out: a user without one cannot log in";
+        problems.add_with_hint(message, hint(root, shell).or_else(|| Some(none.to_owned())));
     }
 }
 

@@ -1,0 +1,83 @@
+//! `osbuild keys`, and the keys that an image is signed with.
+//!
+//! Invariant: whoever names a folder of keys gets those keys or an error; development keys are said to be that
+//! each time they sign.
+
+use super::project::{self, Project};
+use super::report::Failure;
+use crate::model::product::Product;
+use crate::release::keys::{self, KeyError, Keys, Purpose};
+use std::path::{Path, PathBuf};
+
+/// The keys that sign `product`. Who sets OSBUILD_KEYS signs what is shipped, so a production product refuses
+/// development keys there; without it, an image for the bench is made of any product.
+pub fn for_product(project: &Project, product: &Product) -> Result<Keys, Failure> {
+    let keys = load(project)?;
+    if keys.purpose == Purpose::Development {
+        let folder = project.keys();
+        if product.production && project::chosen_keys().is_some() {
+            let message = format!(
+                "`{}` is a production product, and the keys in `{}` are development keys",
+                product.name,
+                folder.display()
+            );
+            let help = "`osbuild keys init FOLDER` makes keys to ship with; without OSBUILD_KEYS, the project's own keys make \
+                        an image for your bench";
+            return Err(Failure::new(message).help(help));
+        }
+        eprintln!("signed with DEVELOPMENT KEYS: this image is for your bench only");
+        eprintln!("for devices in the field: `osbuild keys init FOLDER`, then set OSBUILD_KEYS to that folder");
+    }
+    Ok(keys)
+}
+
+/// The project's keys; without any, development keys are made.
+pub fn load(project: &Project) -> Result<Keys, Failure> {
+    let folder = project.keys();
+    if !folder.exists() {
+        if project::chosen_keys().is_some() {
+            // Whoever names a folder means the keys in it, and not some that nobody knows.
+            let message = format!("there are no keys in `{}`, which OSBUILD_KEYS names", folder.display());
+            return Err(Failure::new(message).help(format!("`osbuild keys init {}` makes them", folder.display())));
+        }
+        match keys::create(&folder, Purpose::Development) {
+            // Another process may have been faster.
+            Ok(()) | Err(KeyError::Exists(_)) => {}
+            Err(error) => return Err(key_failure(error, &folder)),
+        }
+        eprintln!("DEVELOPMENT KEYS made in `{}`", folder.display());
+    }
+    Keys::load(&folder).map_err(|error| key_failure(error, &folder))
+}
+
+fn key_failure(error: KeyError, folder: &Path) -> Failure {
+    let help = match &error {
+        KeyError::File(_) | KeyError::Invalid { .. } => Some(format!(
+            "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
+            folder.display()
+        )),
+        KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
+        KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
+        KeyError::Exists(_) => Some("choose another folder: keys are never overwritten".to_owned()),
+        _ => None,
+    };
+    Failure { help, ..Failure::from(error) }
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum KeysCommand {
+    /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, and the release key
+    Init {
+        /// A folder that does not exist yet; OSBUILD_KEYS or `keys/` of the project unless told
+        folder: Option<PathBuf>,
+    },
+}
+
+pub fn keys(project: Project, command: &KeysCommand) -> Result<(), Failure> {
+    let KeysCommand::Init { folder } = command;
+    let folder = folder.clone().unwrap_or_else(|| project.keys());
+    keys::create(&folder, Purpose::Production).map_err(|error| key_failure(error, &folder))?;
+    println!("{}", folder.display());
+    eprintln!("keep the `.key` files offline and backed up: whoever has them can sign for your devices");
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `osbuild verify`: an image folder or a disk, and public keys, in; what was checked out.
+//!
+//! Invariant: needs no private key, no cache and no network.
+
+use super::project::Project;
+use super::report::Failure;
+use crate::release::keys::PublicKeys;
+use crate::release::verify;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// An image folder, or a disk image or device
+    pub image: PathBuf,
+    /// Folder with the public keys `PK.crt KEK.crt db.crt release.pub`
+    #[arg(long, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+    /// Refuse development keys, as before an image is shipped
+    #[arg(long)]
+    pub production: bool,
+}
+
+pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<(), Failure> {
+    let folder = match &args.keys {
+        Some(folder) => folder.clone(),
+        None => project?.keys(),
+    };
+    let public = PublicKeys::load(&folder).map_err(|error| {
+        Failure::from(error).help("`--keys FOLDER` names the folder with PK.crt, KEK.crt, db.crt and release.pub")
+    })?;
+    if args.production && public.are_for_development() {
+        let message =
+            format!("the keys in `{}` are development keys, which nothing may be shipped with", folder.display());
+        return Err(Failure::new(message).help("`osbuild keys init FOLDER` makes keys to ship with; sign with those"));
+    }
+    if !args.image.exists() {
+        return Err(Failure::new(format!("there is no image `{}`", args.image.display()))
+            .help("an image folder is `out/images/PRODUCT/latest`; `osbuild image PRODUCT` makes it"));
+    }
+    let report = match args.image.is_dir() {
+        true => verify::folder(&args.image, &public)?,
+        false => verify::disk(&args.image, &public)?.0,
+    };
+    report.lines.iter().for_each(|line| println!("ok  {line}"));
+    if public.are_for_development() {
+        eprintln!("signed with DEVELOPMENT KEYS: this image is for a bench only");
+    }
+    Ok(())
+}
