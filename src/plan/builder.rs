@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct RecipeTasks {
     /// The whole installed tree.
     pub installed: OutputRef,
-    /// What dependents compile and link against.
+    /// What dependents compile and link against, that of the recipe's own dependencies included.
     pub sysroot: OutputRef,
     /// The task with one output folder per package.
     pub packages: TaskId,
@@ -25,7 +25,8 @@ pub(super) struct PlanBuilder<'a> {
     pub config: &'a Config,
     pub lock: &'a Lock,
     pub local: &'a LocalInputs,
-    pub recipes: HashMap<RecipeName, RecipeTasks>,
+    /// None: planned, and a problem was reported.
+    pub recipes: HashMap<RecipeName, Option<RecipeTasks>>,
     pub tool_trees: HashMap<String, Input>,
     plan: Plan,
     problems: Vec<Problem>,
@@ -60,6 +61,11 @@ impl<'a> PlanBuilder<'a> {
     pub fn add(&mut self, task: Task) -> TaskId {
         self.plan.tasks.push(task);
         TaskId(self.plan.tasks.len() - 1)
+    }
+
+    /// The tasks of a recipe that was planned.
+    pub fn recipe(&self, name: &RecipeName) -> Option<RecipeTasks> {
+        self.recipes.get(name)?.clone()
     }
 
     pub fn goal(&mut self, name: String, output: OutputRef) {

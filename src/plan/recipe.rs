@@ -9,7 +9,6 @@ use super::{source, toolchain};
 use crate::model::recipe::{BuildClass, FileMetadata, OutputPackage, Recipe, RunsOn};
 use crate::model::{Origin, RecipeName, RelPath};
 use serde_json::{json, Value};
-use std::collections::BTreeSet;
 
 /// Leaves `sysroot`: the headers, libraries and pkg-config files of an installed tree.
 pub const SYSROOT_STEP: &str = "sysroot";
@@ -19,34 +18,53 @@ pub const PACKAGES_STEP: &str = "packages";
 const PACKAGES_VERSION: u32 = 1;
 
 /// Plans `name` and what it needs; none when a problem was reported.
+///
+/// Without recursion: the longest chain that layers can hold must not run out of stack.
 pub(super) fn plan(builder: &mut PlanBuilder, name: &RecipeName) -> Option<RecipeTasks> {
-    if let Some(tasks) = builder.recipes.get(name) {
-        return Some(tasks.clone());
+    let config = builder.config;
+    let mut waiting = vec![name];
+    while let Some(next) = waiting.pop() {
+        if builder.recipes.contains_key(next) {
+            continue;
+        }
+        let Some(recipe) = config.recipes.get(next) else {
+            builder.recipes.insert(next.clone(), None);
+            continue;
+        };
+        let needed = recipe.build_depends.iter().chain(&recipe.tool_depends);
+        let missing: Vec<&RecipeName> = needed.filter(|needed| !builder.recipes.contains_key(*needed)).collect();
+        if missing.is_empty() {
+            let tasks = tasks(builder, recipe);
+            builder.recipes.insert(next.clone(), tasks);
+        } else {
+            waiting.push(next);
+            waiting.extend(missing.into_iter().rev());
+        }
     }
-    let recipe = builder.config.recipes.get(name)?;
+    builder.recipe(name)
+}
+
+/// The tasks of a recipe whose dependencies are planned.
+fn tasks(builder: &mut PlanBuilder, recipe: &Recipe) -> Option<RecipeTasks> {
     for needed in recipe.build_depends.iter().chain(&recipe.tool_depends) {
-        plan(builder, needed)?;
+        builder.recipe(needed)?;
     }
     let tools = toolchain::for_recipe(builder, recipe)?;
     let source = source::plan(builder, recipe);
     let installed = build(builder, recipe, &source, tools)?;
     let tasks = RecipeTasks {
-        sysroot: sysroot(builder, recipe, &installed),
+        sysroot: sysroot(builder, recipe, &installed)?,
         packages: packages(builder, recipe, &installed),
         installed,
     };
-    builder.goal(name.to_string(), tasks.installed.clone());
-    builder.recipes.insert(name.clone(), tasks.clone());
+    builder.goal(recipe.name.to_string(), tasks.installed.clone());
     Some(tasks)
 }
 
 fn build(builder: &mut PlanBuilder, recipe: &Recipe, source: &OutputRef, tools: Input) -> Option<OutputRef> {
     let mut inputs = vec![mount("src", Input::Output(source.clone()))];
     inputs.extend(patches(builder, recipe)?);
-    for needed in sysroot_closure(builder, recipe) {
-        let tasks = builder.recipes.get(&needed)?;
-        inputs.push(mount("sysroot", Input::Output(tasks.sysroot.clone())));
-    }
+    inputs.extend(sysroots(builder, recipe, "sysroot")?);
     if let BuildClass::Kernel { kind, fragments, .. } = &recipe.class {
         let config = class::kernel::configure(builder, recipe, *kind, fragments, &inputs, &tools)?;
         inputs.push(mount("config", config));
@@ -73,25 +91,22 @@ fn patches(builder: &mut PlanBuilder, recipe: &Recipe) -> Option<Vec<InputMount>
     Some(mounts)
 }
 
-/// Recipes whose sysroots are merged: the build dependencies, and theirs. Only those for the same target.
-fn sysroot_closure(builder: &PlanBuilder, recipe: &Recipe) -> BTreeSet<RecipeName> {
-    let mut closure = BTreeSet::new();
-    let mut waiting: Vec<&RecipeName> = recipe.build_depends.iter().collect();
-    while let Some(name) = waiting.pop() {
-        if let Some(needed) = builder.config.recipes.get(name) {
-            if closure.insert(name.clone()) {
-                waiting.extend(needed.build_depends.iter().filter(|_| needed.runs_on == RunsOn::Device));
-            }
-        }
-    }
-    closure
+/// The sysroots of the build dependencies, merged at `path`. Each has those of its own dependencies in it, so
+/// that a long chain takes no more than a short one.
+fn sysroots(builder: &PlanBuilder, recipe: &Recipe, path: &str) -> Option<Vec<InputMount>> {
+    let needed = recipe.build_depends.iter().map(|needed| builder.recipe(needed));
+    needed.map(|tasks| Some(mount(path, Input::Output(tasks?.sysroot)))).collect()
 }
 
-fn sysroot(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -> OutputRef {
-    let inputs = vec![mount("out", Input::Output(installed.clone()))];
+fn sysroot(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -> Option<OutputRef> {
+    let mut inputs = vec![mount("out", Input::Output(installed.clone()))];
+    // Who builds on a host recipe sees that recipe's own libraries only.
+    if recipe.runs_on == RunsOn::Device {
+        inputs.extend(sysroots(builder, recipe, "below")?);
+    }
     let command = step(SYSROOT_STEP, SYSROOT_VERSION, &json!({}));
     let task = builder.task(format!("{}:sysroot", recipe.name), &recipe.origin, command, inputs, &["sysroot"]);
-    output(task, "sysroot")
+    Some(output(task, "sysroot"))
 }
 
 fn packages(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -> TaskId {

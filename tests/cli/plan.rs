@@ -44,3 +44,28 @@ fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
     let errors = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success() && errors.contains("cannot write to standard output"), "{errors}");
 }
+
+#[test]
+fn a_long_chain_of_recipes_takes_no_more_per_recipe_than_a_short_one() {
+    const LENGTH: usize = 1_500;
+    let project = Project::copy();
+    for number in 0..LENGTH {
+        // From the last name to the first, so that planning the first name finds the whole chain.
+        let builds_on = if number + 1 < LENGTH { format!("[musl, link-{:05}]", number + 1) } else { "[musl]".into() };
+        let text = format!(
+            "schema: 1\nrecipe: link-{number:05}\nversion: \"1\"\nsummary: a test\nlicense: MIT\nsources:\n  \
+             - file: rootfs/base\nclass: make\nbuild-depends: {builds_on}\n\
+             packages:\n  - name: link-{number:05}\n    files: [\"/**\"]\n"
+        );
+        project.write(&format!("layers/core/recipes/link-{number:05}.yaml"), &text);
+    }
+    let json = osbuild(&project, &["plan", "--json"]).succeeds().output;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let uses = |name: &str| {
+        let task = json["tasks"].as_array().and_then(|tasks| tasks.iter().find(|task| task["name"] == name));
+        task.and_then(|task| task["uses"].as_array()).map_or_else(|| panic!("there is no {name}"), Vec::len)
+    };
+    // Its source, its tool tree, and the sysroots of musl and of the one before.
+    assert_eq!(uses("link-00000:build"), 4);
+    assert_eq!(uses("link-01000:build"), 4);
+}

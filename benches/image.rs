@@ -1,0 +1,86 @@
+//! How long `osbuild image` takes when nothing and when one template has changed: `cargo bench --bench image`.
+//!
+//! Works in a copy of this project, with keys of its own, on the user's cache; what is not in there is built
+//! first. Invariant: each change is one that no cache has seen, and each leaves another `disk.img`.
+#![allow(clippy::disallowed_methods)]
+
+mod figure;
+
+use figure::{note, Sample, Verdict};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+const RUNS: usize = 5;
+const LIMIT_UNCHANGED_MS: f64 = 150.0;
+const LIMIT_CHANGED_MS: f64 = 3_000.0;
+const TEMPLATE: &str = "rootfs/base/etc/motd.tera";
+const COPIED: [&str; 5] = ["layers", "recipes", "kernel-config", "rootfs", "crates"];
+
+fn main() {
+    let project = copy();
+    let root = project.path();
+    let (first, _) = image(root);
+    note("first image, from whatever the cache has", &Sample::milliseconds([first]), "ms");
+
+    let mut verdict = Verdict::default();
+    let unchanged = (0..RUNS).map(|_| {
+        let before = latest(root);
+        let (took, errors) = image(root);
+        assert!(latest(root) == before && errors.contains("up to date"), "{errors}");
+        took
+    });
+    verdict.at_most("nothing changed", &Sample::milliseconds(unchanged), LIMIT_UNCHANGED_MS, "ms");
+
+    let text = std::fs::read_to_string(root.join(TEMPLATE)).expect("read");
+    let changed = (0..RUNS).map(|run| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos();
+        std::fs::write(root.join(TEMPLATE), format!("{text}benchmark {now}, run {run}\n")).expect("written");
+        let before = latest(root);
+        let (took, errors) = image(root);
+        let after = latest(root);
+        assert!(after != before && after.join("disk.img").is_file(), "{errors}");
+        took
+    });
+    verdict.at_most("one template changed", &Sample::milliseconds(changed), LIMIT_CHANGED_MS, "ms");
+    verdict.finish();
+}
+
+/// The project without what was built, beside the target folder so that it is on a real disk.
+fn copy() -> tempfile::TempDir {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let project = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    for name in COPIED {
+        for entry in walkdir::WalkDir::new(repository.join(name)) {
+            let entry = entry.expect("listed");
+            let to = project.path().join(entry.path().strip_prefix(repository).expect("below"));
+            let kind = entry.file_type();
+            if kind.is_dir() {
+                std::fs::create_dir_all(&to).expect("made");
+            } else if kind.is_symlink() {
+                std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("read"), &to).expect("linked");
+            } else {
+                std::fs::copy(entry.path(), &to).expect("copied");
+            }
+        }
+    }
+    std::fs::copy(repository.join("osbuild.lock"), project.path().join("osbuild.lock")).expect("copied");
+    project
+}
+
+/// Runs `osbuild image` as a user does; its time, start and end of the process included, and what it said.
+fn image(root: &Path) -> (Duration, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_osbuild"));
+    command.arg("image").current_dir(root).env_remove("OSBUILD_KEYS");
+    let start = Instant::now();
+    let output = command.output().expect("started");
+    let took = start.elapsed();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    (took, errors)
+}
+
+/// The folder of the newest image.
+fn latest(root: &Path) -> PathBuf {
+    root.join("out/images/gateway/latest").canonicalize().expect("an image")
+}
