@@ -11,6 +11,7 @@ use osbuild::config;
 use osbuild::model::lock::{Lock, LockedPackage};
 use osbuild::model::{Digest, ToolTreeName};
 use stages::Stages;
+use std::process::ExitCode;
 use std::time::Instant;
 
 const RUNS: usize = 5;
@@ -20,9 +21,9 @@ const LIMIT_MB: f64 = 200.0;
 const LIMIT_GROWTH: f64 = 10.0 * 1.25;
 const LIMIT_LOCK_MS: f64 = 60.0;
 
-fn main() {
+fn main() -> ExitCode {
     if stages::is_child() {
-        return;
+        return ExitCode::SUCCESS;
     }
     let mut verdict = Verdict::default();
     let thousand = planned(1_000);
@@ -35,7 +36,7 @@ fn main() {
     let growth = Sample::new([total(&ten_thousand).min() / total(&thousand).min()]);
     verdict.at_most("growth of time from 1,000 to 10,000 recipes", &growth, LIMIT_GROWTH, "times");
     verdict.at_most("read a lock of 1,500 packages", &lock(1_500), LIMIT_LOCK_MS, "ms");
-    verdict.finish();
+    verdict.finish()
 }
 
 fn total(runs: &[Stages]) -> Sample {

@@ -8,7 +8,7 @@ mod figure;
 
 use figure::{note, Sample, Verdict};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime};
 
 const RUNS: usize = 5;
@@ -17,7 +17,7 @@ const LIMIT_CHANGED_MS: f64 = 3_000.0;
 const TEMPLATE: &str = "rootfs/base/etc/motd.tera";
 const COPIED: [&str; 5] = ["layers", "recipes", "kernel-config", "rootfs", "crates"];
 
-fn main() {
+fn main() -> ExitCode {
     let project = copy();
     let root = project.path();
     let (first, _) = image(root);
@@ -43,7 +43,7 @@ fn main() {
         took
     });
     verdict.at_most("one template changed", &Sample::milliseconds(changed), LIMIT_CHANGED_MS, "ms");
-    verdict.finish();
+    verdict.finish()
 }
 
 /// The project without what was built, beside the target folder so that it is on a real disk.

@@ -59,9 +59,15 @@ pub fn assemble(folder: &Path, disk: &Disk) -> Result<Assembled, DiskError> {
     }
 
     let zst = || compress::compress(image, disk_bytes, &folder.join(COMPRESSED));
-    let (compressed, (disk_image, block_map)) = rayon::join(zst, || {
-        rayon::join(|| digest(image, 0..disk_bytes, &path), || write_map(image, disk_bytes, &mapped, folder))
+    let digests =
+        || rayon::join(|| digest(image, 0..disk_bytes, &path), || write_map(image, disk_bytes, &mapped, folder));
+    let (synced, (compressed, (disk_image, block_map))) = std::thread::scope(|scope| {
+        // The disk writes while the processors hash; a thread of its own, for it does nothing but wait.
+        let sync = scope.spawn(|| image.sync_data());
+        let results = rayon::join(zst, digests);
+        (sync.join().expect("syncing does not panic"), results)
     });
+    synced.map_err(at("sync", &path))?;
     let (compressed, disk_image, block_map) = (compressed?, disk_image?, block_map?);
     pending.commit()?;
     Ok(Assembled { layout, disk_sectors, disk_image, block_map, compressed, slots })
@@ -89,8 +95,9 @@ fn copy(payload: &Payload, image: &File, start_bytes: u64, image_path: &Path) ->
         if count == 0 {
             break;
         }
-        digester.update(&buffer[..count]);
-        written_bytes += write_at(image, &buffer[..count], offset, image_path)?;
+        let bytes = &buffer[..count];
+        let (written, ()) = rayon::join(|| write_at(image, bytes, offset, image_path), || digester.update(bytes));
+        written_bytes += written?;
         offset += count as u64;
         left_bytes -= count as u64;
     }

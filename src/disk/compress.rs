@@ -42,9 +42,9 @@ struct Counted<'a> {
 
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.digester.update(&bytes[..count]);
-        Ok(count)
+        let Counted { inner, digester } = self;
+        let (written, ()) = rayon::join(|| inner.write_all(bytes), || digester.update(bytes));
+        written.map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -16,6 +16,7 @@ use crate::model::digest::Digester;
 use crate::model::machine::Machine;
 use crate::model::Digest;
 use crate::tree::size::{self, PackageList, SlotUse};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -175,8 +176,10 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
 
     let mut files = BTreeMap::new();
     let mut sizes = BTreeMap::new();
-    for name in file::list(folder)? {
-        let digest = digest_of(&folder.join(&name))?;
+    let names = file::list(folder)?;
+    let digests: Vec<Digest> =
+        names.par_iter().map(|name| digest_of(&folder.join(name))).collect::<Result<_, FileError>>()?;
+    for (name, digest) in names.into_iter().zip(digests) {
         sizes.insert(name.clone(), digest.size_bytes);
         files.insert(name, digest.hex());
     }

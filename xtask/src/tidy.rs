@@ -40,7 +40,8 @@ fn table(page: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn sources(root: &Path) -> Vec<(String, String)> {
-    let folders = ["src", "crates", "tests", "xtask", "fuzz/src", "fuzz/fuzz_targets"].map(|name| root.join(name));
+    let folders =
+        ["src", "crates", "tests", "benches", "xtask", "fuzz/src", "fuzz/fuzz_targets"].map(|name| root.join(name));
     let mut files = Vec::new();
     for entry in folders.iter().flat_map(|folder| WalkDir::new(folder).sort_by_file_name()).flatten() {
         if entry.path().extension().is_some_and(|e| e == "rs") {
