@@ -41,11 +41,11 @@ pub fn load(project: &Project) -> Result<Keys, Failure> {
             return Err(Failure::new(message).help(format!("`osbuild keys init {}` makes them", folder.display())));
         }
         match keys::create(&folder, Purpose::Development) {
-            // Another process may have been faster.
-            Ok(()) | Err(KeyError::Exists(_)) => {}
+            Ok(()) => eprintln!("DEVELOPMENT KEYS made in `{}`", folder.display()),
+            // Another process was faster.
+            Err(KeyError::Exists(_)) => {}
             Err(error) => return Err(key_failure(error, &folder)),
         }
-        eprintln!("DEVELOPMENT KEYS made in `{}`", folder.display());
     }
     Keys::load(&folder).map_err(|error| key_failure(error, &folder))
 }

@@ -31,6 +31,9 @@ pub enum ExecError {
     },
     #[error("the cache cannot be used")]
     Store(#[from] StoreError),
+    /// A panic: what it said.
+    #[error("osbuild itself has a defect: {0}")]
+    Defect(String),
     #[error("the cache at `{}` is being swept by another osbuild; try again when it is done", .0.display())]
     Swept(PathBuf),
 }
@@ -65,6 +68,9 @@ pub enum TaskError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Step(StepError),
+    /// A panic in osbuild: what it said.
+    #[error("osbuild itself has a defect: {0}")]
+    Defect(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -86,6 +92,9 @@ impl TaskError {
             TaskError::Failed { tail, .. } => help_for_log(tail, cache),
             TaskError::NoOutput(_) => Some("a task leaves its outputs below `/work`: `$DESTDIR` is one".to_owned()),
             TaskError::NoNamespaces(unavailable) => Some(unavailable.remedy.clone()),
+            TaskError::Defect(_) => {
+                Some("please report it with the line above that says where; nothing finished is lost".to_owned())
+            }
             TaskError::Sandbox(_) => Some(
                 "a sandbox needs user namespaces with overlay mounts: Linux 5.11 or newer, and, in a container, leave to \
                  unshare and mount"

@@ -8,6 +8,7 @@ mod error;
 mod fetch;
 mod graph;
 pub mod local;
+mod perform;
 pub mod progress;
 mod schedule;
 pub mod step;

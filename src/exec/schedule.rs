@@ -8,23 +8,24 @@ use super::action::{self, Action};
 use super::error::{ExecError, TaskError};
 use super::fetch::{self, Job};
 use super::graph::{Graph, Index, Queue};
-use super::local::{self, Workshop};
 use super::progress::{Event, Observer};
-use super::step::{Outputs, StepContext, StepRegistry};
+use super::step::{Outputs, StepRegistry};
 use crate::io::store::{Node, Store};
 use crate::model::Digest;
-use crate::plan::task::{Command, Input, OutputRef, Plan};
+use crate::plan::task::{Input, OutputRef, Plan};
 use crate::tools::fetch::Fetcher;
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Downloads at a time; they mostly wait.
 const FETCHERS: usize = 4;
 /// How often a waiting thread looks whether it was interrupted.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// What a run works with.
 pub struct Environment<'a> {
@@ -146,12 +147,19 @@ impl Run<'_> {
     fn work(&self) {
         while let Some(turn) = self.next_turn() {
             match turn {
-                Turn::LookUp(index) => self.look_up(index),
-                Turn::Execute(index, action) => self.execute(index, &action),
+                Turn::LookUp(index) => self.guarded(index, || self.look_up(index)),
+                Turn::Execute(index, action) => self.guarded(index, || self.execute(index, &action)),
             }
             self.changed.notify_all();
         }
         self.changed.notify_all();
+    }
+
+    /// Does `work`; a panic in it fails the task, since the other threads would wait for it for ever.
+    fn guarded(&self, index: Index, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            self.failed(index, TaskError::Defect(words_of(&*panic)));
+        }
     }
 
     fn next_turn(&self) -> Option<Turn> {
@@ -184,7 +192,8 @@ impl Run<'_> {
                 state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
             };
             drop(state);
-            let result = fetch::fetch(self.plan, self.env, &job);
+            let result = catch_unwind(AssertUnwindSafe(|| fetch::fetch(self.plan, self.env, &job)));
+            let result = result.unwrap_or_else(|panic| Err(ExecError::Defect(words_of(&*panic))));
             let mut state = self.lock();
             match result {
                 Ok(()) => job.digests.iter().for_each(|digest| arrived(&mut state, digest)),
@@ -239,87 +248,11 @@ impl Run<'_> {
         }
     }
 
-    fn cached(&self, action: &Action) -> Option<Outputs> {
+    pub(super) fn cached(&self, action: &Action) -> Option<Outputs> {
         action::from_result(self.env.store, &self.env.store.action_result(&action.digest)?)
     }
 
-    fn execute(&self, index: Index, action: &Action) {
-        let task = &self.plan.tasks[index];
-        let store = self.env.store;
-        let mut told = false;
-        let lock = loop {
-            match store.try_lock_action(&action.digest) {
-                Err(error) => return self.failed(index, error.into()),
-                Ok(Some(lock)) => break lock,
-                Ok(None) if self.env.interrupted.load(Ordering::Relaxed) => return,
-                Ok(None) => {
-                    if !std::mem::replace(&mut told, true) {
-                        self.env.observer.event(&Event::Waiting { task: &task.name });
-                    }
-                    std::thread::sleep(LOOK);
-                }
-            }
-        };
-        // Another process may have done it in the meantime.
-        if let Some(outputs) = self.cached(action) {
-            self.env.observer.event(&Event::Cached { task: &task.name });
-            return self.done(index, action.digest, outputs, true);
-        }
-        self.env.observer.event(&Event::Started { task: &task.name });
-        let start = Instant::now();
-        let result = self.perform(index, action);
-        drop(lock);
-        match result {
-            Ok(outputs) => {
-                self.env.observer.event(&Event::Finished { task: &task.name, took: start.elapsed() });
-                self.done(index, action.digest, outputs, false);
-            }
-            Err(error) => {
-                self.env.observer.event(&match error {
-                    TaskError::Interrupted => Event::Stopped { task: &task.name },
-                    _ => Event::Failed { task: &task.name },
-                });
-                self.failed(index, error);
-            }
-        }
-    }
-
-    fn perform(&self, index: Index, action: &Action) -> Result<Outputs, TaskError> {
-        let (task, store) = (&self.plan.tasks[index], self.env.store);
-        action.store(store)?;
-        let (outputs, log) = match &task.command {
-            Command::Step { name, parameters, .. } => {
-                let step = self.env.steps.get(name).ok_or(TaskError::NoStep(name))?;
-                let context = StepContext { store, inputs: &action.input_root, parameters };
-                (step(&context).map_err(TaskError::Step)?, None)
-            }
-            Command::Sandbox { .. } => {
-                let finished = self.in_sandbox(index, action)?;
-                (finished.outputs, Some(finished.log))
-            }
-        };
-        store.put_action_result(&action.digest, &action::to_result(&outputs, log))?;
-        Ok(outputs)
-    }
-
-    fn in_sandbox(&self, index: Index, action: &Action) -> Result<local::Finished, TaskError> {
-        let (task, store) = (&self.plan.tasks[index], self.env.store);
-        let log = self.env.logs.join(format!("{}.log", task.name));
-        let workshop = Workshop::prepare(store, action)?;
-        let result = local::run(store, task, &workshop, &log, self.env.interrupted);
-        match &result {
-            Err(TaskError::Failed { .. } | TaskError::NoOutput(_)) => {
-                // On a full disk nothing can be kept, but the task's own failure is what has to be told.
-                if let Ok(folder) = workshop.keep(store, &task.name, action) {
-                    self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
-                }
-            }
-            _ => workshop.remove(),
-        }
-        result
-    }
-
-    fn done(&self, index: Index, action: Digest, outputs: Outputs, cached: bool) {
+    pub(super) fn done(&self, index: Index, action: Digest, outputs: Outputs, cached: bool) {
         let mut state = self.lock();
         let state = &mut *state;
         state.outcome.outputs.insert(index, outputs);
@@ -332,7 +265,7 @@ impl Run<'_> {
         }
     }
 
-    fn failed(&self, index: Index, error: TaskError) {
+    pub(super) fn failed(&self, index: Index, error: TaskError) {
         let task = &self.plan.tasks[index];
         let mut state = self.lock();
         if matches!(error, TaskError::Interrupted) {
@@ -342,6 +275,12 @@ impl Run<'_> {
         let error = ExecError::Task { task: task.name.clone(), origin: task.origin.clone(), cause: Box::new(error) };
         fail(&mut state, if lost { End::Lost(index, error) } else { End::Failed(error) });
     }
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it gave no reason".to_owned())
 }
 
 /// The first failure is the one that is reported.

@@ -57,7 +57,7 @@ impl Bench {
         OutputRef { task: TaskId(self.plan.tasks.len() - 1), output: path("out"), below: None }
     }
 
-    /// `join` concatenates its inputs and its parameters; `first` keeps the first letter; `fail` fails.
+    /// `join` concatenates its inputs and its parameters; `first` keeps the first letter; `fail` fails; `panic` panics.
     fn steps(&self) -> StepRegistry {
         let mut steps = StepRegistry::default();
         let ran = Arc::clone(&self.ran);
@@ -68,6 +68,7 @@ impl Bench {
         });
         steps.add("first", |context| leave(context, inputs(context)?.get(..1).unwrap_or_default()));
         steps.add("fail", |_| -> Result<Outputs, std::io::Error> { Err(std::io::Error::other("out of luck")) });
+        steps.add("panic", |context| -> Result<Outputs, std::io::Error> { panic!("of `{}`", context.parameters) });
         steps
     }
 
@@ -240,3 +241,17 @@ fn the_key_of_an_action_is_pinned() {
 }
 
 const PINNED_ACTION: &str = "48b4027749d1321118380584fd8d06b1bb092cf43cdb2d63f4e9e766fc578a86/164";
+
+#[test]
+fn a_panic_in_a_step_fails_its_task_and_holds_nobody_up() {
+    let mut bench = Bench::new();
+    let broken = bench.add("broken", "panic", "p", vec![]);
+    let last = bench.add("last", "join", "", vec![Input::Output(broken)]);
+    let (result, _) = bench.run(&[&last]);
+    match result.expect_err("it panics") {
+        ExecError::Task { task, cause, .. } => {
+            assert_eq!((task.as_str(), cause.to_string().as_str()), ("broken", "osbuild itself has a defect: of `p`"));
+        }
+        other => panic!("{other}"),
+    }
+}

@@ -13,6 +13,7 @@ use rand_core::OsRng;
 use rsa::RsaPrivateKey;
 use sha2::{Digest, Sha256};
 use spki::SubjectPublicKeyInfoOwned;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -150,9 +151,17 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
     let text = text.map_err(|error| KeyError::Make(error.to_string()))?;
     file::write_atomic(&building.path().join("release.pub"), text.as_bytes(), 0o644)?;
     file::write_atomic(&building.path().join(PURPOSE_FILE), word(purpose).as_bytes(), 0o644)?;
-    std::fs::rename(building.path(), folder).map_err(at("create", folder))?;
-    let _ = building.keep();
-    Ok(())
+    match std::fs::rename(building.path(), folder) {
+        Ok(()) => {
+            let _ = building.keep();
+            Ok(())
+        }
+        // Another process was faster, and its folder is whole.
+        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            Err(KeyError::Exists(folder.to_owned()))
+        }
+        Err(error) => Err(at("create", folder)(error).into()),
+    }
 }
 
 fn word(purpose: Purpose) -> &'static str {

@@ -192,6 +192,32 @@ fn keys_are_private_made_once_and_belong_together() {
     assert!(matches!(Keys::load(&place), Err(KeyError::File(_))));
 }
 
+#[test]
+fn two_that_make_keys_at_once_get_the_same_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("keys");
+    let start = std::sync::Barrier::new(4);
+    let results: Vec<Result<(), KeyError>> = std::thread::scope(|scope| {
+        let make = || {
+            start.wait();
+            keys::create(&place, Purpose::Development)
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let [mut made, mut late] = [0, 0];
+    for result in results {
+        match result {
+            Ok(()) => made += 1,
+            Err(KeyError::Exists(_)) => late += 1,
+            Err(error) => panic!("{error}: {error:?}"),
+        }
+    }
+    assert_eq!((made, late), (1, 3));
+    Keys::load(&place).expect("whole");
+    assert_eq!(file::list(folder.path()).expect("listed"), ["keys"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

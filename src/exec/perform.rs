@@ -1,0 +1,92 @@
+//! A task that the cache does not have in; its outputs in the store, and its result in the cache, out.
+//!
+//! Invariant: one process at a time performs an action, and its result is recorded after all that it names.
+
+use super::action::{self, Action};
+use super::error::TaskError;
+use super::graph::Index;
+use super::local::{self, Workshop};
+use super::progress::Event;
+use super::schedule::{Run, LOOK};
+use super::step::{Outputs, StepContext};
+use crate::plan::task::Command;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Run<'_> {
+    pub(super) fn execute(&self, index: Index, action: &Action) {
+        let task = &self.plan.tasks[index];
+        let store = self.env.store;
+        let mut told = false;
+        let lock = loop {
+            match store.try_lock_action(&action.digest) {
+                Err(error) => return self.failed(index, error.into()),
+                Ok(Some(lock)) => break lock,
+                Ok(None) if self.env.interrupted.load(Ordering::Relaxed) => return,
+                Ok(None) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.env.observer.event(&Event::Waiting { task: &task.name });
+                    }
+                    std::thread::sleep(LOOK);
+                }
+            }
+        };
+        // Another process may have done it in the meantime.
+        if let Some(outputs) = self.cached(action) {
+            self.env.observer.event(&Event::Cached { task: &task.name });
+            return self.done(index, action.digest, outputs, true);
+        }
+        self.env.observer.event(&Event::Started { task: &task.name });
+        let start = Instant::now();
+        let result = self.perform(index, action);
+        drop(lock);
+        match result {
+            Ok(outputs) => {
+                self.env.observer.event(&Event::Finished { task: &task.name, took: start.elapsed() });
+                self.done(index, action.digest, outputs, false);
+            }
+            Err(error) => {
+                self.env.observer.event(&match error {
+                    TaskError::Interrupted => Event::Stopped { task: &task.name },
+                    _ => Event::Failed { task: &task.name },
+                });
+                self.failed(index, error);
+            }
+        }
+    }
+
+    fn perform(&self, index: Index, action: &Action) -> Result<Outputs, TaskError> {
+        let (task, store) = (&self.plan.tasks[index], self.env.store);
+        action.store(store)?;
+        let (outputs, log) = match &task.command {
+            Command::Step { name, parameters, .. } => {
+                let step = self.env.steps.get(name).ok_or(TaskError::NoStep(name))?;
+                let context = StepContext { store, inputs: &action.input_root, parameters };
+                (step(&context).map_err(TaskError::Step)?, None)
+            }
+            Command::Sandbox { .. } => {
+                let finished = self.in_sandbox(index, action)?;
+                (finished.outputs, Some(finished.log))
+            }
+        };
+        store.put_action_result(&action.digest, &action::to_result(&outputs, log))?;
+        Ok(outputs)
+    }
+
+    fn in_sandbox(&self, index: Index, action: &Action) -> Result<local::Finished, TaskError> {
+        let (task, store) = (&self.plan.tasks[index], self.env.store);
+        let log = self.env.logs.join(format!("{}.log", task.name));
+        let workshop = Workshop::prepare(store, action)?;
+        let result = local::run(store, task, &workshop, &log, self.env.interrupted);
+        match &result {
+            Err(TaskError::Failed { .. } | TaskError::NoOutput(_)) => {
+                // On a full disk nothing can be kept, but the task's own failure is what has to be told.
+                if let Ok(folder) = workshop.keep(store, &task.name, action) {
+                    self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
+                }
+            }
+            _ => workshop.remove(),
+        }
+        result
+    }
+}
