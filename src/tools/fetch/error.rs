@@ -109,6 +109,11 @@ fn help_for(wanted: &Wanted, attempts: &[Attempt]) -> String {
              only a Debian host knows one by itself"
         );
     }
+    if any(|reason| matches!(reason, Reason::Command(CommandError::Start { .. }))) {
+        return "that program of this host fetches such a source: install it, add a place of another kind to the recipe, \
+                or put the file into a project mirror under the name of its SHA-256"
+            .to_owned();
+    }
     let hex = hex::encode(wanted.sha256);
     format!(
         "check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \

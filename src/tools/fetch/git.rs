@@ -46,6 +46,8 @@ fn clone(folder: &Path, url: &str, commit: &str) -> Result<(), Reason> {
         let mut command = Command::new("git");
         command.args(["-c", "core.autocrlf=false", "-C"]).arg(folder.join("repo")).args(arguments);
         command.env("GIT_TERMINAL_PROMPT", "0");
+        // Set where osbuild runs in a hook of another repository.
+        command.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
         command::run(&mut command).map_err(Reason::Command)
     };
     file::create_dir_all(&folder.join("repo")).map_err(Reason::File)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::io::command::{self, CommandError};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -249,13 +250,19 @@ fn a_pin_without_a_size_learns_it() {
 
 #[test]
 fn a_git_commit_gives_the_same_tar_whatever_its_attributes() {
+    let version = command::run(std::process::Command::new("git").arg("--version"));
+    if matches!(version, Err(CommandError::Start { .. })) {
+        // Straight to standard error, which the test harness does not keep to itself.
+        writeln!(std::io::stderr(), "SKIPPED: fetching with git, which this host does not have").expect("said");
+        return;
+    }
     let fixture = fixture();
     let repo = tempfile::tempdir().expect("a temporary folder");
     let git = |arguments: &[&str]| {
         let mut command = std::process::Command::new("git");
         command.args(["-c", "user.name=x", "-c", "user.email=x@example", "-C"]).arg(repo.path()).args(arguments);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
-        String::from_utf8(crate::io::command::run(&mut command).expect("git runs").stdout).expect("text")
+        String::from_utf8(command::run(&mut command).expect("git runs").stdout).expect("text")
     };
     git(&["init", "--quiet"]);
     git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
@@ -275,6 +282,16 @@ fn a_git_commit_gives_the_same_tar_whatever_its_attributes() {
     let run = fixture.store.lookup(&tree, &crate::model::RelPath::new("run").expect("a path")).expect("looked up");
     let expected = Digest::of(b"$Format:%H$\r\n");
     assert_eq!(run, Some(crate::io::store::Node::File { digest: expected, executable: true }));
+}
+
+#[test]
+fn a_host_without_the_program_that_fetches_is_told_which() {
+    let start = CommandError::Start { argv: "git init".into(), source: std::io::ErrorKind::NotFound.into() };
+    let attempts = vec![Attempt { place: "https://git.example/x".into(), reason: Reason::Command(start) }];
+    let wanted = Wanted { sha256: [1; 32], size_bytes: None };
+    let error = FetchError::Unavailable { name: "x".into(), wanted, attempts };
+    assert!(error.to_string().contains("cannot start `git init`"), "{error}");
+    assert!(error.help().expect("help").contains("install it, add a place"), "{:?}", error.help());
 }
 
 #[test]
