@@ -1,12 +1,12 @@
 //! HTTP GET: a URL and an offset in, a body to read out.
 //!
-//! TLS trusts the host's certificates (`SSL_CERT_FILE`, else the usual bundles), or, on a host without
+//! TLS trusts the certificates in `SSL_CERT_FILE`, or else the host's usual bundles, or, on a host without
 //! any, the public roots that are built in. Proxies come from `http_proxy`, `https_proxy`, `all_proxy`
 //! and `no_proxy`. Invariant: no wait is without a time limit, and an error shows no password of a URL.
 
 use super::file;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{parse_pem, PemItem, RootCerts, TlsConfig};
@@ -16,6 +16,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest silence in the middle of a body.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 const LIMIT_CERTIFICATES_BYTES: u64 = 16 << 20;
+/// Names a file of certificates in place of the host's.
+const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
@@ -23,6 +25,8 @@ const BUNDLES: [&str; 3] =
 #[derive(Clone, Debug)]
 pub struct Http {
     agent: ureq::Agent,
+    /// What is wrong with the certificates that the user chose; no other ones stand in for them.
+    wrong_certificates: Option<String>,
 }
 
 /// What a server answered.
@@ -52,6 +56,8 @@ pub enum HttpError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot get `{url}`: {reason}")]
+    Certificates { url: String, reason: String },
     #[error("`{url}` is larger than the limit for its kind: {limit_bytes} bytes")]
     TooLarge { url: String, limit_bytes: u64 },
 }
@@ -66,7 +72,7 @@ impl HttpError {
                 !matches!(**source, BadUri(_) | Http(_) | Tls(_) | LargeResponseHeader(..))
             }
             HttpError::Body { .. } => true,
-            HttpError::NotFound { .. } | HttpError::TooLarge { .. } => false,
+            HttpError::NotFound { .. } | HttpError::TooLarge { .. } | HttpError::Certificates { .. } => false,
         }
     }
 }
@@ -79,7 +85,18 @@ impl Default for Http {
 
 impl Http {
     pub fn new() -> Http {
-        let tls = TlsConfig::builder().root_certs(system_roots().unwrap_or(RootCerts::WebPki)).build();
+        let chosen = std::env::var_os(CERTIFICATES_VARIABLE).filter(|value| !value.is_empty());
+        Http::trusting(chosen.map(PathBuf::from).as_deref())
+    }
+
+    /// Trusts the certificates in `chosen`, or else the host's.
+    fn trusting(chosen: Option<&Path>) -> Http {
+        let (roots, wrong_certificates) = match chosen.map(chosen_roots) {
+            Some(Ok(roots)) => (Some(roots), None),
+            Some(Err(reason)) => (None, Some(reason)),
+            None => (system_roots(), None),
+        };
+        let tls = TlsConfig::builder().root_certs(roots.unwrap_or(RootCerts::WebPki)).build();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("osbuild/", env!("CARGO_PKG_VERSION")))
@@ -88,12 +105,15 @@ impl Http {
             .timeout_per_read(Some(SILENCE_TIMEOUT))
             .tls_config(tls)
             .build();
-        Http { agent: config.new_agent() }
+        Http { agent: config.new_agent(), wrong_certificates }
     }
 
     /// Asks for `url` from byte `offset` on.
     pub fn get(&self, url: &str, offset: u64) -> Result<Response, HttpError> {
         let shown = without_password(url);
+        if let Some(reason) = self.wrong_certificates.clone().filter(|_| url.starts_with("https:")) {
+            return Err(HttpError::Certificates { url: shown, reason });
+        }
         let mut request = self.agent.get(url);
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
@@ -132,16 +152,24 @@ fn content_range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u6
 }
 
 fn system_roots() -> Option<RootCerts> {
-    let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let path = chosen.into_iter().chain(BUNDLES.map(PathBuf::from)).find(|path| path.is_file())?;
-    let bytes = file::read(&path, LIMIT_CERTIFICATES_BYTES).ok()?;
-    // A bundle may hold items of other kinds, or one damaged certificate among good ones.
-    let certificates: Vec<_> = parse_pem(&bytes)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let path = BUNDLES.into_iter().map(Path::new).find(|path| path.is_file())?;
+    roots_in(&file::read(path, LIMIT_CERTIFICATES_BYTES).ok()?)
+}
+
+fn chosen_roots(path: &Path) -> Result<RootCerts, String> {
+    let place = format!("`{}`, which {CERTIFICATES_VARIABLE} names,", path.display());
+    let bytes = file::read(path, LIMIT_CERTIFICATES_BYTES)
+        .map_err(|error| format!("{place} cannot be read: {}", error.source))?;
+    roots_in(&bytes).ok_or_else(|| format!("{place} holds no certificate"))
+}
+
+/// A bundle may hold items of other kinds, or one damaged certificate among good ones.
+fn roots_in(bytes: &[u8]) -> Option<RootCerts> {
+    let certificates = parse_pem(bytes).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<_> = certificates.collect();
     (!certificates.is_empty()).then(|| RootCerts::Specific(Arc::new(certificates)))
 }
 
@@ -156,6 +184,19 @@ pub fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_that_were_chosen_are_never_replaced_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.pem");
+        file::write_atomic(&empty, b"none here", 0o644).unwrap();
+        for (path, part) in [(folder.path().join("missing.pem"), "cannot be read"), (empty, "holds no certificate")] {
+            let error = Http::trusting(Some(&path)).get("https://127.0.0.1:1/x", 0).err().expect("refused");
+            let text = error.to_string();
+            assert!(text.contains(part) && text.contains(CERTIFICATES_VARIABLE), "{text}");
+            assert!(!error.is_transient());
+        }
+    }
 
     #[test]
     fn passwords_do_not_reach_messages() {
