@@ -3,8 +3,10 @@
 //! The folders stand in the order in which data flows; a stage may use the output *types* of the
 //! stages before it and the foundations, never a later stage. `cargo run -p xtask -- tidy` checks it.
 //!
-//!     config -> plan -> exec -> tree -> image -> disk -> release      cli drives them
-//!     foundations, downward only: template tools io model
+//! ```text
+//! config -> plan -> exec -> tree -> image -> disk -> release      cli drives them
+//! foundations, downward only: template tools io model
+//! ```
 
 pub mod cli;
 

@@ -32,6 +32,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ext4[0x38..0x3b].copy_from_slice(&[0x53, 0xef, 1]);
     let mut variable = vec![6, 0, 0, 0];
     variable.extend("01234567-89ab-cdef-0123-456789abcdef\0".encode_utf16().flat_map(u16::to_le_bytes));
-    let line = format!("console=ttyS0 quiet osbuild.slot=b x=\"a b\" roothash={}", "0a".repeat(32));
+    let line =
+        format!("console=ttyS0 quiet osbuild.slot=b osbuild.root-blocks=9 x=\"a b\" roothash={}", "0a".repeat(32));
     vec![config.into(), superblock.to_bytes().to_vec(), ext4, variable, line.into_bytes()]
 }

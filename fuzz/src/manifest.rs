@@ -48,6 +48,7 @@ fn statement() -> Vec<u8> {
         architecture: "x86_64".into(),
         keys: "development".into(),
         root_hash: "ab".repeat(32),
+        production: false,
         command_line: "quiet".into(),
         size_bytes: BTreeMap::from([("disk.img".to_owned(), 1)]),
         partition_bytes: BTreeMap::from([("data".to_owned(), 2)]),

@@ -44,7 +44,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 pub fn uki() -> Vec<u8> {
-    let line = format!("quiet roothash={}", "ab".repeat(32));
+    let line = format!("quiet osbuild.root-blocks=7 roothash={}", "ab".repeat(32));
     append(&program(), &[(".osrel", b"ID=x\n"), (".cmdline", line.as_bytes())]).expect("appended")
 }
 

@@ -73,6 +73,7 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
         store: &session.store,
         product: product.name.as_str(),
         version: &product.version,
+        production: product.production,
         machine: &session.config.machine,
         parts,
         sources,

@@ -9,10 +9,20 @@ use crate::model::product::Product;
 use crate::release::keys::{self, KeyError, Keys, Purpose};
 use std::path::{Path, PathBuf};
 
-/// The keys that sign `product`. Who sets OSBUILD_KEYS signs what is shipped, so a production product refuses
+/// The keys that sign `product`. Keys for the field sign nothing that lets a developer in: every device that trusts them
+/// would boot it. Who sets OSBUILD_KEYS signs what is shipped, so a production product refuses
 /// development keys there; without it, an image for the bench is made of any product.
 pub fn for_product(project: &Project, product: &Product) -> Result<Keys, Failure> {
     let keys = load(project)?;
+    if keys.purpose == Purpose::Production && !product.production {
+        let message = format!(
+            "`{}` is a developer's product, and the keys in `{}` are for the field",
+            product.name,
+            project.keys().display()
+        );
+        let help = "every device that trusts these keys would boot it; without OSBUILD_KEYS, development keys sign it";
+        return Err(Failure::new(message).help(help));
+    }
     if keys.purpose == Purpose::Development {
         let folder = project.keys();
         if product.production && project::chosen_keys().is_some() {
@@ -57,6 +67,7 @@ fn key_failure(error: KeyError, folder: &Path) -> Failure {
             folder.display()
         )),
         KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
+        KeyError::Purpose { .. } => Some("the certificates decide: put the right word back".to_owned()),
         KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
         KeyError::Exists(_) => Some("choose another folder: keys are never overwritten".to_owned()),
         _ => None,

@@ -5,7 +5,8 @@
 use super::project::Project;
 use super::report::Failure;
 use crate::release::keys::PublicKeys;
-use crate::release::verify;
+use crate::release::verify::{self, Leftovers};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -15,9 +16,12 @@ pub struct VerifyArgs {
     /// Folder with the public keys `PK.crt KEK.crt db.crt release.pub`
     #[arg(long, value_name = "FOLDER")]
     pub keys: Option<PathBuf>,
-    /// Refuse development keys, as before an image is shipped
+    /// Refuse development keys and developer products, as before an image is shipped
     #[arg(long)]
     pub production: bool,
+    /// The disk was flashed: where nothing is read, it may still hold what was on it before
+    #[arg(long)]
+    pub flashed: bool,
 }
 
 pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<(), Failure> {
@@ -38,12 +42,21 @@ pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<()
             .help("an image folder is `out/images/PRODUCT/latest`; `osbuild image PRODUCT` makes it"));
     }
     let report = match args.image.is_dir() {
-        true => verify::folder(&args.image, &public)?,
-        false => verify::disk(&args.image, &public)?.0,
+        true => verify::folder(&args.image, &public, args.production)?,
+        false => verify::disk(&args.image, &public, leftovers(args))?.report,
     };
     report.lines.iter().for_each(|line| println!("ok  {line}"));
     if public.are_for_development() {
         eprintln!("signed with DEVELOPMENT KEYS: this image is for a bench only");
     }
     Ok(())
+}
+
+/// A device has always been flashed.
+fn leftovers(args: &VerifyArgs) -> Leftovers {
+    let is_device = std::fs::metadata(&args.image).is_ok_and(|found| found.file_type().is_block_device());
+    match args.flashed || is_device {
+        true => Leftovers::Allowed,
+        false => Leftovers::Refused,
+    }
 }

@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const BLOCK_BYTES: usize = bmap::BLOCK_BYTES as usize;
 /// What the map takes of an empty partition: enough to wipe the start of any file system that a
 /// reused card still holds there.
-const WIPED_BYTES: u64 = 64 << 10;
+pub const WIPED_BYTES: u64 = 64 << 10;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

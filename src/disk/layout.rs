@@ -8,6 +8,7 @@ use crate::model::machine::{Architecture, PartitionSizes};
 use crate::model::Digest;
 use crate::tree::size::SlotUse;
 use osbuild_format::gpt::{attributes, types, Guid, Layout, Partition, SECTOR_BYTES};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A disk to assemble.
@@ -48,43 +49,49 @@ pub struct SlotContents {
     pub data: Payload,
 }
 
-/// The seven partitions of every device: both slots, A filled, and the data behind them.
-pub fn standard(
-    product: &str,
-    identity: &[u8],
-    architecture: Architecture,
-    sizes: &PartitionSizes,
-    contents: SlotContents,
-) -> Disk {
+/// The partitions of every device, in their order.
+pub const LABELS: [&str; 7] = ["esp-a", "esp-b", "root-a", "root-b", "verity-a", "verity-b", "data"];
+
+/// The type and the attributes of the partition of that name.
+pub fn kind(label: &str, architecture: Architecture) -> Option<(Guid, u64)> {
     let (root_type, verity_type) = match architecture {
         Architecture::X86_64 => (types::ROOT_X86_64, types::ROOT_VERITY_X86_64),
         Architecture::Aarch64 => (types::ROOT_AARCH64, types::ROOT_VERITY_AARCH64),
     };
     // The initramfs opens the root of the slot that was booted; nothing may mount one by its type.
     let sealed = attributes::READ_ONLY | attributes::NO_AUTO;
-    let part = |label: &str, type_guid, attributes, size_bytes, content| Part {
-        label: label.to_owned(),
-        type_guid,
-        attributes,
-        size_bytes,
-        content,
+    match label {
+        "esp-a" | "esp-b" => Some((types::ESP, 0)),
+        "root-a" | "root-b" => Some((root_type, sealed)),
+        "verity-a" | "verity-b" => Some((verity_type, sealed)),
+        "data" => Some((types::LINUX_GENERIC, attributes::GROW | attributes::NO_AUTO)),
+        _ => None,
+    }
+}
+
+/// The partitions of every device: both slots, A filled with `contents`, and the data behind them.
+pub fn standard(
+    product: &str,
+    identity: &[u8],
+    architecture: Architecture,
+    sizes: &PartitionSizes,
+    contents: Option<SlotContents>,
+) -> Disk {
+    let mut payloads = BTreeMap::new();
+    if let Some(SlotContents { esp, root, verity, data }) = contents {
+        payloads = BTreeMap::from([("esp-a", esp), ("root-a", root), ("verity-a", verity), ("data", data)]);
+    }
+    let part = |label: &str| {
+        let (type_guid, attributes) = kind(label, architecture).expect("every label has a kind");
+        let size_bytes = match label.split('-').next() {
+            Some("esp") => sizes.esp_bytes,
+            Some("root") => sizes.root_bytes,
+            Some("verity") => sizes.verity_bytes,
+            _ => sizes.data_bytes,
+        };
+        Part { label: label.to_owned(), type_guid, attributes, size_bytes, content: payloads.remove(label) }
     };
-    let parts = vec![
-        part("esp-a", types::ESP, 0, sizes.esp_bytes, Some(contents.esp)),
-        part("esp-b", types::ESP, 0, sizes.esp_bytes, None),
-        part("root-a", root_type, sealed, sizes.root_bytes, Some(contents.root)),
-        part("root-b", root_type, sealed, sizes.root_bytes, None),
-        part("verity-a", verity_type, sealed, sizes.verity_bytes, Some(contents.verity)),
-        part("verity-b", verity_type, sealed, sizes.verity_bytes, None),
-        part(
-            "data",
-            types::LINUX_GENERIC,
-            attributes::GROW | attributes::NO_AUTO,
-            sizes.data_bytes,
-            Some(contents.data),
-        ),
-    ];
-    Disk { product: product.to_owned(), identity: identity.to_owned(), parts }
+    Disk { product: product.to_owned(), identity: identity.to_owned(), parts: LABELS.map(part).into() }
 }
 
 impl Disk {

@@ -11,9 +11,9 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{assemble, Assembled};
+pub use assemble::{assemble, Assembled, WIPED_BYTES};
 pub use error::DiskError;
-pub use layout::{layout, standard, Disk, Part, Payload, SlotContents};
+pub use layout::{kind, layout, standard, Disk, Part, Payload, SlotContents, LABELS};
 
 /// Names of what is written.
 pub const DISK_IMAGE: &str = "disk.img";

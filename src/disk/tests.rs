@@ -33,7 +33,7 @@ fn disk(folder: &Path) -> Disk {
         verity: payload(folder, "verity", &[0x22; 4096]),
         data: payload(folder, "data", &vec![0; 4 * MIB as usize]),
     };
-    standard("gateway", &[9; 32], Architecture::X86_64, &SIZES, contents)
+    standard("gateway", &[9; 32], Architecture::X86_64, &SIZES, Some(contents))
 }
 
 #[test]

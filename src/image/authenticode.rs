@@ -34,6 +34,8 @@ const DIGEST_INFO: [u8; 19] =
 /// `WIN_CERTIFICATE`: revision 2.0, PKCS #7 signed data.
 const REVISION_AND_TYPE: [u8; 4] = [0x00, 0x02, 0x02, 0x00];
 const HEADER_BYTES: usize = 8;
+/// A table of ours has about 2 KiB. The reader of a message sorts its sets in square time.
+const LIMIT_TABLE_BYTES: usize = 16 << 10;
 
 /// A key that signs, and the certificate that firmware knows it by.
 #[derive(Clone, Debug)]
@@ -161,6 +163,9 @@ pub fn verify(program: &[u8], trusted: &[&[u8]]) -> Result<(), AuthenticodeError
     if pe.certificates.end != program.len() || !pe.certificates.start.is_multiple_of(8) {
         return Err(AuthenticodeError::Damaged("bytes follow that it does not cover"));
     }
+    if found_table.len() > LIMIT_TABLE_BYTES {
+        return Err(AuthenticodeError::Damaged("it is larger than any of osbuild's"));
+    }
     if program[pe.checksum..pe.checksum + 4] != [0; 4] {
         return Err(AuthenticodeError::Damaged("the program's checksum is not zero"));
     }
@@ -268,6 +273,18 @@ mod tests {
         }
         assert!(matches!(verify(&example(), &[&signed().1]), Err(AuthenticodeError::Unsigned)));
         assert!(matches!(verify(&signed().0, &[]), Err(AuthenticodeError::Untrusted)));
+    }
+
+    /// Its algorithms are a set in the wrong order, which takes minutes to sort.
+    #[test]
+    fn a_table_that_would_take_long_to_read_is_refused_at_once() {
+        let element =
+            |n: u32| [&[0x30, 6, 6, 4][..], &(0x2a00_0000 | n & 0x7f | n << 1 & 0x7f00).to_be_bytes()].concat();
+        let set: Vec<u8> = (0..60_000).rev().flat_map(element).collect();
+        let table = [&(set.len() as u32 + 8).to_le_bytes()[..], &REVISION_AND_TYPE, &set].concat();
+        let program = pe::with_certificates(&example(), &table).expect("a program");
+        let error = verify(&program, &[&signed().1]).expect_err("too large");
+        assert!(matches!(error, AuthenticodeError::Damaged("it is larger than any of osbuild's")), "{error}");
     }
 
     proptest! {

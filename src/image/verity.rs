@@ -38,6 +38,8 @@ pub enum VerityError {
     Tree(u64),
     #[error("the UUID in the verity superblock is not the one of its salt")]
     Uuid,
+    #[error("the verity superblock speaks of {found} blocks, the signed kernel of {signed}")]
+    Blocks { found: u64, signed: u64 },
     #[error("the verity tree leads to the root hash {found}, not to {wanted}")]
     RootHash { found: String, wanted: String },
 }
@@ -119,14 +121,19 @@ fn hash_blocks(bytes: &[u8], salted: &Sha256, hashes: &mut [u8]) {
     }
 }
 
-/// Checks every block of `data`, and that `hashes` is exactly the tree over it that `root_hash` names.
-/// What follows the tree in `hashes` is the caller's to check; the tree's length is returned.
-pub fn check(data: Extent, hashes: Extent, root_hash: &[u8; HASH_BYTES]) -> Result<u64, VerityError> {
+/// Checks `blocks` blocks of `data`, and that `hashes` is exactly the tree over them that `root_hash` names.
+/// `blocks` must come from where `root_hash` comes from: a tree's own blocks lead to the same hash as the data, so
+/// the superblock, which no hash covers, must not choose. What follows the data and the tree is the caller's to
+/// check; the tree's length is returned.
+pub fn check(data: Extent, hashes: Extent, root_hash: &[u8; HASH_BYTES], blocks: u64) -> Result<u64, VerityError> {
     let superblock = Superblock::parse(&hashes.read(0, SUPERBLOCK_BYTES)?)?;
     if superblock.uuid != uuid(&superblock.salt) {
         return Err(VerityError::Uuid);
     }
-    let bytes = superblock.data_blocks.saturating_mul(u64::from(BLOCK_BYTES));
+    if superblock.data_blocks != blocks {
+        return Err(VerityError::Blocks { found: superblock.data_blocks, signed: blocks });
+    }
+    let bytes = blocks.saturating_mul(u64::from(BLOCK_BYTES));
     if bytes > data.bytes {
         return Err(VerityError::Size(bytes));
     }
@@ -244,21 +251,34 @@ mod tests {
         let verity = build(extent(&file(&data)), uuid(&[2; 32]), vec![2; 32]).expect("built");
         let good = (file(&data), file(&verity.device));
         assert_eq!(
-            check(extent(&good.0), extent(&good.1), &verity.root_hash).expect("sound"),
+            check(extent(&good.0), extent(&good.1), &verity.root_hash, 300).expect("sound"),
             verity.device.len() as u64
         );
         for block in [0, 17, 299] {
             let mut changed = data.clone();
             changed[block * BLOCK + 5] ^= 0x10;
-            let error = check(extent(&file(&changed)), extent(&good.1), &verity.root_hash).expect_err("changed");
+            let error = check(extent(&file(&changed)), extent(&good.1), &verity.root_hash, 300).expect_err("changed");
             assert!(matches!(error, VerityError::Data(found) if found == block as u64), "{error}");
         }
         for block in 1..verity.device.len() / BLOCK {
             let mut changed = verity.device.clone();
             changed[block * BLOCK + 1] ^= 1;
-            let error = check(extent(&good.0), extent(&file(&changed)), &verity.root_hash).expect_err("changed");
+            let error = check(extent(&good.0), extent(&file(&changed)), &verity.root_hash, 300).expect_err("changed");
             assert!(matches!(error, VerityError::Tree(found) if found == block as u64), "{error}");
         }
+    }
+
+    /// The top of the tree put in the place of the data: it leads to the same root hash.
+    #[test]
+    fn a_tree_does_not_pass_for_the_data_it_was_made_of() {
+        let data = example(100);
+        let verity = build(extent(&file(&data)), uuid(&[2; 32]), vec![2; 32]).expect("built");
+        let top = verity.device[BLOCK..2 * BLOCK].to_vec();
+        let forged = build(extent(&file(&top)), uuid(&[2; 32]), vec![2; 32]).expect("built");
+        assert_eq!(forged.root_hash, verity.root_hash, "this is why the number of blocks is signed");
+        let device = file(&forged.device);
+        let error = check(extent(&file(&top)), extent(&device), &verity.root_hash, 100).expect_err("forged");
+        assert!(matches!(error, VerityError::Blocks { found: 1, signed: 100 }), "{error}");
     }
 
     #[test]
@@ -268,7 +288,7 @@ mod tests {
         for bit in 0..BLOCK * 8 {
             let mut changed = verity.device.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            let result = check(extent(&data), extent(&file(&changed)), &verity.root_hash);
+            let result = check(extent(&data), extent(&file(&changed)), &verity.root_hash, 3);
             assert!(result.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
         }
     }

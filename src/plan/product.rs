@@ -35,7 +35,7 @@ pub const VERITY_VERSION: u32 = 2;
 pub const INITRAMFS_STEP: &str = "initramfs";
 pub const INITRAMFS_VERSION: u32 = 2;
 pub const UKI_STEP: &str = "uki";
-pub const UKI_VERSION: u32 = 1;
+pub const UKI_VERSION: u32 = 2;
 
 /// The host recipe that brings `mkfs.erofs`.
 const EROFS_RECIPE: &str = "erofs-utils";
@@ -70,6 +70,7 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
         mount("linux", installed_file(&kernel, "boot/vmlinuz")),
         mount("release", installed_file(&kernel, "boot/release")),
         mount("initramfs", Input::Output(output(initramfs, "initramfs"))),
+        mount("root", Input::Output(root.clone())),
         mount("root-hash", Input::Output(output(verity, "root-hash"))),
         mount("os-release", Input::Output(output(rootfs, "os-release"))),
     ];

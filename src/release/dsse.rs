@@ -76,9 +76,11 @@ pub fn verify(envelope: &[u8], payload_type: &str, key: &VerifyingKey, key_id: &
         let signature = bytes.and_then(|bytes| Signature::from_slice(&bytes).ok());
         signature.is_some_and(|signature| key.verify_strict(&signed, &signature).is_ok())
     };
-    let Some(valid) = parsed.signatures.iter().find(|signature| holds(signature)) else {
+    // One signature: with more, the payload would be hashed as often as an attacker likes.
+    let [valid] = &parsed.signatures[..] else { return Err(DsseError::Uncovered) };
+    if !holds(valid) {
         return Err(DsseError::Untrusted);
-    };
+    }
     // One signer's envelope can be written in one way only, so that no bit of the file is free to change.
     let exact = Envelope {
         payload: STANDARD.encode(&payload),

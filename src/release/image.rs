@@ -1,10 +1,11 @@
 //! Unsigned parts and keys in, the folder of one release out.
 //!
 //! Invariant: the folder has its name, which depends on the unsigned parts and the public keys only, when
-//! everything in it is whole; `latest` points at the one that was asked for last.
+//! everything in it is whole and on the disk; `latest` points at the one that was asked for last.
 
+use super::building::Building;
 use super::dsse;
-use super::keys::{Keys, Purpose};
+use super::keys::{Keys, PublicKeys};
 use super::manifest::{Package, Predicate, Statement, PAYLOAD_TYPE};
 use crate::disk::{self, DiskError, Payload, SlotContents};
 use crate::image::authenticode::{self, AuthenticodeError};
@@ -13,7 +14,7 @@ use crate::image::uki::{self, UkiError};
 use crate::io::file::{self, at, FileError};
 use crate::io::store::{Store, StoreError};
 use crate::model::digest::Digester;
-use crate::model::machine::Machine;
+use crate::model::machine::{Architecture, Machine};
 use crate::model::Digest;
 use crate::tree::size::{self, PackageList, SlotUse};
 use rayon::prelude::*;
@@ -53,6 +54,8 @@ pub struct ReleaseInputs<'a> {
     pub store: &'a Store,
     pub product: &'a str,
     pub version: &'a str,
+    /// Whether the product is one for the field.
+    pub production: bool,
     pub machine: &'a Machine,
     pub parts: Parts,
     /// What was fetched: SHA-256 to what it is.
@@ -124,27 +127,32 @@ fn identity(inputs: &ReleaseInputs) -> String {
 pub fn write(inputs: &ReleaseInputs) -> Result<Release, ReleaseError> {
     let name = identity(inputs);
     let folder = inputs.folder.join(&name);
-    let was_there = folder.join(MANIFEST).is_file();
+    let was_there = is_whole(&folder, &inputs.keys.public);
     if !was_there {
         file::create_dir_all(inputs.folder)?;
-        let building = tempfile::Builder::new().prefix(".building-").tempdir_in(inputs.folder);
-        let building = building.map_err(at("create a folder in", inputs.folder))?;
+        let building = Building::begin(inputs.folder)?;
         fill(inputs, building.path())?;
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(building.path(), mode).map_err(at("set the mode of", building.path()))?;
-        match std::fs::rename(building.path(), &folder) {
-            Ok(()) => drop(building.keep()),
-            // Another process was faster: its folder is the same.
-            Err(_) if folder.join(MANIFEST).is_file() => {}
-            Err(error) => return Err(at("create", &folder)(error).into()),
-        }
+        building.finish(&folder, &inputs.keys.public)?;
     }
     let latest = inputs.folder.join(LATEST);
     if std::fs::read_link(&latest).ok().as_deref() != Some(Path::new(&name)) {
         file::link_atomic(&latest, Path::new(&name))?;
     }
     Ok(Release { folder, was_there })
+}
+
+/// Whether every file that the folder's manifest names is there with its size. What is in the files, `osbuild verify`
+/// tells.
+pub(super) fn is_whole(folder: &Path, keys: &PublicKeys) -> bool {
+    let read = || {
+        let envelope = file::read(&folder.join(MANIFEST), dsse::LIMIT_BYTES as u64).ok()?;
+        let payload = dsse::verify(&envelope, PAYLOAD_TYPE, &keys.release, &keys.key_id()).ok()?;
+        Statement::parse(&payload).ok()
+    };
+    let has = |(name, bytes): (&String, &u64)| {
+        std::fs::symlink_metadata(folder.join(name)).is_ok_and(|found| found.is_file() && found.len() == *bytes)
+    };
+    read().is_some_and(|statement| statement.predicate.size_bytes.iter().all(has))
 }
 
 fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
@@ -165,7 +173,7 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
         data: payload(DATA, inputs.parts.data),
     };
     let (architecture, sizes) = (inputs.machine.architecture, &inputs.machine.partitions);
-    let disk = disk::standard(inputs.product, &facts.root_hash, architecture, sizes, contents);
+    let disk = disk::standard(inputs.product, &facts.root_hash, architecture, sizes, Some(contents));
     let package_bytes = inputs.store.read(&inputs.parts.packages, LIMIT_PART_BYTES)?;
     let packages: PackageList = serde_json::from_slice(&package_bytes)?;
     let assembled = disk::assemble(folder, &disk).map_err(|error| match error {
@@ -202,16 +210,13 @@ fn predicate(
         version: package.version.clone(),
         license: package.license.clone(),
     };
-    let keys = match inputs.keys.purpose {
-        Purpose::Development => "development",
-        Purpose::Production => "production",
-    };
     Predicate {
         product: inputs.product.to_owned(),
         version: inputs.version.to_owned(),
         machine: inputs.machine.name.to_string(),
         architecture: inputs.machine.architecture.gnu_cpu().to_owned(),
-        keys: keys.to_owned(),
+        keys: inputs.keys.purpose.word().to_owned(),
+        production: inputs.production,
         root_hash: hex::encode(facts.root_hash),
         command_line: facts.command_line,
         size_bytes,
@@ -224,9 +229,13 @@ fn predicate(
 
 /// Writes the ESP of a slot; its volume id belongs to the root hash.
 pub fn esp_image(machine: &Machine, root_hash: &[u8; 32], uki: &[u8], path: &Path) -> Result<Digest, ReleaseError> {
-    let boot_file = format!("EFI/BOOT/{}", machine.architecture.efi_boot_file());
-    write_esp(path, machine.partitions.esp_bytes, root_hash, &boot_file, uki)?;
+    write_esp(path, machine.partitions.esp_bytes, root_hash, &boot_file(machine.architecture), uki)?;
     digest_of(path).map_err(ReleaseError::from)
+}
+
+/// Where firmware looks for the program to start. UEFI 2.10, section 3.5.1.1.
+pub(super) fn boot_file(architecture: Architecture) -> String {
+    format!("EFI/BOOT/{}", architecture.efi_boot_file())
 }
 
 pub(super) fn write_esp(
@@ -246,9 +255,9 @@ pub(super) fn write_esp(
 /// Copies a blob out of the store: what is in `out/` is the user's to change.
 fn copy(store: &Store, digest: &Digest, to: &Path) -> Result<(), ReleaseError> {
     let mut source = store.open_blob(digest)?;
-    let mut target = file::create(to)?;
-    std::io::copy(&mut source, &mut target).map_err(at("write", to))?;
-    Ok(())
+    let mut target = file::Pending::create(to, 0o644)?;
+    std::io::copy(&mut source, target.file()).map_err(at("write", to))?;
+    Ok(target.commit()?)
 }
 
 pub(super) fn digest_of(path: &Path) -> Result<Digest, FileError> {

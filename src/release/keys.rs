@@ -29,6 +29,8 @@ const BOOT_KEYS: [&str; 3] = ["PK", "KEK", "db"];
 const DEVELOPMENT: &str = "osbuild DEVELOPMENT";
 /// Says in one word what the keys are for.
 const PURPOSE_FILE: &str = "purpose";
+/// A folder of keys may lie in the user's repository; its private keys never belong there.
+const KEPT_OUT_OF_GIT: &[u8] = b"*.key\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -49,6 +51,8 @@ pub enum KeyError {
     Invalid { path: PathBuf, what: &'static str, reason: String },
     #[error("`{}` does not belong to the private key beside it", .0.display())]
     Mismatch(PathBuf),
+    #[error("`{}` says what the certificates beside it do not: they are {found} ones", path.display())]
+    Purpose { path: PathBuf, found: &'static str },
     #[error("a key cannot be made: {0}")]
     Make(String),
 }
@@ -94,8 +98,16 @@ impl PublicKeys {
 
     /// Whether they say of themselves that nothing may be shipped with them.
     pub fn are_for_development(&self) -> bool {
+        self.purpose() == Purpose::Development
+    }
+
+    fn purpose(&self) -> Purpose {
         let name = DEVELOPMENT.as_bytes();
-        self.signature_db.windows(name.len()).any(|part| part == name)
+        let certificates = [&self.platform_key, &self.key_exchange_key, &self.signature_db];
+        match certificates.iter().any(|der| der.windows(name.len()).any(|part| part == name)) {
+            true => Purpose::Development,
+            false => Purpose::Production,
+        }
     }
 
     /// Of all of them: another set of keys makes another image.
@@ -123,10 +135,12 @@ impl Keys {
         if own != known.tbs_certificate.subject_public_key_info {
             return Err(KeyError::Mismatch(folder.join("db.crt")));
         }
-        let purpose = match file::read_text(&folder.join(PURPOSE_FILE))?.trim() {
-            "production" => Purpose::Production,
-            _ => Purpose::Development,
-        };
+        let purpose = public.purpose();
+        let path = folder.join(PURPOSE_FILE);
+        // The file is for people; what is on the certificates reaches whoever verifies.
+        if file::read_text(&path)?.trim() != purpose.word() {
+            return Err(KeyError::Purpose { path, found: purpose.word() });
+        }
         let boot = BootKey { certificate_der: public.signature_db.clone(), key };
         Ok(Keys { boot, release, public, purpose })
     }
@@ -150,7 +164,8 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
     let text = release.verifying_key().to_public_key_pem(LineEnding::LF);
     let text = text.map_err(|error| KeyError::Make(error.to_string()))?;
     file::write_atomic(&building.path().join("release.pub"), text.as_bytes(), 0o644)?;
-    file::write_atomic(&building.path().join(PURPOSE_FILE), word(purpose).as_bytes(), 0o644)?;
+    file::write_atomic(&building.path().join(PURPOSE_FILE), format!("{}\n", purpose.word()).as_bytes(), 0o644)?;
+    file::write_atomic(&building.path().join(".gitignore"), KEPT_OUT_OF_GIT, 0o644)?;
     match std::fs::rename(building.path(), folder) {
         Ok(()) => {
             let _ = building.keep();
@@ -164,10 +179,12 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
     }
 }
 
-fn word(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Development => "development\n",
-        Purpose::Production => "production\n",
+impl Purpose {
+    pub fn word(self) -> &'static str {
+        match self {
+            Purpose::Development => "development",
+            Purpose::Production => "production",
+        }
     }
 }
 

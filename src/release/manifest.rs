@@ -39,6 +39,8 @@ pub struct Predicate {
     pub architecture: String,
     /// `development` or `production`: whose keys signed it.
     pub keys: String,
+    /// Whether it is a product for the field, without a shell or a login.
+    pub production: bool,
     pub root_hash: String,
     pub command_line: String,
     /// File name to size.
@@ -68,6 +70,8 @@ pub enum ManifestError {
     Kind(String),
     #[error("the manifest has a file name that is not one: `{0}`")]
     Name(String),
+    #[error("the manifest names `{0}` twice")]
+    Twice(String),
     #[error("the manifest has no SHA-256 for `{0}`")]
     NoDigest(String),
 }
@@ -110,7 +114,9 @@ impl Statement {
                 return Err(ManifestError::Name(subject.name.clone()));
             }
             let sha256 = subject.digest.get("sha256").ok_or_else(|| ManifestError::NoDigest(subject.name.clone()))?;
-            files.insert(subject.name.as_str(), sha256.as_str());
+            if files.insert(subject.name.as_str(), sha256.as_str()).is_some() {
+                return Err(ManifestError::Twice(subject.name.clone()));
+            }
         }
         Ok(files)
     }

@@ -1,8 +1,9 @@
 //! Small images made by the real code, signed with real keys, and then changed.
 
+use super::dsse;
 use super::image::{self, Parts, ReleaseInputs};
 use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
-use super::{dsse, verify};
+use super::verify::{self, Leftovers};
 use crate::image::pe;
 use crate::io::file;
 use crate::io::store::Store;
@@ -45,10 +46,14 @@ fn parts(store: &Store, folder: &Path) -> Parts {
     let extent = crate::image::verity::Extent { file: &root_file, start: 0, bytes: root.len() as u64 };
     let verity = crate::image::verity::build(extent, crate::image::verity::uuid(&[2; 32]), vec![2; 32]).expect("built");
     let hash = hex::encode(verity.root_hash);
-    let line = format!("quiet roothash={hash}");
+    let line = osbuild_format::command_line::with_root("quiet", &hash, 300);
+    let release: String = crate::tree::release::os_release_text("p", "1", "board")
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{value}\"\n"))
+        .collect();
     let uki = pe::append(
         &pe::tests::example(),
-        &[(".osrel", b"ID=x\n"), (".cmdline", line.as_bytes()), (".linux", &[9; 9000])],
+        &[(".osrel", release.as_bytes()), (".cmdline", line.as_bytes()), (".linux", &[9; 9000])],
     );
     let packages = r#"{"schema":1,"packages":[{"name":"p","version":"1","license":"MIT","recipe":"p","files":1,"bytes":2}],
         "skeletons":{"files":0,"bytes":0},"generated":{"files":0,"bytes":0}}"#;
@@ -66,8 +71,18 @@ fn parts(store: &Store, folder: &Path) -> Parts {
 fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Release {
     let machine = machine();
     let (sources, actions) = Default::default();
-    let inputs =
-        ReleaseInputs { store, product: "p", version: "1", machine: &machine, parts, sources, actions, keys, folder };
+    let inputs = ReleaseInputs {
+        store,
+        product: "p",
+        version: "1",
+        production: true,
+        machine: &machine,
+        parts,
+        sources,
+        actions,
+        keys,
+        folder,
+    };
     image::write(&inputs).expect("written")
 }
 
@@ -107,7 +122,7 @@ fn flip(path: &Path, offset: u64, bit: u8) {
 
 #[test]
 fn a_release_verifies_and_is_written_once() {
-    let report = verify::folder(&example().image, &public()).expect("sound");
+    let report = verify::folder(&example().image, &public(), false).expect("sound");
     assert_eq!(report.lines.len(), 6, "{report:?}");
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("cache")).expect("a store");
@@ -129,7 +144,7 @@ fn a_change_in_each_file_is_found_and_the_file_named() {
     for name in file::list(&example().image).expect("listed") {
         let folder = copy();
         flip(&folder.path().join(&name), 3, 2);
-        let error = verify::folder(folder.path(), &public()).expect_err(&name);
+        let error = verify::folder(folder.path(), &public(), false).expect_err(&name);
         let named = if name == image::MANIFEST { "the manifest" } else { &name };
         assert_eq!(error.part, named);
     }
@@ -141,36 +156,43 @@ fn what_is_no_plain_file_or_has_another_size_is_found_at_once() {
     let folder = copy();
     let path = folder.path().join("kernel.config");
     std::fs::OpenOptions::new().append(true).open(&path).and_then(|f| f.set_len(1 << 40)).expect("a sparse file");
-    let (part, why) = reason(verify::folder(folder.path(), &public()).expect_err("longer"));
+    let (part, why) = reason(verify::folder(folder.path(), &public(), false).expect_err("longer"));
     assert_eq!(
         (part.as_str(), why.as_str()),
         ("kernel.config", "it has 1099511627776 bytes, which is not what the manifest says")
     );
     std::fs::remove_file(&path).and_then(|()| std::os::unix::fs::symlink("/dev/zero", &path)).expect("a link");
-    let (part, why) = reason(verify::folder(folder.path(), &public()).expect_err("a device"));
+    let (part, why) = reason(verify::folder(folder.path(), &public(), false).expect_err("a device"));
     assert_eq!((part.as_str(), why.as_str()), ("kernel.config", "it is not a plain file"));
     std::fs::remove_file(&path).expect("removed");
     let pipe = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, pipe, 0).expect("a pipe");
-    assert_eq!(verify::folder(folder.path(), &public()).expect_err("a pipe").part, "kernel.config");
+    assert_eq!(verify::folder(folder.path(), &public(), false).expect_err("a pipe").part, "kernel.config");
     std::fs::remove_file(folder.path().join(image::MANIFEST)).expect("removed");
     rustix::fs::mknodat(rustix::fs::CWD, folder.path().join(image::MANIFEST), rustix::fs::FileType::Fifo, pipe, 0)
         .expect("a pipe");
-    assert_eq!(verify::folder(folder.path(), &public()).expect_err("a pipe").part, "the manifest");
+    assert_eq!(verify::folder(folder.path(), &public(), false).expect_err("a pipe").part, "the manifest");
     let disk = folder.path().join(image::MANIFEST);
-    assert!(verify::disk(&disk, &public()).expect_err("a pipe").source.to_string().contains("nor a disk"));
+    assert!(verify::disk(&disk, &public(), Leftovers::Refused)
+        .expect_err("a pipe")
+        .source
+        .to_string()
+        .contains("nor a disk"));
 }
 
 #[test]
 fn a_file_that_is_missing_and_keys_of_somebody_else_are_found() {
     let folder = copy();
     std::fs::remove_file(folder.path().join("kernel.config")).expect("removed");
-    assert_eq!(verify::folder(folder.path(), &public()).expect_err("missing").part, "kernel.config");
+    assert_eq!(verify::folder(folder.path(), &public(), false).expect_err("missing").part, "kernel.config");
     let other = tempfile::tempdir().expect("a folder");
     keys::create(&other.path().join("keys"), Purpose::Production).expect("created");
     let other = PublicKeys::load(&other.path().join("keys")).expect("loaded");
-    assert_eq!(verify::folder(&example().image, &other).expect_err("untrusted").part, "the manifest");
-    assert_eq!(verify::disk(&example().image.join("disk.img"), &other).expect_err("untrusted").part, "esp-a");
+    assert_eq!(verify::folder(&example().image, &other, false).expect_err("untrusted").part, "the manifest");
+    assert_eq!(
+        verify::disk(&example().image.join("disk.img"), &other, Leftovers::Refused).expect_err("untrusted").part,
+        "esp-a"
+    );
 }
 
 #[test]
@@ -179,6 +201,10 @@ fn keys_are_private_made_once_and_belong_together() {
     let place = folder.path().join("keys");
     keys::create(&place, Purpose::Development).expect("created");
     assert!(matches!(keys::create(&place, Purpose::Development), Err(KeyError::Exists(_))));
+    assert_eq!(file::read_text(&place.join(".gitignore")).expect("there"), "*.key\n");
+    file::write_atomic(&place.join("purpose"), b"production\n", 0o644).expect("written");
+    assert!(matches!(Keys::load(&place), Err(KeyError::Purpose { found: "development", .. })));
+    file::write_atomic(&place.join("purpose"), b"development\n", 0o644).expect("written");
     for name in ["PK.key", "KEK.key", "db.key", "release.key"] {
         let mode = std::fs::metadata(place.join(name)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -218,21 +244,168 @@ fn two_that_make_keys_at_once_get_the_same_ones() {
     assert_eq!(file::list(folder.path()).expect("listed"), ["keys"]);
 }
 
+/// The parts of the example's disk and where they end. Partitions start at 1 MiB: 2 x 5, 2 x 2 and 2 x 1 MiB, then
+/// data.
+const ENDS: [(&str, u64); 9] = [
+    ("the partition table", 34 * 512),
+    ("the gap between partitions", MIB),
+    ("esp-a", 6 * MIB),
+    ("esp-b", 11 * MIB),
+    ("root-a", 13 * MIB),
+    ("root-b", 15 * MIB),
+    ("verity-a", 16 * MIB),
+    ("verity-b", 17 * MIB),
+    ("data", 18 * MIB),
+];
+
+/// What the check says is not sound when this byte of the disk has changed.
+fn part_at(place: u64) -> &'static str {
+    let part = ENDS.iter().find(|(_, end)| place < *end).map(|(part, _)| *part);
+    match part {
+        // Something in an empty slot makes it one that is not empty, and that has no kernel.
+        Some("root-b" | "verity-b") => "esp-b",
+        Some(part) => part,
+        None if place < 19 * MIB - 33 * 512 => "the gap behind the partitions",
+        None => "the partition table",
+    }
+}
+
+/// Anywhere, and more often where there is more to get wrong: tables, the FAT, the kernel, the superblock and the tree.
+fn places() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..19 * MIB,
+        0..34 * 512u64,
+        19 * MIB - 33 * 512..19 * MIB,
+        MIB..MIB + 64 * 1024,
+        11 * MIB..11 * MIB + 300 * 4096,
+        15 * MIB..15 * MIB + 512,
+        15 * MIB..15 * MIB + 5 * 4096,
+    ]
+}
+
+/// A copy of the disk with `change` done to it.
+fn changed_disk(change: impl FnOnce(&std::fs::File)) -> (tempfile::TempDir, PathBuf) {
+    let folder = copy();
+    let path = folder.path().join("disk.img");
+    change(&std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened"));
+    (folder, path)
+}
+
+/// The tree's top block in the place of the root, which has the same hash: no byte of the root is left.
+#[test]
+fn a_root_forged_from_its_own_tree_is_found() {
+    let (_folder, path) = changed_disk(|disk| {
+        let mut top = vec![0; 4096];
+        disk.read_exact_at(&mut top, 15 * MIB + 4096).expect("read");
+        disk.write_all_at(&vec![0; 2 * MIB as usize], 11 * MIB).expect("written");
+        disk.write_all_at(&top, 11 * MIB).expect("written");
+        disk.write_all_at(&vec![0; MIB as usize - 4096], 15 * MIB + 4096).expect("written");
+        disk.write_all_at(&1u64.to_le_bytes(), 15 * MIB + 72).expect("written");
+    });
+    let error = verify::disk(&path, &public(), Leftovers::Refused).expect_err("forged");
+    assert_eq!((error.part.as_str(), error.source.to_string().contains("speaks of 1 blocks")), ("verity-a", true));
+}
+
+/// Firmware and kernel go by types and attributes, and the table has checksums but no signature.
+#[test]
+fn a_table_with_other_types_attributes_or_identities_is_found() {
+    use osbuild_format::gpt::{self, Guid, Layout};
+    let rewritten = |change: &dyn Fn(&mut Layout)| {
+        changed_disk(|disk| {
+            let [mut start, mut end] = [vec![0; gpt::START_BYTES], vec![0; gpt::END_BYTES]];
+            disk.read_exact_at(&mut start, 0).expect("read");
+            disk.read_exact_at(&mut end, 19 * MIB - gpt::END_BYTES as u64).expect("read");
+            let mut layout = gpt::parse_exact(&start, &end, 19 * MIB / 512).expect("sound");
+            change(&mut layout);
+            let table = gpt::encode(&layout, 19 * MIB / 512).expect("encoded");
+            disk.write_all_at(&table.start, 0).expect("written");
+            disk.write_all_at(&table.end, table.end_lba * 512).expect("written");
+        })
+    };
+    for change in
+        [|l: &mut Layout| l.partitions[0].type_guid = Guid([7; 16]), |l: &mut Layout| l.partitions[2].attributes = 0]
+    {
+        let (_folder, path) = rewritten(&change);
+        let error = verify::disk(&path, &public(), Leftovers::Allowed).expect_err("changed");
+        assert_eq!(error.part, "the partition table");
+    }
+    // A device keeps the identities of the release that it was flashed with; only the manifest knows which.
+    let (folder, path) = rewritten(&|layout| layout.disk_guid = Guid([7; 16]));
+    verify::disk(&path, &public(), Leftovers::Refused).expect("sound");
+    let error = verify::folder(folder.path(), &public(), false).expect_err("changed");
+    assert_eq!(error.part, "disk.img");
+}
+
+/// A card that held something else, flashed by the block map, and larger than the image.
+#[test]
+fn a_device_flashed_by_the_block_map_is_sound() {
+    let folder = copy();
+    let image = file::read(&folder.path().join("disk.img"), 100 * MIB).expect("read");
+    let map = file::read_text(&folder.path().join("disk.img.bmap")).expect("read");
+    let mut device = vec![0xee; image.len() + 3 * MIB as usize];
+    for line in map.lines().filter_map(|line| line.trim().strip_prefix("<Range chksum=\"")) {
+        let span = line.split_once("\"> ").and_then(|(_, rest)| rest.strip_suffix(" </Range>")).expect("a range");
+        let (first, last) = span.split_once('-').unwrap_or((span, span));
+        let block = |text: &str| text.parse::<usize>().expect("a number") * 4096;
+        let bytes = block(first)..block(last) + 4096;
+        device[bytes.clone()].copy_from_slice(&image[bytes]);
+    }
+    let path = folder.path().join("device.img");
+    file::write_atomic(&path, &device, 0o644).expect("written");
+    let checked = verify::disk(&path, &public(), Leftovers::Allowed).expect("sound");
+    assert!(checked.report.lines.iter().any(|line| line == "slot b is empty"), "{:?}", checked.report);
+    assert_eq!(verify::disk(&path, &public(), Leftovers::Refused).expect_err("left over").part, "the partition table");
+    // What is read still counts.
+    flip(&path, 11 * MIB + 5000, 1);
+    assert_eq!(verify::disk(&path, &public(), Leftovers::Allowed).expect_err("changed").part, "root-a");
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_and_a_developers_image_are_refused() {
+    let folder = copy();
+    let error = verify::folder(folder.path(), &public(), true).expect_err("development keys");
+    assert!(error.source.to_string().contains("a developer's image"), "{}", error.source);
+    file::write_atomic(&folder.path().join("update.sh"), b"rm -rf /", 0o755).expect("written");
+    assert_eq!(verify::folder(folder.path(), &public(), false).expect_err("one more").part, "update.sh");
+}
+
+#[test]
+fn a_release_that_is_no_longer_whole_is_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(&folder.path().join("cache")).expect("a store");
+    let keys = Keys::load(&example().keys).expect("loaded");
+    let parts = parts(&store, folder.path());
+    let images = folder.path().join("images");
+    let release = write(&store, parts, &keys, &images).folder;
+    let shorten = |name: &str| {
+        let file = std::fs::OpenOptions::new().write(true).open(release.join(name)).expect("opened");
+        file.set_len(9).expect("shortened");
+    };
+    let remove = |name: &str| std::fs::remove_file(release.join(name)).expect("removed");
+    let damages: [&dyn Fn(); 4] =
+        [&|| shorten("disk.img"), &|| remove("disk.img"), &|| remove(image::MANIFEST), &|| shorten(image::MANIFEST)];
+    for damage in damages {
+        damage();
+        assert!(!write(&store, parts, &keys, &images).was_there);
+        verify::folder(&release, &public(), false).expect("sound again");
+        assert_eq!(file::list(&images).expect("listed").len(), 2, "the release and `latest`");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The data partition is the device's own; every other bit counts.
+    /// The data partition is the device's own; every other bit counts, and the part that it is in is named.
     #[test]
-    fn one_flipped_bit_anywhere_on_the_disk_is_found(place in 0.0..1.0f64, bit in 0u8..8) {
+    fn one_flipped_bit_anywhere_on_the_disk_is_found(place in places(), bit in 0u8..8) {
         let folder = copy();
         let path = folder.path().join("disk.img");
-        let bytes = std::fs::metadata(&path).expect("there").len();
-        let offset = ((bytes as f64 * place) as u64).min(bytes - 1);
-        // Partitions start at 1 MiB: 2 x 5, 2 x 2 and 2 x 1 MiB, then data.
-        let data = 17 * MIB..18 * MIB;
-        flip(&path, offset, bit);
-        let result = verify::disk(&path, &public());
-        prop_assert_eq!(result.is_ok(), data.contains(&offset), "offset {}: {:?}", offset, result);
+        flip(&path, place, bit);
+        match (verify::disk(&path, &public(), Leftovers::Refused), part_at(place)) {
+            (Ok(_), "data") => {}
+            (Err(error), part) if part != "data" => prop_assert_eq!(error.part.as_str(), part, "byte {}", place),
+            (result, part) => prop_assert!(false, "byte {} of {}: {:?}", place, part, result),
+        }
     }
 
     #[test]
@@ -252,7 +425,7 @@ proptest! {
         let path = folder.path().join("disk.img");
         file::write_atomic(&path, &bytes, 0o644).expect("written");
         std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(size)).expect("resized");
-        prop_assert!(verify::disk(&path, &public()).is_err());
+        prop_assert!(verify::disk(&path, &public(), Leftovers::Refused).is_err());
     }
 }
 

@@ -12,7 +12,7 @@ mod metadata;
 pub mod packages;
 pub mod parameters;
 mod problem;
-mod release;
+pub mod release;
 pub mod root;
 pub mod rootfs;
 pub mod size;

@@ -4,9 +4,18 @@
 
 use super::parameters::Product;
 
+/// What a signed image says it is, by the fields that the manifest has too: name and value as between the quotes.
+pub fn os_release_text(product: &str, version: &str, machine: &str) -> [(&'static str, String); 3] {
+    [("IMAGE_ID", escaped(&id(product))), ("IMAGE_VERSION", escaped(version)), ("VARIANT_ID", escaped(machine))]
+}
+
+/// IDs may hold a-z, 0-9, `.`, `_` and `-`, which leaves `+` out of what product names may hold.
+fn id(product: &str) -> String {
+    product.replace('+', "_")
+}
+
 pub fn os_release(product: &Product) -> String {
-    // IDs may hold a-z, 0-9, `.`, `_` and `-`, which leaves `+` out of what product names may hold.
-    let id = product.name.replace('+', "_");
+    let id = id(&product.name);
     let mut fields = vec![
         ("NAME", product.title.clone()),
         ("PRETTY_NAME", format!("{} {}", product.title, product.version)),

@@ -22,6 +22,13 @@ fn keys_are_made_once_and_verification_needs_them() {
 }
 
 #[test]
+fn keys_for_the_field_sign_no_product_of_a_developer() {
+    let (project, _) = with_keys();
+    osbuild(&project, &["image", "gateway-dev"]).fails_with(&["`gateway-dev` is a developer's product", "help: "]);
+    assert!(!project.root.join("out/images/gateway-dev/latest").exists());
+}
+
+#[test]
 fn a_key_that_is_missing_or_unreadable_is_named_and_nothing_is_signed() {
     let (project, folder) = with_keys();
     let path = |name: &str| folder.join(name).display().to_string();

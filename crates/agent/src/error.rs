@@ -2,7 +2,7 @@
 //!
 //! Invariant: each error says what the agent was doing; its `Display` never repeats its source.
 
-use crate::boot::command_line::CommandLineError;
+use osbuild_format::command_line::CommandLineError;
 use osbuild_format::device::DeviceConfigError;
 use osbuild_format::verity::VeritySuperblockError;
 use std::fmt::Write;

@@ -21,12 +21,12 @@ use std::process::ExitCode;
 
 /// What reads bytes from outside, for the fuzz targets; nothing else uses it.
 pub mod wire {
-    pub use crate::boot::command_line::CommandLine;
     pub use crate::boot::efi_variable;
     pub use crate::control::{Answer, Request};
     pub use crate::data::Superblock;
     pub use crate::log::Splitter;
     pub use crate::network::{dhcp, dns, sntp};
+    pub use osbuild_format::command_line::CommandLine;
 }
 
 /// The program: PID 1, or a command that asks it.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: each format is read with limits, and reading any bytes at all never panics.
 
+pub mod command_line;
 pub mod device;
 pub mod gpt;
 pub mod verity;

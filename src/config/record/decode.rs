@@ -156,7 +156,7 @@ pub fn origin(node: &Node) -> Origin {
 
 /// Declares a struct together with its decoder and its description:
 ///
-/// ```ignore
+/// ```text
 /// record! {
 ///     /// What it is, for the reference.
 ///     pub struct Group as "group" {

@@ -2,12 +2,14 @@
 //!
 //! Layout below the cache folder (`OSBUILD_CACHE`, else `$XDG_CACHE_HOME/osbuild`):
 //!
-//!     blobs/AB/CDEF...      content, mode 0644     blobs/AB/CDEF....x   the same, mode 0755
-//!     trees/AB/CDEF.../     a tree checked out by hard links, by its root Directory digest
-//!     actions/AB/CDEF...    ActionResult messages by action digest
-//!     tmp/                  being written; renamed into place when whole
-//!     failed/TASK/          what a failed task left, for `osbuild shell`
-//!     locks/                held while a file of them is open
+//! ```text
+//! blobs/AB/CDEF...      content, mode 0644     blobs/AB/CDEF....x   the same, mode 0755
+//! trees/AB/CDEF.../     a tree checked out by hard links, by its root Directory digest
+//! actions/AB/CDEF...    ActionResult messages by action digest
+//! tmp/                  being written; renamed into place when whole
+//! failed/TASK/          what a failed task left, for `osbuild shell`
+//! locks/                held while a file of them is open
+//! ```
 //!
 //! Invariants: whatever has its final name is whole; a blob is written once and never changed; all
 //! of it may be deleted at any time and is then made again. Safe with several processes at once.

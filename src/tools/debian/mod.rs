@@ -1,6 +1,8 @@
 //! Debian's archive: from the names of packages to the exact files that hold them and all they depend on.
 //!
-//!     mirror -> release (signature) -> index (stanzas) -> resolve (relations, versions) -> packages
+//! ```text
+//! mirror -> release (signature) -> index (stanzas) -> resolve (relations, versions) -> packages
+//! ```
 //!
 //! Invariant: a package is named only by an index whose digest a pinned public key has signed.
 

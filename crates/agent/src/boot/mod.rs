@@ -2,7 +2,6 @@
 //!
 //! Invariant: it ends in the root file system's agent or in a reboot; nothing unverified is ever executed.
 
-pub mod command_line;
 pub mod efi_variable;
 pub mod facts;
 mod mounts;
@@ -12,8 +11,8 @@ mod switch;
 
 use crate::error::{AgentError, Doing};
 use crate::{console, file, time};
-use command_line::{CommandLine, Slot};
 use facts::Facts;
+use osbuild_format::command_line::{self, CommandLine, Slot};
 use osbuild_format::gpt::Guid;
 use slot::Disk;
 
@@ -29,7 +28,7 @@ pub fn run() -> Result<std::convert::Infallible, AgentError> {
     let line = file::read("/proc/cmdline", command_line::LIMIT_BYTES).doing(|| "read `/proc/cmdline`".to_owned())?;
     let line = CommandLine::parse(&String::from_utf8_lossy(&line))?;
     let (disk, slot) = booted_slot(&line)?;
-    root::open(&disk, slot, &line.root_hash)?;
+    root::open(&disk, slot, &line)?;
     let facts = Facts { slot: slot.letter().to_owned(), root_hash: line.root_hash, disk: disk.name, kernel_ms };
     facts.store()?;
     console::say(&format!("slot {} of {}: root verified, {} ms", facts.slot, facts.disk, time::milliseconds()));

@@ -1,11 +1,11 @@
 //! A slot's partitions and the root hash to a mounted root that the kernel verifies block by block.
 //!
-//! Invariant: the table's root hash is the command line's, which the firmware verified with the kernel.
+//! Invariant: the table's root hash and size are the command line's, which the firmware verified with the kernel.
 
-use super::command_line::Slot;
 use super::slot::{wait_for_device, Disk};
 use crate::error::{AgentError, Doing};
 use crate::file;
+use osbuild_format::command_line::{CommandLine, Slot};
 use osbuild_format::verity::{Superblock, BLOCK_BYTES, SUPERBLOCK_BYTES};
 use osbuild_sys::device_mapper::{create_read_only, Table};
 use rustix::mount::{mount, MountFlags};
@@ -16,13 +16,14 @@ pub const MOUNTED: &str = "/sysroot";
 /// Name of the device-mapper device.
 pub const DEVICE: &str = "root";
 
-pub fn open(disk: &Disk, slot: Slot, root_hash: &str) -> Result<(), AgentError> {
+pub fn open(disk: &Disk, slot: Slot, line: &CommandLine) -> Result<(), AgentError> {
     let data = disk.device(&format!("root-{}", slot.letter()))?;
     let hashes = disk.device(&format!("verity-{}", slot.letter()))?;
     wait_for_device(&data)?;
     wait_for_device(&hashes)?;
     let superblock = superblock(&hashes)?;
-    let table = table(&superblock, &data, &hashes, root_hash);
+    check_size(&superblock, line, &hashes)?;
+    let table = table(&superblock, &data, &hashes, &line.root_hash);
     let minor = create_read_only(&Table {
         name: DEVICE,
         uuid: &uuid(&superblock),
@@ -43,6 +44,17 @@ fn superblock(device: &str) -> Result<Superblock, AgentError> {
         .and_then(|file| file::read_at(&file, 0, SUPERBLOCK_BYTES))
         .doing(|| format!("read `{device}`"))?;
     Superblock::parse(&bytes).map_err(|source| AgentError::Superblock { device: device.to_owned(), source })
+}
+
+/// The superblock is the one part of the slot that no hash covers.
+fn check_size(superblock: &Superblock, line: &CommandLine, device: &str) -> Result<(), AgentError> {
+    let (found, signed) = (superblock.data_blocks, line.root_blocks);
+    if found == signed {
+        return Ok(());
+    }
+    Err(AgentError::Wrong(format!(
+        "the superblock in `{device}` speaks of {found} blocks, the signed kernel of {signed}"
+    )))
 }
 
 /// Linux `Documentation/admin-guide/device-mapper/verity.rst`. The tree starts behind the superblock's block.
@@ -72,6 +84,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_superblock_of_another_size_than_the_signed_one_is_refused() {
+        let line = CommandLine { root_hash: "0".repeat(64), root_blocks: 7, slot: None };
+        let mut superblock = Superblock { uuid: [0; 16], data_blocks: 7, salt: vec![] };
+        assert!(check_size(&superblock, &line, "/dev/vda5").is_ok());
+        superblock.data_blocks = 1;
+        let error = check_size(&superblock, &line, "/dev/vda5").expect_err("another size").to_string();
+        assert!(error.contains("`/dev/vda5` speaks of 1 blocks, the signed kernel of 7"), "{error}");
+    }
 
     #[test]
     fn the_table_is_what_the_kernel_documents() {

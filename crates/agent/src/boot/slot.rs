@@ -2,9 +2,9 @@
 //!
 //! Invariant: two disks that could both be meant are an error, never a choice.
 
-use super::command_line::Slot;
 use crate::error::{AgentError, Doing};
 use crate::{file, time};
+use osbuild_format::command_line::Slot;
 use osbuild_format::gpt::{self, Guid, Layout};
 use std::fs::File;
 use std::path::Path;
