@@ -69,3 +69,15 @@ fn a_waiver_says_why() {
         "help: say in `reason` why",
     ]);
 }
+
+/// Each is an option of its own, which a configuration that starts from nothing leaves out.
+#[test]
+fn every_defence_against_speculation_is_compiled_in() {
+    let project = crate::Project::of_this_repository();
+    let disk = osbuild(&project, &["image"]).succeeds().output;
+    let configuration = project.root.join(disk.trim()).with_file_name("kernel.config");
+    let text = std::fs::read_to_string(configuration).expect("read");
+    let missing: Vec<&str> = text.lines().filter(|line| line.starts_with("# CONFIG_MITIGATION_")).collect();
+    assert_eq!(missing, ["# CONFIG_MITIGATION_CALL_DEPTH_TRACKING is not set"]);
+    assert!(text.contains("CONFIG_MITIGATION_PAGE_TABLE_ISOLATION=y"), "{text}");
+}
