@@ -6,6 +6,7 @@ use crate::boot::facts::Facts;
 use crate::boot::{efi_variable, EFI_VARIABLES};
 use crate::network::Network;
 use crate::supervise::{State, Supervisor};
+use crate::watchdog::Guard;
 use crate::{data, file, time};
 use osbuild_format::device::DeviceConfig;
 use serde_json::{json, Map, Value};
@@ -23,8 +24,7 @@ pub struct Known<'a> {
     /// `starting`, `ready` or `stopping`.
     pub state: &'static str,
     pub ready_ms: Option<u64>,
-    /// Of the armed watchdog.
-    pub watchdog_seconds: Option<u32>,
+    pub guard: &'a Guard,
 }
 
 /// What does not change while the system runs, so is read once.
@@ -70,7 +70,8 @@ pub fn status(known: &Known) -> Value {
         "network": network(known.network),
         "services": services(known.supervisor),
         "data": data_size(),
-        "watchdog": known.watchdog_seconds.is_some(), "watchdog_seconds": known.watchdog_seconds,
+        "watchdog": known.guard.is_armed(), "watchdog_seconds": known.guard.timeout_seconds(),
+        "watchdog_fed_ms_ago": known.guard.fed_ms_ago(),
     })
 }
 

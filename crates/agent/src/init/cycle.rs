@@ -16,18 +16,15 @@ use crate::network::{clock, Network};
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor};
 use crate::time;
+use crate::watchdog::Guard;
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::{self, Signals};
-use osbuild_sys::watchdog::Watchdog;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-const WATCHDOG: &str = "/dev/watchdog";
-const WATCHDOG_SECONDS: u32 = 30;
-const BETWEEN_FEEDINGS: Duration = Duration::from_secs(5);
 const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
@@ -38,7 +35,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Parts {
     pub signals: Signals,
     pub log: Arc<Log>,
-    pub watchdog: Option<Watchdog>,
+    pub guard: Guard,
     pub facts: Facts,
     pub config: DeviceConfig,
     pub network: Network,
@@ -57,26 +54,8 @@ pub struct Agent {
     health_deadline: Duration,
     ready_ms: Option<u64>,
     ending: Option<End>,
-    next_feeding: Duration,
     next_status: Duration,
     next_saving: Duration,
-}
-
-/// None: the machine has no watchdog, which is logged and shown in the status.
-pub fn arm_watchdog(log: &Log) -> Option<Watchdog> {
-    match Watchdog::arm(WATCHDOG, WATCHDOG_SECONDS) {
-        Ok(watchdog) => Some(watchdog),
-        Err(error) => {
-            log.warn(&format!("no watchdog: cannot arm `{WATCHDOG}`: {error}"));
-            None
-        }
-    }
-}
-
-pub fn feed(watchdog: &mut Option<Watchdog>, log: &Log) {
-    if let Some(Err(error)) = watchdog.as_mut().map(Watchdog::feed) {
-        log.error(&format!("cannot feed the watchdog: {error}"));
-    }
 }
 
 impl Agent {
@@ -94,7 +73,6 @@ impl Agent {
             health_deadline: now + Duration::from_secs(u64::from(parts.config.health_deadline_seconds)),
             ready_ms: None,
             ending: None,
-            next_feeding: now,
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
             parts,
@@ -178,10 +156,7 @@ impl Agent {
     /// The chores that come round by time.
     fn keep_up(&mut self) {
         let now = time::now();
-        if now >= self.next_feeding {
-            self.next_feeding = now + BETWEEN_FEEDINGS;
-            feed(&mut self.parts.watchdog, &self.parts.log);
-        }
+        self.parts.guard.feed();
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;
             let status = self.status();
@@ -236,7 +211,8 @@ impl Agent {
     }
 
     fn wake_at(&self) -> Duration {
-        let mut due = vec![self.next_feeding, self.next_saving];
+        let mut due = vec![self.next_saving];
+        due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));
         if self.ready_ms.is_none() && self.ending.is_none() {
@@ -327,7 +303,7 @@ impl Agent {
             network: &self.parts.network,
             state,
             ready_ms: self.ready_ms,
-            watchdog_seconds: self.parts.watchdog.as_ref().map(|watchdog| watchdog.timeout_seconds),
+            guard: &self.parts.guard,
         })
     }
 
