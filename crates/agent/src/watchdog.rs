@@ -1,4 +1,5 @@
-//! The machine's watchdog: armed once, and fed by whoever can say that the work goes on.
+//! The machine's watchdog: armed in the initramfs, taken over by the root's PID 1, and fed by whoever can say that the
+//! work goes on.
 //!
 //! Invariant: nothing here feeds by itself: each feeding is one call of a loop that has just gone round.
 
@@ -17,6 +18,7 @@ pub struct Guard {
     next: Duration,
     fed_at: Option<Duration>,
     failing: bool,
+    inherited: bool,
 }
 
 impl Guard {
@@ -30,9 +32,34 @@ impl Guard {
         Guard::new(armed.ok(), complain)
     }
 
+    /// With what [`Guard::hand_over`] gave before the exec; arms one that has appeared since if it gave nothing.
+    pub fn take_over(number: Option<i32>, complain: impl Fn(&str) + 'static) -> Self {
+        match number.map(|number| Watchdog::inherit(number, PATH)) {
+            Some(Ok(watchdog)) => Guard::inherited(watchdog, complain),
+            Some(Err(error)) => {
+                complain(&format!("cannot take the watchdog of the initramfs over: {error}"));
+                Guard::arm(complain)
+            }
+            None => Guard::arm(complain),
+        }
+    }
+
+    fn inherited(watchdog: Watchdog, complain: impl Fn(&str) + 'static) -> Self {
+        Guard { inherited: true, ..Guard::new(Some(watchdog), complain) }
+    }
+
+    /// Leaves the device open for the program that this process executes next.
+    pub fn hand_over(self) -> Option<i32> {
+        let number = self.watchdog?.hand_over();
+        if let Err(error) = &number {
+            (self.complain)(&format!("cannot hand the watchdog over: {error}"));
+        }
+        number.ok()
+    }
+
     fn new(watchdog: Option<Watchdog>, complain: impl Fn(&str) + 'static) -> Self {
         let complain = Box::new(complain);
-        Guard { watchdog, complain, next: Duration::ZERO, fed_at: None, failing: false }
+        Guard { watchdog, complain, next: Duration::ZERO, fed_at: None, failing: false, inherited: false }
     }
 
     /// Feeds if it is time to: call it as often as the work goes on.
@@ -69,6 +96,11 @@ impl Guard {
 
     pub fn is_armed(&self) -> bool {
         self.watchdog.is_some()
+    }
+
+    /// Whether it has guarded the machine since the initramfs.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// None: there is none, or it does not tell.
@@ -124,6 +156,17 @@ mod tests {
         guard.note(Err(io::ErrorKind::StorageFull.into()), Duration::from_secs(4));
         assert_eq!(complaints.borrow().len(), 2);
         assert_eq!(guard.fed_at, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn it_goes_from_one_program_to_the_next() {
+        let (before, _) = guard(HUNGRY);
+        assert!(!before.is_inherited());
+        let number = before.hand_over().expect("it has a device");
+        let watchdog = Watchdog::inherit(number, HUNGRY).expect("it is open, and the same device");
+        let mut after = Guard::inherited(watchdog, |text| panic!("{text}"));
+        after.feed();
+        assert!(after.is_inherited() && after.fed_ms_ago().is_some());
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub fn status(known: &Known) -> Value {
             "slot": facts.slot, "root_hash": facts.root_hash, "root_device": root_device(), "verity": verity(),
             "secure_boot": fixed.secure_boot, "lockdown": fixed.lockdown, "tpm": fixed.tpm,
             "loader_ms": fixed.loader_ms, "kernel_ms": facts.kernel_ms, "ready_ms": known.ready_ms,
+            "watchdog": known.guard.is_inherited(),
         },
         "memory": memory(),
         "clock": {

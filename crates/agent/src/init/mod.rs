@@ -27,8 +27,8 @@ pub fn run() -> Result<Infallible, AgentError> {
         .doing(|| "block signals".to_owned())?;
     mounts::file_systems()?;
     let log = Arc::new(Log::open());
-    let mut guard = guard(&log);
     let facts = Facts::load()?;
+    let mut guard = guard(facts.watchdog, &log);
     let config = config()?;
     hardening::apply(&log);
     identity::set_hostname(&config.hostname)?;
@@ -41,9 +41,10 @@ pub fn run() -> Result<Infallible, AgentError> {
     cycle::Agent::new(parts)?.run()
 }
 
-fn guard(log: &Arc<Log>) -> Guard {
+/// The watchdog that the initramfs armed, or else one that has appeared since.
+fn guard(number: Option<i32>, log: &Arc<Log>) -> Guard {
     let log = log.clone();
-    Guard::arm(move |text| log.error(text))
+    Guard::take_over(number, move |text| log.error(text))
 }
 
 fn config() -> Result<DeviceConfig, AgentError> {
