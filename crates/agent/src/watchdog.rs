@@ -1,9 +1,10 @@
 //! The machine's watchdog: armed in the initramfs, taken over by the root's PID 1, and fed by whoever can say that the
 //! work goes on.
 //!
-//! Invariant: nothing here feeds by itself: each feeding is one call of a loop that has just gone round.
+//! Invariant: nothing here feeds by itself: each feeding is one call of a loop that has just gone round. Nothing is fed
+//! once the end is certain.
 
-use crate::time;
+use crate::{end, time};
 use osbuild_sys::watchdog::Watchdog;
 use std::io;
 use std::time::Duration;
@@ -64,11 +65,11 @@ impl Guard {
 
     /// Feeds if it is time to: call it as often as the work goes on.
     pub fn feed(&mut self) {
-        self.feed_at(time::now());
+        self.feed_at(time::now(), end::is_hopeless());
     }
 
-    fn feed_at(&mut self, now: Duration) {
-        let Some(watchdog) = self.watchdog.as_mut().filter(|_| now >= self.next) else { return };
+    fn feed_at(&mut self, now: Duration, hopeless: bool) {
+        let Some(watchdog) = self.watchdog.as_mut().filter(|_| now >= self.next && !hopeless) else { return };
         self.next = now + watchdog.interval();
         let fed = watchdog.feed();
         self.note(fed, now);
@@ -139,7 +140,7 @@ mod tests {
         let second = Duration::from_secs(1);
         // The device does not tell its patience, so once a second.
         for (now, fed_at) in [(5000, 5000), (5999, 5000), (6000, 6000)].map(|(a, b)| (a, Duration::from_millis(b))) {
-            guard.feed_at(Duration::from_millis(now));
+            guard.feed_at(Duration::from_millis(now), false);
             assert_eq!((guard.fed_at, guard.next_feeding()), (Some(fed_at), Some(fed_at + second)), "{now}");
         }
         assert!(complaints.borrow().is_empty());
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn a_device_that_takes_no_food_never_counts_as_fed_and_is_told_of_once() {
         let (mut guard, complaints) = guard(SICK);
-        (0..3).for_each(|second| guard.feed_at(Duration::from_secs(second)));
+        (0..3).for_each(|second| guard.feed_at(Duration::from_secs(second), false));
         assert_eq!((guard.is_armed(), guard.fed_ms_ago()), (true, None));
         assert_eq!(complaints.borrow().len(), 1);
         guard.note(Ok(()), Duration::from_secs(3));
@@ -156,6 +157,13 @@ mod tests {
         guard.note(Err(io::ErrorKind::StorageFull.into()), Duration::from_secs(4));
         assert_eq!(complaints.borrow().len(), 2);
         assert_eq!(guard.fed_at, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn nothing_is_fed_once_the_end_is_certain() {
+        let (mut guard, _) = guard(HUNGRY);
+        guard.feed_at(Duration::from_secs(1), true);
+        assert_eq!(guard.fed_at, None);
     }
 
     #[test]
