@@ -10,13 +10,13 @@ use crate::control::status::{status, Fixed, Known};
 use crate::control::{Answer, Request};
 use crate::data::{self, Data};
 use crate::end::{self, End};
-use crate::error::{AgentError, Doing};
+use crate::error::{chain, AgentError, Doing};
 use crate::log::Log;
 use crate::network::{clock, Network};
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor};
-use crate::time;
 use crate::watchdog::Guard;
+use crate::{thread, time};
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::{self, Signals};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -28,8 +28,10 @@ use std::time::Duration;
 const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
-/// Between the last SIGKILL and the end.
+/// Between the last SIGKILL and the last write.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// For what was written to reach the disk. The watchdog is fed meanwhile, so a disk that hangs has to be left by us.
+const TIME_TO_WRITE: Duration = Duration::from_secs(60);
 
 /// What the steps before have brought up.
 pub struct Parts {
@@ -90,7 +92,7 @@ impl Agent {
             }
             if let Err(error) = self.wait_for_events() {
                 // A loop that can no longer wait is a system that can no longer be trusted.
-                end::fatal(&crate::error::chain(&error));
+                end::fatal(&chain(&error));
             }
         }
     }
@@ -114,6 +116,12 @@ impl Agent {
                 let name = &self.parts.config.services[unit].name;
                 self.parts.log.warn(&format!("service `{name}` did not stop in time: killed"));
                 process::kill(name, pid);
+            }
+            Action::Abandon { unit, pid } => {
+                let name = &self.parts.config.services[unit].name;
+                self.parts
+                    .log
+                    .error(&format!("service `{name}` does not even die when killed: pid {pid} is left behind"));
             }
         }
     }
@@ -166,13 +174,7 @@ impl Agent {
         }
         if now >= self.next_saving {
             self.next_saving = now + BETWEEN_SAVINGS;
-            self.save_clock();
-        }
-    }
-
-    fn save_clock(&self) {
-        if let Err(error) = clock::save() {
-            self.parts.log.info(&format!("cannot keep the time for the next boot: {error}"));
+            save_clock(&self.parts.log);
         }
     }
 
@@ -307,7 +309,7 @@ impl Agent {
         })
     }
 
-    /// Services have stopped; everything else goes, and what was written is brought to the disk.
+    /// Services have stopped or were given up; everything else goes, and what was written is brought to the disk.
     fn finish(&mut self, end: End) -> ! {
         // To every process but this one.
         let _ = kill_process_group(Pid::INIT, Signal::KILL);
@@ -316,8 +318,20 @@ impl Agent {
         while time::now() < deadline && wait(WaitOptions::NOHANG).is_ok() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.save_clock();
-        data::unmount(&self.parts.log);
+        let (log, guard) = (self.parts.log.clone(), &mut self.parts.guard);
+        let last_writes = move || {
+            save_clock(&log);
+            data::unmount(&log);
+        };
+        if let Err(error) = thread::within("last writes", TIME_TO_WRITE, &mut || guard.feed(), last_writes) {
+            self.parts.log.error(&chain(&error));
+        }
         end::now(end)
+    }
+}
+
+fn save_clock(log: &Log) {
+    if let Err(error) = clock::save() {
+        log.info(&format!("cannot keep the time for the next boot: {error}"));
     }
 }
