@@ -152,11 +152,11 @@ impl Supervisor {
 
     /// Everything that is to be done now. Starting a unit may make the next one ready: call until it is empty.
     pub fn due(&mut self, now: Duration) -> Vec<Action> {
+        self.end_pauses(now);
         let mut actions = Vec::new();
         for index in 0..self.units.len() {
             match self.units[index].state {
                 State::Waiting if !self.stopping && self.may_start(index) => actions.push(Action::Start(index)),
-                State::Pausing { until } if !self.stopping && now >= until => actions.push(Action::Start(index)),
                 State::Waiting | State::Pausing { .. } if self.stopping => self.units[index].state = State::Stopped,
                 State::Running { pid, .. } if self.stopping && !self.is_needed(index) => {
                     actions.push(self.terminate(index, pid, now));
@@ -173,6 +173,15 @@ impl Supervisor {
             }
         }
         actions
+    }
+
+    /// A unit whose pause is over waits like any other: what it starts after may have gone down meanwhile.
+    fn end_pauses(&mut self, now: Duration) {
+        for unit in &mut self.units {
+            if matches!(unit.state, State::Pausing { until } if now >= until) {
+                unit.state = State::Waiting;
+            }
+        }
     }
 
     pub fn started(&mut self, index: usize, pid: u32, now: Duration) {

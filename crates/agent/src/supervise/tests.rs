@@ -137,6 +137,22 @@ fn a_program_that_is_not_there_is_tried_again_with_pauses() {
 }
 
 #[test]
+fn a_unit_whose_pause_is_over_waits_for_those_it_starts_after() {
+    let services = [service("late", &["early"], Restart::Always), service("early", &[], Restart::Always)];
+    let mut supervisor = Supervisor::new(&services);
+    start_all(&mut supervisor, ms(0));
+    // The one that the other needs ends twice, so its second pause is longer.
+    supervisor.exited(101, Exit::Code(1), ms(1000));
+    assert_eq!(start_all(&mut supervisor, ms(2000)), [1]);
+    supervisor.exited(100, Exit::Code(1), ms(2500));
+    supervisor.exited(101, Exit::Code(1), ms(2500));
+    assert_eq!(supervisor.due(ms(3500)), []);
+    assert_eq!(supervisor.units()[0].state, State::Waiting);
+    assert_eq!(supervisor.wake_at(ms(3500)), Some(ms(4500)));
+    assert_eq!(start_all(&mut supervisor, ms(4500)), [1, 0]);
+}
+
+#[test]
 fn health_waits_for_critical_units_to_settle() {
     let mut idle = service("idle", &[], Restart::Never);
     idle.critical = false;
