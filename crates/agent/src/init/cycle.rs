@@ -2,7 +2,7 @@
 //!
 //! Invariant: one turn never waits for anything but the poll, so that the watchdog measures that it goes round.
 
-use super::power_button::{self, PowerButton};
+use super::power_button::{self, Heard, PowerButton};
 use super::status_port::StatusPort;
 use crate::boot::facts::Facts;
 use crate::control::server::{self, Asked, Requests};
@@ -20,7 +20,9 @@ use crate::{thread, time};
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::{self, Signals};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions};
+use rustix::io::Errno;
+use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions, WaitStatus};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,7 +192,7 @@ impl Agent {
         let all = fixed.into_iter().chain(buttons).chain(streams);
         let mut polled: Vec<PollFd> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).doing(|| "wait for events".to_owned()),
         }
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -201,10 +203,7 @@ impl Agent {
                 self.answer(asked);
             }
         }
-        if self.buttons.iter_mut().zip(buttons).any(|(button, ready)| *ready && button.pressed()) {
-            self.parts.log.tell("the power button was pressed");
-            self.end(End::PowerOff);
-        }
+        self.hear_buttons(buttons);
         self.drain(streams);
         if fixed[0] {
             self.take_signals();
@@ -223,6 +222,22 @@ impl Agent {
         due.into_iter().min().unwrap_or_default()
     }
 
+    fn hear_buttons(&mut self, ready: &[bool]) {
+        let (log, mut ready, mut pressed) = (&self.parts.log, ready.iter().copied(), false);
+        self.buttons.retain_mut(|button| {
+            let heard = if ready.next().unwrap_or(false) { button.hear() } else { Heard::Nothing };
+            if heard == Heard::Gone {
+                log.warn("a power button is gone");
+            }
+            pressed |= heard == Heard::Press;
+            heard != Heard::Gone
+        });
+        if pressed {
+            self.parts.log.tell("the power button was pressed");
+            self.end(End::PowerOff);
+        }
+    }
+
     fn drain(&mut self, ready: &[bool]) {
         let (log, services) = (&self.parts.log, &self.parts.config.services);
         let mut ready = ready.iter().copied();
@@ -233,7 +248,7 @@ impl Agent {
     }
 
     fn take_signals(&mut self) {
-        while let Ok(Some(taken)) = self.parts.signals.take() {
+        for taken in take_all(|| self.parts.signals.take(), "signals", &self.parts.log) {
             match taken {
                 signal::TERMINATE | signal::INTERRUPT => self.end(End::Reboot),
                 signal::POWER_OFF => self.end(End::PowerOff),
@@ -245,7 +260,7 @@ impl Agent {
 
     /// Every dead child, orphans that nobody else waits for included.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        for (pid, status) in take_all(dead_child, "dead children", &self.parts.log) {
             let exit = process::exit_of(status);
             let pid = u32::try_from(pid.as_raw_nonzero().get()).expect("pids are positive");
             if let Some(unit) = self.supervisor.exited(pid, exit, time::now()) {
@@ -330,8 +345,53 @@ impl Agent {
     }
 }
 
+/// Everything that `next` has now. An error ends the list and is logged: the next turn tries again.
+fn take_all<T>(mut next: impl FnMut() -> io::Result<Option<T>>, what: &str, log: &Log) -> Vec<T> {
+    let mut taken = Vec::new();
+    loop {
+        match next() {
+            Ok(Some(one)) => taken.push(one),
+            Ok(None) => return taken,
+            Err(error) => {
+                log.error(&format!("cannot take {what}: {error}"));
+                return taken;
+            }
+        }
+    }
+}
+
+fn dead_child() -> io::Result<Option<(Pid, WaitStatus)>> {
+    match wait(WaitOptions::NOHANG) {
+        // There are no children at all, which is no failure.
+        Err(Errno::CHILD) => Ok(None),
+        other => Ok(other?),
+    }
+}
+
 fn save_clock(log: &Log) {
     if let Err(error) = clock::save() {
         log.info(&format!("cannot keep the time for the next boot: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn what_cannot_be_taken_is_logged_and_what_was_is_kept() {
+        let (written, mut seen) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let log = Log::in_file(File::from(OwnedFd::from(written)));
+        let mut answers = vec![Err(io::ErrorKind::BrokenPipe.into()), Ok(Some(2)), Ok(Some(1))];
+        assert_eq!(take_all(|| answers.pop().expect("it stops at the error"), "signals", &log), [1, 2]);
+        assert!(take_all::<i32>(|| Ok(None), "signals", &log).is_empty());
+        drop(log);
+        let mut text = String::new();
+        seen.read_to_string(&mut text).expect("text");
+        assert!(text.contains("\"error\"") && text.contains("cannot take signals: broken pipe"), "{text}");
+        assert_eq!(text.lines().count(), 1);
     }
 }
