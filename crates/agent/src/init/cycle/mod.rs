@@ -2,27 +2,28 @@
 //!
 //! Invariant: one turn never waits for anything but the poll, so that the watchdog measures that it goes round.
 
+mod answers;
+mod ending;
+mod signals;
+
 use super::power_button::{self, Heard, PowerButton};
 use super::status_port::StatusPort;
 use crate::boot::facts::Facts;
-use crate::control::server::{self, Asked, Requests};
-use crate::control::status::{status, Fixed, Known};
-use crate::control::{Answer, Request};
+use crate::control::server::{self, Requests};
+use crate::control::status::Fixed;
 use crate::data::{self, Data};
 use crate::end::{self, End};
 use crate::error::{chain, AgentError, Doing};
 use crate::log::Log;
-use crate::network::{clock, Network};
+use crate::network::Network;
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor};
+use crate::time;
 use crate::watchdog::Guard;
-use crate::{thread, time};
 use osbuild_format::device::DeviceConfig;
-use osbuild_sys::signal::{self, Signals};
+use osbuild_sys::signal::Signals;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions, WaitStatus};
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,6 @@ use std::time::Duration;
 const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
-/// Between the last SIGKILL and the last write.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
-/// For what was written to reach the disk. The watchdog is fed meanwhile, so a disk that hangs has to be left by us.
-const TIME_TO_WRITE: Duration = Duration::from_secs(60);
 
 /// What the steps before have brought up.
 pub struct Parts {
@@ -176,7 +173,7 @@ impl Agent {
         }
         if now >= self.next_saving {
             self.next_saving = now + BETWEEN_SAVINGS;
-            save_clock(&self.parts.log);
+            ending::save_clock(&self.parts.log);
         }
     }
 
@@ -245,153 +242,5 @@ impl Agent {
             // Streams that came after the poll have no answer yet: they wait for the next turn.
             !ready.next().unwrap_or(false) || stream.drain(&services[*unit].name, log)
         });
-    }
-
-    fn take_signals(&mut self) {
-        for taken in take_all(|| self.parts.signals.take(), "signals", &self.parts.log) {
-            match taken {
-                signal::TERMINATE | signal::INTERRUPT => self.end(End::Reboot),
-                signal::POWER_OFF => self.end(End::PowerOff),
-                _ => {}
-            }
-        }
-        self.reap();
-    }
-
-    /// Every dead child, orphans that nobody else waits for included.
-    fn reap(&mut self) {
-        for (pid, status) in take_all(dead_child, "dead children", &self.parts.log) {
-            let exit = process::exit_of(status);
-            let pid = u32::try_from(pid.as_raw_nonzero().get()).expect("pids are positive");
-            if let Some(unit) = self.supervisor.exited(pid, exit, time::now()) {
-                let name = &self.parts.config.services[unit].name;
-                // What the service leaves behind must not live on beside its next run.
-                process::kill(name, pid);
-                self.parts.log.info(&format!("service `{name}` ended: {exit}"));
-            }
-        }
-    }
-
-    fn answer(&mut self, asked: Asked) {
-        let answer = match asked.request {
-            Request::Status => Answer::Status(self.status()),
-            Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {
-                Ok(action) => {
-                    action.into_iter().for_each(|action| self.act(action));
-                    Answer::Done
-                }
-                Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
-            },
-            Request::Reboot => {
-                self.end(End::Reboot);
-                Answer::Done
-            }
-            Request::PowerOff => {
-                self.end(End::PowerOff);
-                Answer::Done
-            }
-        };
-        // A client that has gone away needs no answer.
-        let _ = asked.answer.send(answer);
-    }
-
-    fn end(&mut self, end: End) {
-        if self.ending.is_none() {
-            self.parts.log.tell(match end {
-                End::Reboot => "stopping, to reboot",
-                End::PowerOff => "stopping, to power off",
-            });
-            self.ending = Some(end);
-            self.supervisor.stop();
-        }
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let state = match (self.ending, self.ready_ms) {
-            (Some(_), _) => "stopping",
-            (None, Some(_)) => "ready",
-            (None, None) => "starting",
-        };
-        status(&Known {
-            config: &self.parts.config,
-            facts: &self.parts.facts,
-            fixed: &self.fixed,
-            supervisor: &self.supervisor,
-            network: &self.parts.network,
-            state,
-            ready_ms: self.ready_ms,
-            guard: &self.parts.guard,
-        })
-    }
-
-    /// Services have stopped or were given up; everything else goes, and what was written is brought to the disk.
-    fn finish(&mut self, end: End) -> ! {
-        // To every process but this one.
-        let _ = kill_process_group(Pid::INIT, Signal::KILL);
-        let deadline = time::now() + LAST_PATIENCE;
-        // An error means that there are no children left.
-        while time::now() < deadline && wait(WaitOptions::NOHANG).is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let (log, guard) = (self.parts.log.clone(), &mut self.parts.guard);
-        let last_writes = move || {
-            save_clock(&log);
-            data::unmount(&log);
-        };
-        if let Err(error) = thread::within("last writes", TIME_TO_WRITE, &mut || guard.feed(), last_writes) {
-            self.parts.log.error(&chain(&error));
-        }
-        end::now(end)
-    }
-}
-
-/// Everything that `next` has now. An error ends the list and is logged: the next turn tries again.
-fn take_all<T>(mut next: impl FnMut() -> io::Result<Option<T>>, what: &str, log: &Log) -> Vec<T> {
-    let mut taken = Vec::new();
-    loop {
-        match next() {
-            Ok(Some(one)) => taken.push(one),
-            Ok(None) => return taken,
-            Err(error) => {
-                log.error(&format!("cannot take {what}: {error}"));
-                return taken;
-            }
-        }
-    }
-}
-
-fn dead_child() -> io::Result<Option<(Pid, WaitStatus)>> {
-    match wait(WaitOptions::NOHANG) {
-        // There are no children at all, which is no failure.
-        Err(Errno::CHILD) => Ok(None),
-        other => Ok(other?),
-    }
-}
-
-fn save_clock(log: &Log) {
-    if let Err(error) = clock::save() {
-        log.info(&format!("cannot keep the time for the next boot: {error}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-    use std::io::Read;
-    use std::os::fd::OwnedFd;
-
-    #[test]
-    fn what_cannot_be_taken_is_logged_and_what_was_is_kept() {
-        let (written, mut seen) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let log = Log::in_file(File::from(OwnedFd::from(written)));
-        let mut answers = vec![Err(io::ErrorKind::BrokenPipe.into()), Ok(Some(2)), Ok(Some(1))];
-        assert_eq!(take_all(|| answers.pop().expect("it stops at the error"), "signals", &log), [1, 2]);
-        assert!(take_all::<i32>(|| Ok(None), "signals", &log).is_empty());
-        drop(log);
-        let mut text = String::new();
-        seen.read_to_string(&mut text).expect("text");
-        assert!(text.contains("\"error\"") && text.contains("cannot take signals: broken pipe"), "{text}");
-        assert_eq!(text.lines().count(), 1);
     }
 }
