@@ -7,7 +7,8 @@
 use rustix::fs::fstat;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 const CAUTIOUS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct Watchdog {
-    device: File,
+    /// Never closed: some drivers take that for a wish to be disarmed.
+    device: ManuallyDrop<File>,
     /// Seconds without food after which it resets the machine, as the device has it; none: it does not tell.
     pub timeout_seconds: Option<u32>,
 }
@@ -33,7 +35,11 @@ impl Watchdog {
     pub fn arm(path: &str, timeout_seconds: u32) -> io::Result<Self> {
         let device = File::options().write(true).open(path)?;
         let timeout_seconds = patience(ask_for(&device, timeout_seconds), || current(&device));
-        Ok(Watchdog { device, timeout_seconds })
+        Ok(Watchdog::new(device, timeout_seconds))
+    }
+
+    fn new(device: File, timeout_seconds: Option<u32>) -> Self {
+        Watchdog { device: ManuallyDrop::new(device), timeout_seconds }
     }
 
     /// Takes over what [`Watchdog::hand_over`] left open before the exec; an error when `number` is not open, or
@@ -49,12 +55,12 @@ impl Watchdog {
         // Services must not have it: the original stays open, and ends with the next exec.
         close_on_exec(number, true)?;
         let timeout_seconds = patience(current(&device), || Err(io::ErrorKind::Unsupported.into()));
-        Ok(Watchdog { device, timeout_seconds })
+        Ok(Watchdog::new(device, timeout_seconds))
     }
 
     /// Leaves the descriptor open for the program that is executed next, which must [`Watchdog::inherit`] it.
     pub fn hand_over(self) -> io::Result<RawFd> {
-        let number = self.device.into_raw_fd();
+        let number = self.device.as_raw_fd();
         close_on_exec(number, false)?;
         Ok(number)
     }
@@ -132,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn nobody_closes_it_by_letting_go_of_it() {
+        let let_go = |watchdog: Watchdog| watchdog.device.as_raw_fd();
+        let number = Watchdog::arm(REFUSES, 30).map(let_go).expect("opened");
+        assert!(Watchdog::inherit(number, REFUSES).is_ok());
+    }
+
+    #[test]
     fn the_patience_is_the_one_that_the_device_has() {
         let refused = || Err(io::ErrorKind::Unsupported.into());
         assert_eq!(patience(Ok(31), || panic!("it was told")), Some(31));
@@ -146,7 +159,7 @@ mod tests {
     fn it_is_fed_three_times_within_its_patience() {
         for (timeout_seconds, milliseconds) in [(60, 5000), (30, 5000), (9, 3000), (2, 666)] {
             let device = File::options().write(true).open(REFUSES).expect("it is always there");
-            let watchdog = Watchdog { device, timeout_seconds: Some(timeout_seconds) };
+            let watchdog = Watchdog::new(device, Some(timeout_seconds));
             assert_eq!(watchdog.interval().as_millis(), milliseconds);
         }
     }
