@@ -67,7 +67,8 @@ fn json(node: &Node) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::board::check::checks_for;
+    use crate::tools::board::check::{checks_for, Probe};
+    use serde_json::json;
 
     #[test]
     fn the_project_s_own_suites_are_valid_and_both_products_have_checks() {
@@ -76,6 +77,19 @@ mod tests {
             let count: usize = suites.iter().map(|s| checks_for(s, product).expect("valid checks").len()).sum();
             assert!(count >= 10, "{product}: {count}");
         }
+    }
+
+    #[test]
+    fn a_watchdog_that_is_not_fed_fails_its_check() {
+        let suites = read(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("valid suites");
+        let mut checks = suites.iter().flat_map(|suite| checks_for(suite, "gateway").expect("valid checks"));
+        let check = checks.find(|check| check.name == "the watchdog is fed").expect("every product is checked for it");
+        let Probe::Status { wanted, .. } = check.probe else { panic!("{:?}", check.probe) };
+        for (fed_ms_ago, holds) in [(json!(0), true), (json!(5100), true), (json!(null), false), (json!(30_000), false)]
+        {
+            assert_eq!(wanted.objection(Some(&fed_ms_ago)).is_none(), holds, "{fed_ms_ago}");
+        }
+        assert!(wanted.objection(None).is_some());
     }
 
     #[test]

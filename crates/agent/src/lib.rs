@@ -16,6 +16,7 @@ mod random;
 mod supervise;
 mod thread;
 mod time;
+mod watchdog;
 
 use std::process::ExitCode;
 

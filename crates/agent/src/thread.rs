@@ -1,13 +1,69 @@
 //! Threads of the agent: named, and with small stacks.
 //!
-//! Invariant: none is waited for; each ends with the process.
+//! Invariant: none is waited for without an end; each ends with the process.
 
 use crate::error::{AgentError, Doing};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 /// Deep recursion has no place here, and memory is dear.
 const STACK_BYTES: usize = 128 * 1024;
+/// Between two calls of what is done meanwhile.
+const TURN: Duration = Duration::from_millis(20);
 
 pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), AgentError> {
     let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
     builder.spawn(work).map(drop).doing(|| format!("start the thread `{name}`"))
+}
+
+/// Gives `work` a thread and at most `patience`, and calls `meanwhile` again and again until then. An error means that
+/// `work` is not done; it may still go on, for nobody.
+pub fn within(
+    name: &str,
+    patience: Duration,
+    meanwhile: &mut dyn FnMut(),
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), AgentError> {
+    let deadline = Instant::now() + patience;
+    let (ended, end) = channel();
+    start(name, move || {
+        work();
+        // Nobody listens any more if it took too long.
+        let _ = ended.send(());
+    })?;
+    loop {
+        meanwhile();
+        match end.recv_timeout(TURN) {
+            Ok(()) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+            Err(_) => return Err(AgentError::Wrong(format!("`{name}` was not done within {} s", patience.as_secs()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_ends_is_waited_for() {
+        let (sender, receiver) = channel();
+        let work = move || {
+            std::thread::sleep(Duration::from_millis(50));
+            sender.send(7).expect("the test waits");
+        };
+        within("quick", Duration::from_secs(60), &mut || (), work).expect("it ends in time");
+        assert_eq!(receiver.try_recv(), Ok(7));
+    }
+
+    #[test]
+    fn work_that_hangs_is_left_behind() {
+        let (never, forever) = channel::<()>();
+        let (began, mut turns) = (Instant::now(), 0);
+        let hang = move || assert!(forever.recv().is_err());
+        let error = within("stuck", Duration::from_millis(100), &mut || turns += 1, hang).expect_err("it hangs");
+        assert!(error.to_string().starts_with("`stuck` was not done"), "{error}");
+        assert!(turns > 1 && began.elapsed() < Duration::from_secs(5));
+        drop(never);
+    }
 }

@@ -19,6 +19,8 @@ pub struct Facts {
     pub disk: String,
     /// From the kernel's start to ours.
     pub kernel_ms: u64,
+    /// The descriptor of the armed watchdog, open over the exec; none: there is none yet.
+    pub watchdog: Option<i32>,
 }
 
 impl Facts {

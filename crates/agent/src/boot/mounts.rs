@@ -14,7 +14,11 @@ pub fn kernel_file_systems() -> Result<(), AgentError> {
     at("proc", "/proc", CLOSED, c"")?;
     at("sysfs", "/sys", CLOSED, c"")?;
     at("devtmpfs", "/dev", no_exec, c"mode=755")?;
-    at("tmpfs", "/run", CLOSED, c"mode=755,size=16M")?;
+    at("tmpfs", "/run", CLOSED, c"mode=755,size=16M")
+}
+
+/// Apart from the others because mounting them calls the firmware, which may hang.
+pub fn firmware_variables() -> Result<(), AgentError> {
     // Read-only until somebody has a variable to write: a slip must not fill the firmware's flash.
     match try_at("efivarfs", super::EFI_VARIABLES, CLOSED.union(MountFlags::RDONLY), c"") {
         // No UEFI under this board, or a kernel without it.

@@ -16,11 +16,12 @@ pub const MOUNTED: &str = "/sysroot";
 /// Name of the device-mapper device.
 pub const DEVICE: &str = "root";
 
-pub fn open(disk: &Disk, slot: Slot, line: &CommandLine) -> Result<(), AgentError> {
+/// Calls `feed` while it waits for devices, never while it reads one.
+pub fn open(disk: &Disk, slot: Slot, line: &CommandLine, feed: &mut dyn FnMut()) -> Result<(), AgentError> {
     let data = disk.device(&format!("root-{}", slot.letter()))?;
     let hashes = disk.device(&format!("verity-{}", slot.letter()))?;
-    wait_for_device(&data)?;
-    wait_for_device(&hashes)?;
+    wait_for_device(&data, feed)?;
+    wait_for_device(&hashes, feed)?;
     let superblock = superblock(&hashes)?;
     check_size(&superblock, line, &hashes)?;
     let table = table(&superblock, &data, &hashes, &line.root_hash);
@@ -33,7 +34,7 @@ pub fn open(disk: &Disk, slot: Slot, line: &CommandLine) -> Result<(), AgentErro
     })
     .doing(|| format!("open `{data}` with the hashes of `{hashes}`"))?;
     let device = format!("/dev/dm-{minor}");
-    wait_for_device(&device)?;
+    wait_for_device(&device, feed)?;
     std::fs::create_dir_all(MOUNTED).doing(|| format!("make the folder `{MOUNTED}`"))?;
     let flags = MountFlags::RDONLY.union(MountFlags::NODEV);
     mount(&device, MOUNTED, "erofs", flags, c"").doing(|| format!("mount `{device}` as erofs"))

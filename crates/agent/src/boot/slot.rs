@@ -1,6 +1,7 @@
 //! The disks of the machine to the one whose ESP the firmware started, and its partitions' devices.
 //!
-//! Invariant: two disks that could both be meant are an error, never a choice.
+//! Invariant: two disks that could both be meant are an error, never a choice. Waiting has an end, so the watchdog is
+//! fed between two looks; a look that hangs is not fed.
 
 use crate::error::{AgentError, Doing};
 use crate::{file, time};
@@ -53,9 +54,9 @@ impl Disk {
 }
 
 /// The disk with the partition `guid`, and the slot whose ESP that is.
-pub fn wait_for_esp(guid: Guid) -> Result<(Disk, Slot), AgentError> {
+pub fn wait_for_esp(guid: Guid, feed: &mut dyn FnMut()) -> Result<(Disk, Slot), AgentError> {
     let what = format!("the partition {guid}, which the firmware started from");
-    let disk = wait_for(&what, |disk| disk.has_esp(guid))?;
+    let disk = wait_for(&what, |disk| disk.has_esp(guid), feed)?;
     match disk.slot_of(guid) {
         Some(slot) => Ok((disk, slot)),
         None => Err(AgentError::Wrong(format!("{what}, is no slot's ESP: its name is neither `esp-a` nor `esp-b`"))),
@@ -63,26 +64,28 @@ pub fn wait_for_esp(guid: Guid) -> Result<(Disk, Slot), AgentError> {
 }
 
 /// The only disk with a slot of this letter.
-pub fn wait_for_slot(slot: Slot) -> Result<Disk, AgentError> {
+pub fn wait_for_slot(slot: Slot, feed: &mut dyn FnMut()) -> Result<Disk, AgentError> {
     let label = format!("root-{}", slot.letter());
-    wait_for(&format!("a partition `{label}`"), |disk| disk.layout.partitions.iter().any(|p| p.name == label))
+    wait_for(&format!("a partition `{label}`"), |disk| disk.layout.partitions.iter().any(|p| p.name == label), feed)
 }
 
 /// Waits for a device to be there.
-pub fn wait_for_device(path: &str) -> Result<(), AgentError> {
+pub fn wait_for_device(path: &str, feed: &mut dyn FnMut()) -> Result<(), AgentError> {
     let deadline = time::now() + PATIENCE;
     while !Path::new(path).exists() {
         if time::now() >= deadline {
             return Err(AgentError::Wrong(format!("`{path}` has not appeared within {} s", PATIENCE.as_secs())));
         }
+        feed();
         std::thread::sleep(BETWEEN_LOOKS);
     }
     Ok(())
 }
 
-fn wait_for(what: &str, wanted: impl Fn(&Disk) -> bool) -> Result<Disk, AgentError> {
+fn wait_for(what: &str, wanted: impl Fn(&Disk) -> bool, feed: &mut dyn FnMut()) -> Result<Disk, AgentError> {
     let deadline = time::now() + PATIENCE;
     loop {
+        feed();
         let mut found: Vec<Disk> = disks().into_iter().filter(&wanted).collect();
         match found.len() {
             0 if time::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
@@ -154,6 +157,21 @@ mod tests {
         let slots = [1, 2, 3, 4, 5].map(|n| disk.slot_of(Guid([n; 16])));
         assert_eq!(slots, [Some(Slot::A), Some(Slot::B), None, None, None]);
         assert!(disk.has_esp(Guid([4; 16])) && !disk.has_esp(Guid([5; 16])));
+    }
+
+    #[test]
+    fn the_wait_for_a_device_is_fed_and_ends_when_it_is_there() {
+        let path = std::env::temp_dir().join(format!("osagent-late-device-{}", std::process::id()));
+        let mut feedings = 0;
+        let mut feed = || {
+            feedings += 1;
+            if feedings == 3 {
+                std::fs::create_dir(&path).expect("it is not there yet");
+            }
+        };
+        wait_for_device(path.to_str().expect("plain text"), &mut feed).expect("it appeared");
+        std::fs::remove_dir(&path).expect("it is there");
+        assert_eq!(feedings, 3);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::boot::facts::Facts;
 use crate::boot::{efi_variable, EFI_VARIABLES};
 use crate::network::Network;
 use crate::supervise::{State, Supervisor};
+use crate::watchdog::Guard;
 use crate::{data, file, time};
 use osbuild_format::device::DeviceConfig;
 use serde_json::{json, Map, Value};
@@ -23,8 +24,7 @@ pub struct Known<'a> {
     /// `starting`, `ready` or `stopping`.
     pub state: &'static str,
     pub ready_ms: Option<u64>,
-    /// Of the armed watchdog.
-    pub watchdog_seconds: Option<u32>,
+    pub guard: &'a Guard,
 }
 
 /// What does not change while the system runs, so is read once.
@@ -61,6 +61,7 @@ pub fn status(known: &Known) -> Value {
             "slot": facts.slot, "root_hash": facts.root_hash, "root_device": root_device(), "verity": verity(),
             "secure_boot": fixed.secure_boot, "lockdown": fixed.lockdown, "tpm": fixed.tpm,
             "loader_ms": fixed.loader_ms, "kernel_ms": facts.kernel_ms, "ready_ms": known.ready_ms,
+            "watchdog": known.guard.is_inherited(),
         },
         "memory": memory(),
         "clock": {
@@ -70,7 +71,8 @@ pub fn status(known: &Known) -> Value {
         "network": network(known.network),
         "services": services(known.supervisor),
         "data": data_size(),
-        "watchdog": known.watchdog_seconds.is_some(), "watchdog_seconds": known.watchdog_seconds,
+        "watchdog": known.guard.is_armed(), "watchdog_seconds": known.guard.timeout_seconds(),
+        "watchdog_fed_ms_ago": known.guard.fed_ms_ago(),
     })
 }
 

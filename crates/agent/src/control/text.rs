@@ -18,6 +18,7 @@ pub fn render(status: &Value) -> String {
         ("clock", format!("synchronized: {}", field("/clock/synchronized"))),
         ("network", field("/network/address")),
         ("data", format!("{} of {} bytes free", field("/data/available_bytes"), field("/data/size_bytes"))),
+        ("watchdog", format!("of {} s, fed {} ms ago", field("/watchdog_seconds"), field("/watchdog_fed_ms_ago"))),
     ] {
         text.push_str(&format!("{title:>12}: {value}\n"));
     }
@@ -45,10 +46,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_a_dash() {
-        let status =
-            json!({"product": "gateway", "state": "ready", "services": {"web": {"state": "running", "pid": 7}}});
+        let status = json!({"product": "gateway", "state": "ready", "watchdog_fed_ms_ago": 12, "services": {"web": {"state": "running", "pid": 7}}});
         let text = render(&status);
         assert!(text.starts_with("gateway - on -: ready\n"), "{text}");
+        assert!(text.contains("    watchdog: of - s, fed 12 ms ago\n"), "{text}");
         assert!(text.ends_with("         web: running, pid 7, restarts -, last exit -\n"), "{text}");
         assert!(!render(&Value::Null).is_empty());
     }

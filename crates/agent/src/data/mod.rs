@@ -37,7 +37,7 @@ pub fn mount(disk: &str, log: &Arc<Log>, feed: &mut dyn FnMut()) -> Result<Data,
         log.warn(&format!("the data partition keeps its size: {}", chain(&error)));
     }
     let device = Disk::read(disk)?.device(LABEL)?;
-    wait_for_device(&device)?;
+    wait_for_device(&device, feed)?;
     let superblock = superblock(&device)?;
     if !superblock.clean {
         check(&device, log, feed);

@@ -13,6 +13,7 @@ use crate::boot::facts::Facts;
 use crate::error::{AgentError, Doing};
 use crate::log::Log;
 use crate::network::Network;
+use crate::watchdog::Guard;
 use crate::{data, file};
 use osbuild_format::device::{self, DeviceConfig};
 use osbuild_sys::signal::{self, Signals};
@@ -26,18 +27,24 @@ pub fn run() -> Result<Infallible, AgentError> {
         .doing(|| "block signals".to_owned())?;
     mounts::file_systems()?;
     let log = Arc::new(Log::open());
-    let mut watchdog = cycle::arm_watchdog(&log);
     let facts = Facts::load()?;
+    let mut guard = guard(facts.watchdog, &log);
     let config = config()?;
     hardening::apply(&log);
     identity::set_hostname(&config.hostname)?;
     let floor = crate::network::clock::raise_to_floor(config.clock_floor_seconds, &log);
     let network = Network::start(&config, floor, &log)?;
-    let data = data::mount(&facts.disk, &log, &mut || cycle::feed(&mut watchdog, &log))?;
+    let data = data::mount(&facts.disk, &log, &mut || guard.feed())?;
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
-    let parts = cycle::Parts { signals, log, watchdog, facts, config, network, data };
+    let parts = cycle::Parts { signals, log, guard, facts, config, network, data };
     cycle::Agent::new(parts)?.run()
+}
+
+/// The watchdog that the initramfs armed, or else one that has appeared since.
+fn guard(number: Option<i32>, log: &Arc<Log>) -> Guard {
+    let log = log.clone();
+    Guard::take_over(number, move |text| log.error(text))
 }
 
 fn config() -> Result<DeviceConfig, AgentError> {

@@ -1,11 +1,12 @@
 //! The power button, as an input device of the kernel.
 //!
-//! Invariant: only a press counts, and only of the power key.
+//! Invariant: only a press counts, and only of the power key. A button that is gone says so: it would be readable for
+//! ever.
 
 use crate::file;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Linux `KEY_POWER`.
@@ -17,6 +18,15 @@ const LIMIT_BUTTONS: usize = 8;
 
 pub struct PowerButton {
     device: File,
+}
+
+/// What has become of a button since it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Nothing,
+    Press,
+    /// Unplugged, or broken.
+    Gone,
 }
 
 /// Every input device that has a power key.
@@ -43,12 +53,15 @@ fn has_power_key(keys: &str) -> bool {
 }
 
 impl PowerButton {
-    /// Whether it was pressed since the last call.
-    pub fn pressed(&mut self) -> bool {
+    /// Since the last call; never waits.
+    pub fn hear(&mut self) -> Heard {
         let mut events = [0; EVENT_BYTES * 16];
         match self.device.read(&mut events) {
-            Ok(count) => events[..count].chunks_exact(EVENT_BYTES).any(is_press),
-            Err(_) => false,
+            Ok(0) => Heard::Gone,
+            Ok(count) if events[..count].chunks_exact(EVENT_BYTES).any(is_press) => Heard::Press,
+            Ok(_) => Heard::Nothing,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Heard::Nothing,
+            Err(_) => Heard::Gone,
         }
     }
 }
@@ -68,6 +81,7 @@ impl AsFd for PowerButton {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn the_power_key_is_bit_116() {
@@ -78,12 +92,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn releases_and_other_keys_do_not_count() {
+    fn press() -> [u8; EVENT_BYTES] {
         let mut event = [0; EVENT_BYTES];
         event[16] = 1;
         event[18] = 116;
         event[20] = 1;
+        event
+    }
+
+    #[test]
+    fn a_button_that_is_unplugged_is_gone_and_one_that_is_silent_is_not() {
+        let (device, mut finger) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        device.set_nonblocking(true).expect("it can");
+        let mut button = PowerButton { device: File::from(std::os::fd::OwnedFd::from(device)) };
+        assert_eq!(button.hear(), Heard::Nothing);
+        finger.write_all(&press()).expect("written");
+        assert_eq!((button.hear(), button.hear()), (Heard::Press, Heard::Nothing));
+        drop(finger);
+        assert_eq!(button.hear(), Heard::Gone);
+        // A folder: what is open, but whose every read fails.
+        let mut broken = PowerButton { device: file::open("/").expect("it is there") };
+        assert_eq!(broken.hear(), Heard::Gone);
+    }
+
+    #[test]
+    fn releases_and_other_keys_do_not_count() {
+        let event = press();
         assert!(is_press(&event));
         for (at, value) in [(16, 0), (18, 115), (20, 0), (20, 2)] {
             let mut other = event;

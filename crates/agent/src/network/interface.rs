@@ -1,6 +1,7 @@
 //! One Ethernet interface: brought up, and given what its DHCP client says.
 //!
-//! Invariant: its thread never ends while the interface is there; errors are logged and tried again.
+//! Invariant: its thread never ends while the interface is there; errors are logged and tried again. It ends soon after
+//! the interface is gone, and takes its lease along.
 
 use super::dhcp::{Client, Lease, Mac, Output, CLIENT_PORT, SERVER_PORT};
 use super::Network;
@@ -15,39 +16,74 @@ use std::time::Duration;
 /// Linux `ARPHRD_ETHER`.
 const ETHERNET: &str = "1";
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(10);
+/// How soon an interface that is gone is noticed: nothing wakes those who wait for its packets.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 const LIMIT_PACKET_BYTES: usize = 1500;
 
-/// Names of interfaces with a device behind them.
-pub fn ethernet_interfaces() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return Vec::new() };
-    let ethernet = |entry: &std::fs::DirEntry| {
-        file::text(entry.path().join("type")).is_ok_and(|kind| kind == ETHERNET) && entry.path().join("device").exists()
-    };
-    entries.flatten().filter(ethernet).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+const INTERFACES: &str = "/sys/class/net";
+
+/// An interface from when it was plugged in until it is unplugged: its name may come back, its index never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugged {
+    pub name: String,
+    pub index: u32,
 }
 
-/// Does not come back while the interface exists.
-pub fn keep(name: &str, hostname: &str, network: &Network, log: &Log) {
-    while Path::new("/sys/class/net").join(name).exists() {
-        if let Err(error) = run(name, hostname, network, log) {
-            log.warn(&format!("`{name}` has no address from DHCP: {error}"));
-        }
-        std::thread::sleep(BETWEEN_ATTEMPTS);
+impl Plugged {
+    fn find(name: &str) -> Option<Self> {
+        let index = file::text(Path::new(INTERFACES).join(name).join("ifindex")).ok()?.parse().ok()?;
+        Some(Plugged { name: name.to_owned(), index })
+    }
+
+    fn is_there(&self) -> bool {
+        Plugged::find(&self.name).is_some_and(|now| now == *self)
     }
 }
 
-fn run(name: &str, hostname: &str, network: &Network, log: &Log) -> io::Result<()> {
+/// Interfaces with a device behind them.
+pub fn ethernet_interfaces() -> Vec<Plugged> {
+    let Ok(entries) = std::fs::read_dir(INTERFACES) else { return Vec::new() };
+    let ethernet = |entry: &std::fs::DirEntry| {
+        file::text(entry.path().join("type")).is_ok_and(|kind| kind == ETHERNET) && entry.path().join("device").exists()
+    };
+    entries.flatten().filter(ethernet).filter_map(|entry| Plugged::find(entry.file_name().to_str()?)).collect()
+}
+
+/// Comes back when the interface is gone, and its lease forgotten.
+pub fn keep(interface: &Plugged, hostname: &str, network: &Network, log: &Log) {
+    let name = &interface.name;
+    while interface.is_there() {
+        if let Err(error) = run(interface, hostname, network, log) {
+            log.warn(&format!("`{name}` has no address from DHCP: {error}"));
+        }
+        wait_while_there(interface, BETWEEN_ATTEMPTS);
+    }
+    log.info(&format!("`{name}` is gone"));
+    if let Err(error) = network.forget_lease(name) {
+        log.warn(&format!("`{name}` is gone, but not its name servers: {error}"));
+    }
+}
+
+fn wait_while_there(interface: &Plugged, patience: Duration) {
+    let deadline = time::now() + patience;
+    while interface.is_there() && time::now() < deadline {
+        std::thread::sleep(patience.min(BETWEEN_LOOKS));
+    }
+}
+
+/// Comes back without an error when the interface is gone.
+fn run(interface: &Plugged, hostname: &str, network: &Network, log: &Log) -> io::Result<()> {
+    let name = interface.name.as_str();
     bring_up(name)?;
-    let mac = mac(&file::text(format!("/sys/class/net/{name}/address"))?)
+    let mac = mac(&file::text(format!("{INTERFACES}/{name}/address"))?)
         .ok_or_else(|| io::Error::other("its hardware address is not one of Ethernet"))?;
     let socket = udp_on(name, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT))?;
     let mut client = Client::new(mac, hostname, time::now(), Box::new(random::number));
     let mut packet = [0; LIMIT_PACKET_BYTES];
-    loop {
+    while interface.is_there() {
         let due = client.wake(time::now());
         apply(name, due, &socket, network, log)?;
-        let pause = client.wake_at().saturating_sub(time::now()).max(Duration::from_millis(1));
-        socket.set_read_timeout(Some(pause))?;
+        socket.set_read_timeout(Some(pause(client.wake_at(), time::now())))?;
         match socket.recv(&mut packet) {
             Ok(count) => {
                 let outputs = client.receive(&packet[..count], time::now());
@@ -58,6 +94,12 @@ fn run(name: &str, hostname: &str, network: &Network, log: &Log) -> io::Result<(
             Err(error) => return Err(error),
         }
     }
+    Ok(())
+}
+
+/// Zero would mean to wait for ever.
+fn pause(until: Duration, now: Duration) -> Duration {
+    until.saturating_sub(now).clamp(Duration::from_millis(1), BETWEEN_LOOKS)
 }
 
 fn apply(name: &str, outputs: Vec<Output>, socket: &UdpSocket, network: &Network, log: &Log) -> io::Result<()> {
@@ -105,6 +147,25 @@ fn mac(text: &str) -> Option<Mac> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_that_came_back_under_its_name_is_another() {
+        let lo = Plugged::find("lo").expect("every machine has it");
+        assert!(lo.is_there());
+        let before = Plugged { index: lo.index + 1000, ..lo };
+        assert!(!before.is_there() && !Plugged { name: "none".into(), ..before.clone() }.is_there());
+        let log = Log::in_file(file::open("/dev/null").expect("it is there"));
+        // Comes back, where it would try for ever if the name were enough.
+        keep(&before, "test", &Network::offline(), &log);
+    }
+
+    #[test]
+    fn an_interface_is_looked_for_while_a_lease_runs_on() {
+        let ms = Duration::from_millis;
+        for (until, wanted) in [(3_600_000, BETWEEN_LOOKS), (1500, ms(500)), (1000, ms(1)), (0, ms(1))] {
+            assert_eq!(pause(ms(until), ms(1000)), wanted);
+        }
+    }
 
     #[test]
     fn hardware_addresses_of_ethernet_have_six_bytes() {

@@ -14,10 +14,11 @@ use crate::file;
 use crate::log::Log;
 use crate::thread;
 use dhcp::Lease;
+use interface::Plugged;
 use osbuild_format::device::DeviceConfig;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Where the C library's resolver looks: `/etc/resolv.conf` is a link to it.
@@ -82,6 +83,14 @@ impl Network {
         write_resolvers(&name_servers(&shared.leases))
     }
 
+    /// Of an interface that is gone; programs then no longer ask its name servers.
+    fn forget_lease(&self, interface: &str) -> std::io::Result<()> {
+        if self.leases().contains_key(interface) {
+            self.set_lease(interface, None)?;
+        }
+        Ok(())
+    }
+
     fn name_servers(&self) -> Vec<Ipv4Addr> {
         name_servers(&self.lock().leases)
     }
@@ -117,23 +126,91 @@ struct Watcher {
 
 impl Watcher {
     fn run(self) {
-        let mut known = BTreeSet::new();
+        let mut clients = Clients::default();
         loop {
-            for name in interface::ethernet_interfaces() {
-                if known.len() < LIMIT_INTERFACES && known.insert(name.clone()) {
-                    self.start(&name);
-                }
+            for interface in clients.missing(interface::ethernet_interfaces()) {
+                let alive = clients.begin(&interface.name);
+                self.start(interface, alive);
             }
             std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 
-    fn start(&self, name: &str) {
+    fn start(&self, interface: Plugged, alive: Arc<()>) {
         let (network, log) = (self.network.clone(), self.log.clone());
-        let (owned, hostname) = (name.to_owned(), self.hostname.clone());
-        let started = thread::start(name, move || interface::keep(&owned, &hostname, &network, &log));
+        let (name, hostname) = (interface.name.clone(), self.hostname.clone());
+        let started = thread::start(&name, move || {
+            interface::keep(&interface, &hostname, &network, &log);
+            drop(alive);
+        });
         if let Err(error) = started {
             self.log.warn(&crate::error::chain(&error));
         }
+    }
+}
+
+/// The DHCP clients that run, by the name of their interface; each holds its token until it ends.
+///
+/// An interface that comes back under its name gets a new client only once the old one, which notices by itself, has
+/// ended: two would fight for one name.
+#[derive(Default)]
+struct Clients {
+    running: BTreeMap<String, Weak<()>>,
+}
+
+impl Clients {
+    /// Those of `found` that need a client now.
+    fn missing(&mut self, mut found: Vec<Plugged>) -> Vec<Plugged> {
+        self.running.retain(|_, alive| alive.strong_count() > 0);
+        found.retain(|interface| !self.running.contains_key(&interface.name));
+        found.truncate(LIMIT_INTERFACES.saturating_sub(self.running.len()));
+        found
+    }
+
+    fn begin(&mut self, name: &str) -> Arc<()> {
+        let alive = Arc::new(());
+        self.running.insert(name.to_owned(), Arc::downgrade(&alive));
+        alive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Network {
+        /// Nothing is known, and no thread runs.
+        pub(super) fn offline() -> Self {
+            Network { shared: Arc::default() }
+        }
+    }
+
+    fn plugged(name: &str, index: u32) -> Plugged {
+        Plugged { name: name.to_owned(), index }
+    }
+
+    #[test]
+    fn an_interface_plugged_in_again_gets_a_client_once_the_old_one_has_ended() {
+        let mut clients = Clients::default();
+        assert_eq!(clients.missing(vec![plugged("eth0", 2)]), [plugged("eth0", 2)]);
+        let first = clients.begin("eth0");
+        assert_eq!(clients.missing(vec![plugged("eth0", 2)]), []);
+        // It comes back before the old client has noticed.
+        assert_eq!(clients.missing(vec![plugged("eth0", 3)]), []);
+        drop(first);
+        assert_eq!(clients.missing(vec![plugged("eth0", 3)]), [plugged("eth0", 3)]);
+    }
+
+    #[test]
+    fn only_those_that_are_there_count_towards_the_limit() {
+        let mut clients = Clients::default();
+        for index in 0..100 {
+            let name = format!("usb{index}");
+            assert_eq!(clients.missing(vec![plugged(&name, index)]).len(), 1);
+            drop(clients.begin(&name));
+        }
+        let many: Vec<Plugged> = (0..100).map(|index| plugged(&format!("eth{index}"), index)).collect();
+        let alive: Vec<Arc<()>> = clients.missing(many.clone()).iter().map(|i| clients.begin(&i.name)).collect();
+        assert_eq!((alive.len(), clients.missing(many).len()), (LIMIT_INTERFACES, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! The supervisor's decisions as a state machine: events and the time in, actions out.
 //!
 //! Invariant: pure. A unit starts only when all in its `after` are up, and is stopped only when no running unit
-//! has it in its `after`.
+//! has it in its `after`. A stop ends whatever processes do: each unit is given up a while after its SIGKILL.
 
 use super::backoff::Backoff;
 use osbuild_format::device::{Restart, ServiceConfig};
@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// A critical service counts as up once it has run this long: what dies at once was never up.
 pub const SETTLED: Duration = Duration::from_millis(150);
+
+/// How long a stop waits for a process after SIGKILL: one that the kernel itself holds, in a read of a dead disk say,
+/// dies when that ends, or never.
+pub const AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +46,15 @@ pub enum State {
     Pausing {
         until: Duration,
     },
-    /// SIGTERM was sent; SIGKILL follows at `kill_at`, once.
+    /// SIGTERM was sent; SIGKILL follows at `kill_at`.
     Stopping {
         pid: u32,
-        kill_at: Option<Duration>,
+        kill_at: Duration,
+    },
+    /// SIGKILL was sent.
+    Killed {
+        pid: u32,
+        at: Duration,
     },
     /// It ended well and need not run again.
     Finished,
@@ -60,7 +69,7 @@ impl State {
             State::Waiting => "waiting",
             State::Running { .. } => "running",
             State::Pausing { .. } => "pausing",
-            State::Stopping { .. } => "stopping",
+            State::Stopping { .. } | State::Killed { .. } => "stopping",
             State::Finished => "finished",
             State::Failed => "failed",
             State::Stopped => "stopped",
@@ -69,7 +78,7 @@ impl State {
 
     pub fn pid(self) -> Option<u32> {
         match self {
-            State::Running { pid, .. } | State::Stopping { pid, .. } => Some(pid),
+            State::Running { pid, .. } | State::Stopping { pid, .. } | State::Killed { pid, .. } => Some(pid),
             _ => None,
         }
     }
@@ -89,6 +98,11 @@ pub enum Action {
         pid: u32,
     },
     Kill {
+        unit: usize,
+        pid: u32,
+    },
+    /// The system stops without waiting any longer for it to die.
+    Abandon {
         unit: usize,
         pid: u32,
     },
@@ -138,23 +152,36 @@ impl Supervisor {
 
     /// Everything that is to be done now. Starting a unit may make the next one ready: call until it is empty.
     pub fn due(&mut self, now: Duration) -> Vec<Action> {
+        self.end_pauses(now);
         let mut actions = Vec::new();
         for index in 0..self.units.len() {
             match self.units[index].state {
                 State::Waiting if !self.stopping && self.may_start(index) => actions.push(Action::Start(index)),
-                State::Pausing { until } if !self.stopping && now >= until => actions.push(Action::Start(index)),
                 State::Waiting | State::Pausing { .. } if self.stopping => self.units[index].state = State::Stopped,
                 State::Running { pid, .. } if self.stopping && !self.is_needed(index) => {
                     actions.push(self.terminate(index, pid, now));
                 }
-                State::Stopping { pid, kill_at: Some(at) } if now >= at => {
-                    self.units[index].state = State::Stopping { pid, kill_at: None };
+                State::Stopping { pid, kill_at } if now >= kill_at => {
+                    self.units[index].state = State::Killed { pid, at: now };
                     actions.push(Action::Kill { unit: index, pid });
+                }
+                State::Killed { pid, at } if self.stopping && now >= at + AFTER_KILL => {
+                    self.units[index].state = State::Stopped;
+                    actions.push(Action::Abandon { unit: index, pid });
                 }
                 _ => {}
             }
         }
         actions
+    }
+
+    /// A unit whose pause is over waits like any other: what it starts after may have gone down meanwhile.
+    fn end_pauses(&mut self, now: Duration) {
+        for unit in &mut self.units {
+            if matches!(unit.state, State::Pausing { until } if now >= until) {
+                unit.state = State::Waiting;
+            }
+        }
     }
 
     pub fn started(&mut self, index: usize, pid: u32, now: Duration) {
@@ -184,7 +211,7 @@ impl Supervisor {
                 self.units[index].again = true;
                 Ok(Some(self.terminate(index, pid, now)))
             }
-            State::Stopping { .. } => {
+            State::Stopping { .. } | State::Killed { .. } => {
                 self.units[index].again = true;
                 Ok(None)
             }
@@ -217,7 +244,8 @@ impl Supervisor {
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
         let due = |unit: &Unit| match unit.state {
             State::Pausing { until } if !self.stopping => Some(until),
-            State::Stopping { kill_at, .. } => kill_at,
+            State::Stopping { kill_at, .. } => Some(kill_at),
+            State::Killed { at, .. } if self.stopping => Some(at + AFTER_KILL),
             State::Running { since, .. } if unit.critical => Some(since + SETTLED).filter(|at| *at > now),
             _ => None,
         };
@@ -235,7 +263,7 @@ impl Supervisor {
 
     fn terminate(&mut self, index: usize, pid: u32, now: Duration) -> Action {
         let unit = &mut self.units[index];
-        unit.state = State::Stopping { pid, kill_at: Some(now + unit.stop_timeout) };
+        unit.state = State::Stopping { pid, kill_at: now + unit.stop_timeout };
         Action::Terminate { unit: index, pid }
     }
 

@@ -1,4 +1,4 @@
-use super::machine::{Action, Exit, NoSuchUnit, State, Supervisor, SETTLED};
+use super::machine::{Action, Exit, NoSuchUnit, State, Supervisor, AFTER_KILL, SETTLED};
 use osbuild_format::device::{Restart, ServiceConfig};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -69,7 +69,35 @@ fn one_that_ignores_sigterm_is_killed_once() {
     assert_eq!(supervisor.wake_at(ms(5)), Some(ms(10_005)));
     assert_eq!(supervisor.due(ms(10_004)), []);
     assert_eq!(supervisor.due(ms(10_005)), [Action::Kill { unit: 0, pid: 100 }]);
-    assert_eq!(supervisor.due(ms(20_000)), []);
+    assert_eq!(supervisor.due(ms(10_006)), []);
+}
+
+#[test]
+fn one_that_not_even_sigkill_ends_is_given_up_and_those_before_it_still_stop() {
+    let services = [service("disk", &[], Restart::Always), service("stuck", &["disk"], Restart::Always)];
+    let mut supervisor = Supervisor::new(&services);
+    start_all(&mut supervisor, ms(0));
+    supervisor.stop();
+    assert_eq!(supervisor.due(ms(0)), [Action::Terminate { unit: 1, pid: 101 }]);
+    assert_eq!(supervisor.due(ms(10_000)), [Action::Kill { unit: 1, pid: 101 }]);
+    assert_eq!(supervisor.wake_at(ms(10_000)), Some(ms(10_000) + AFTER_KILL));
+    assert_eq!(supervisor.due(ms(14_999)), []);
+    assert_eq!(supervisor.due(ms(15_000)), [Action::Abandon { unit: 1, pid: 101 }]);
+    assert_eq!(supervisor.due(ms(15_000)), [Action::Terminate { unit: 0, pid: 100 }]);
+    assert_eq!(supervisor.exited(101, Exit::Signal(9), ms(15_001)), None);
+    assert_eq!(supervisor.exited(100, Exit::Signal(15), ms(15_001)), Some(0));
+    assert!(supervisor.all_stopped());
+}
+
+#[test]
+fn a_restart_waits_for_what_sigkill_does_not_end_until_the_system_stops() {
+    let mut supervisor = Supervisor::new(&[service("a", &[], Restart::Always)]);
+    start_all(&mut supervisor, ms(0));
+    supervisor.restart("a", ms(0)).expect("it runs");
+    assert_eq!(supervisor.due(ms(10_000)), [Action::Kill { unit: 0, pid: 100 }]);
+    assert_eq!((supervisor.due(ms(60_000)), supervisor.wake_at(ms(60_000))), (vec![], None));
+    supervisor.stop();
+    assert_eq!(supervisor.due(ms(60_000)), [Action::Abandon { unit: 0, pid: 100 }]);
 }
 
 #[test]
@@ -106,6 +134,22 @@ fn a_program_that_is_not_there_is_tried_again_with_pauses() {
     assert_eq!(pauses, [1, 2, 4, 8]);
     assert_eq!(supervisor.units()[0].restarts, 4);
     assert!(supervisor.units()[0].last_exit.expect("it ended").to_string().starts_with("not started: No such file"));
+}
+
+#[test]
+fn a_unit_whose_pause_is_over_waits_for_those_it_starts_after() {
+    let services = [service("late", &["early"], Restart::Always), service("early", &[], Restart::Always)];
+    let mut supervisor = Supervisor::new(&services);
+    start_all(&mut supervisor, ms(0));
+    // The one that the other needs ends twice, so its second pause is longer.
+    supervisor.exited(101, Exit::Code(1), ms(1000));
+    assert_eq!(start_all(&mut supervisor, ms(2000)), [1]);
+    supervisor.exited(100, Exit::Code(1), ms(2500));
+    supervisor.exited(101, Exit::Code(1), ms(2500));
+    assert_eq!(supervisor.due(ms(3500)), []);
+    assert_eq!(supervisor.units()[0].state, State::Waiting);
+    assert_eq!(supervisor.wake_at(ms(3500)), Some(ms(4500)));
+    assert_eq!(start_all(&mut supervisor, ms(4500)), [1, 0]);
 }
 
 #[test]
@@ -153,9 +197,13 @@ fn strangers_among_the_dead_are_reaped_without_effect() {
 }
 
 proptest! {
-    /// Whatever dies whenever, a stop ends with nothing left running.
+    /// Whatever dies whenever or never, a stop ends.
     #[test]
-    fn a_stop_always_ends(edges in proptest::collection::vec((0..6usize, 0..6usize), 0..12), deaths in proptest::collection::vec((0..6u32, 0..5000u64), 0..20)) {
+    fn a_stop_always_ends(
+        immortal in proptest::collection::btree_set(100..106u32, 0..6),
+        edges in proptest::collection::vec((0..6usize, 0..6usize), 0..12),
+        deaths in proptest::collection::vec((0..6u32, 0..5000u64), 0..20),
+    ) {
         let mut services: Vec<ServiceConfig> = (0..6).map(|i| service(&format!("s{i}"), &[], Restart::Always)).collect();
         for (service, after) in edges {
             if after < service {
@@ -170,21 +218,24 @@ proptest! {
             supervisor.exited(100 + victim, Exit::Signal(9), now);
         }
         supervisor.stop();
-        for _ in 0..50 {
-            for action in supervisor.due(now) {
+        let deadline = now + 6 * (ms(10_000) + AFTER_KILL);
+        loop {
+            let actions = supervisor.due(now);
+            if actions.is_empty() {
+                // What is due next must be announced, or nobody would come back for it.
+                let Some(next) = supervisor.wake_at(now) else { break };
+                prop_assert!(next > now && next <= deadline);
+                now = next;
+            }
+            for action in actions {
                 match action {
-                    Action::Kill { pid, .. } => { supervisor.exited(pid, Exit::Signal(9), now); }
-                    Action::Terminate { .. } => {}
+                    Action::Kill { pid, .. } if !immortal.contains(&pid) => {
+                        supervisor.exited(pid, Exit::Signal(9), now);
+                    }
                     Action::Start(unit) => prop_assert!(false, "started {unit} while stopping"),
+                    _ => {}
                 }
             }
-            now += ms(1000);
-        }
-        for _ in 0..10 {
-            for action in supervisor.due(now) {
-                if let Action::Kill { pid, .. } = action { supervisor.exited(pid, Exit::Signal(9), now); }
-            }
-            now += ms(11_000);
         }
         prop_assert!(supervisor.all_stopped());
     }

@@ -2,43 +2,41 @@
 //!
 //! Invariant: one turn never waits for anything but the poll, so that the watchdog measures that it goes round.
 
-use super::power_button::{self, PowerButton};
+mod answers;
+mod ending;
+mod signals;
+
+use super::power_button::{self, Heard, PowerButton};
 use super::status_port::StatusPort;
 use crate::boot::facts::Facts;
-use crate::control::server::{self, Asked, Requests};
-use crate::control::status::{status, Fixed, Known};
-use crate::control::{Answer, Request};
+use crate::control::server::{self, Requests};
+use crate::control::status::Fixed;
 use crate::data::{self, Data};
 use crate::end::{self, End};
-use crate::error::{AgentError, Doing};
+use crate::error::{chain, AgentError, Doing};
 use crate::log::Log;
-use crate::network::{clock, Network};
+use crate::network::Network;
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor};
 use crate::time;
+use crate::watchdog::Guard;
 use osbuild_format::device::DeviceConfig;
-use osbuild_sys::signal::{self, Signals};
-use osbuild_sys::watchdog::Watchdog;
+use osbuild_sys::signal::Signals;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::process::{kill_process_group, wait, Pid, Signal, WaitOptions};
+use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-const WATCHDOG: &str = "/dev/watchdog";
-const WATCHDOG_SECONDS: u32 = 30;
-const BETWEEN_FEEDINGS: Duration = Duration::from_secs(5);
 const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
-/// Between the last SIGKILL and the end.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the steps before have brought up.
 pub struct Parts {
     pub signals: Signals,
     pub log: Arc<Log>,
-    pub watchdog: Option<Watchdog>,
+    pub guard: Guard,
     pub facts: Facts,
     pub config: DeviceConfig,
     pub network: Network,
@@ -57,26 +55,8 @@ pub struct Agent {
     health_deadline: Duration,
     ready_ms: Option<u64>,
     ending: Option<End>,
-    next_feeding: Duration,
     next_status: Duration,
     next_saving: Duration,
-}
-
-/// None: the machine has no watchdog, which is logged and shown in the status.
-pub fn arm_watchdog(log: &Log) -> Option<Watchdog> {
-    match Watchdog::arm(WATCHDOG, WATCHDOG_SECONDS) {
-        Ok(watchdog) => Some(watchdog),
-        Err(error) => {
-            log.warn(&format!("no watchdog: cannot arm `{WATCHDOG}`: {error}"));
-            None
-        }
-    }
-}
-
-pub fn feed(watchdog: &mut Option<Watchdog>, log: &Log) {
-    if let Some(Err(error)) = watchdog.as_mut().map(Watchdog::feed) {
-        log.error(&format!("cannot feed the watchdog: {error}"));
-    }
 }
 
 impl Agent {
@@ -94,7 +74,6 @@ impl Agent {
             health_deadline: now + Duration::from_secs(u64::from(parts.config.health_deadline_seconds)),
             ready_ms: None,
             ending: None,
-            next_feeding: now,
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
             parts,
@@ -112,7 +91,7 @@ impl Agent {
             }
             if let Err(error) = self.wait_for_events() {
                 // A loop that can no longer wait is a system that can no longer be trusted.
-                end::fatal(&crate::error::chain(&error));
+                end::fatal(&chain(&error));
             }
         }
     }
@@ -136,6 +115,12 @@ impl Agent {
                 let name = &self.parts.config.services[unit].name;
                 self.parts.log.warn(&format!("service `{name}` did not stop in time: killed"));
                 process::kill(name, pid);
+            }
+            Action::Abandon { unit, pid } => {
+                let name = &self.parts.config.services[unit].name;
+                self.parts
+                    .log
+                    .error(&format!("service `{name}` does not even die when killed: pid {pid} is left behind"));
             }
         }
     }
@@ -178,10 +163,7 @@ impl Agent {
     /// The chores that come round by time.
     fn keep_up(&mut self) {
         let now = time::now();
-        if now >= self.next_feeding {
-            self.next_feeding = now + BETWEEN_FEEDINGS;
-            feed(&mut self.parts.watchdog, &self.parts.log);
-        }
+        self.parts.guard.feed();
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;
             let status = self.status();
@@ -191,13 +173,7 @@ impl Agent {
         }
         if now >= self.next_saving {
             self.next_saving = now + BETWEEN_SAVINGS;
-            self.save_clock();
-        }
-    }
-
-    fn save_clock(&self) {
-        if let Err(error) = clock::save() {
-            self.parts.log.info(&format!("cannot keep the time for the next boot: {error}"));
+            ending::save_clock(&self.parts.log);
         }
     }
 
@@ -213,7 +189,7 @@ impl Agent {
         let all = fixed.into_iter().chain(buttons).chain(streams);
         let mut polled: Vec<PollFd> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).doing(|| "wait for events".to_owned()),
         }
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -224,10 +200,7 @@ impl Agent {
                 self.answer(asked);
             }
         }
-        if self.buttons.iter_mut().zip(buttons).any(|(button, ready)| *ready && button.pressed()) {
-            self.parts.log.tell("the power button was pressed");
-            self.end(End::PowerOff);
-        }
+        self.hear_buttons(buttons);
         self.drain(streams);
         if fixed[0] {
             self.take_signals();
@@ -236,13 +209,30 @@ impl Agent {
     }
 
     fn wake_at(&self) -> Duration {
-        let mut due = vec![self.next_feeding, self.next_saving];
+        let mut due = vec![self.next_saving];
+        due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));
         if self.ready_ms.is_none() && self.ending.is_none() {
             due.push(self.health_deadline);
         }
         due.into_iter().min().unwrap_or_default()
+    }
+
+    fn hear_buttons(&mut self, ready: &[bool]) {
+        let (log, mut ready, mut pressed) = (&self.parts.log, ready.iter().copied(), false);
+        self.buttons.retain_mut(|button| {
+            let heard = if ready.next().unwrap_or(false) { button.hear() } else { Heard::Nothing };
+            if heard == Heard::Gone {
+                log.warn("a power button is gone");
+            }
+            pressed |= heard == Heard::Press;
+            heard != Heard::Gone
+        });
+        if pressed {
+            self.parts.log.tell("the power button was pressed");
+            self.end(End::PowerOff);
+        }
     }
 
     fn drain(&mut self, ready: &[bool]) {
@@ -252,96 +242,5 @@ impl Agent {
             // Streams that came after the poll have no answer yet: they wait for the next turn.
             !ready.next().unwrap_or(false) || stream.drain(&services[*unit].name, log)
         });
-    }
-
-    fn take_signals(&mut self) {
-        while let Ok(Some(taken)) = self.parts.signals.take() {
-            match taken {
-                signal::TERMINATE | signal::INTERRUPT => self.end(End::Reboot),
-                signal::POWER_OFF => self.end(End::PowerOff),
-                _ => {}
-            }
-        }
-        self.reap();
-    }
-
-    /// Every dead child, orphans that nobody else waits for included.
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let exit = process::exit_of(status);
-            let pid = u32::try_from(pid.as_raw_nonzero().get()).expect("pids are positive");
-            if let Some(unit) = self.supervisor.exited(pid, exit, time::now()) {
-                let name = &self.parts.config.services[unit].name;
-                // What the service leaves behind must not live on beside its next run.
-                process::kill(name, pid);
-                self.parts.log.info(&format!("service `{name}` ended: {exit}"));
-            }
-        }
-    }
-
-    fn answer(&mut self, asked: Asked) {
-        let answer = match asked.request {
-            Request::Status => Answer::Status(self.status()),
-            Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {
-                Ok(action) => {
-                    action.into_iter().for_each(|action| self.act(action));
-                    Answer::Done
-                }
-                Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
-            },
-            Request::Reboot => {
-                self.end(End::Reboot);
-                Answer::Done
-            }
-            Request::PowerOff => {
-                self.end(End::PowerOff);
-                Answer::Done
-            }
-        };
-        // A client that has gone away needs no answer.
-        let _ = asked.answer.send(answer);
-    }
-
-    fn end(&mut self, end: End) {
-        if self.ending.is_none() {
-            self.parts.log.tell(match end {
-                End::Reboot => "stopping, to reboot",
-                End::PowerOff => "stopping, to power off",
-            });
-            self.ending = Some(end);
-            self.supervisor.stop();
-        }
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let state = match (self.ending, self.ready_ms) {
-            (Some(_), _) => "stopping",
-            (None, Some(_)) => "ready",
-            (None, None) => "starting",
-        };
-        status(&Known {
-            config: &self.parts.config,
-            facts: &self.parts.facts,
-            fixed: &self.fixed,
-            supervisor: &self.supervisor,
-            network: &self.parts.network,
-            state,
-            ready_ms: self.ready_ms,
-            watchdog_seconds: self.parts.watchdog.as_ref().map(|watchdog| watchdog.timeout_seconds),
-        })
-    }
-
-    /// Services have stopped; everything else goes, and what was written is brought to the disk.
-    fn finish(&mut self, end: End) -> ! {
-        // To every process but this one.
-        let _ = kill_process_group(Pid::INIT, Signal::KILL);
-        let deadline = time::now() + LAST_PATIENCE;
-        // An error means that there are no children left.
-        while time::now() < deadline && wait(WaitOptions::NOHANG).is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.save_clock();
-        data::unmount(&self.parts.log);
-        end::now(end)
     }
 }

@@ -1,0 +1,53 @@
+//! Requests of clients, each to its answer.
+//!
+//! Invariant: every request is answered, at once; what takes time is only begun.
+
+use super::Agent;
+use crate::control::server::Asked;
+use crate::control::status::{status, Known};
+use crate::control::{Answer, Request};
+use crate::end::End;
+use crate::time;
+
+impl Agent {
+    pub(super) fn answer(&mut self, asked: Asked) {
+        let answer = match asked.request {
+            Request::Status => Answer::Status(self.status()),
+            Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {
+                Ok(action) => {
+                    action.into_iter().for_each(|action| self.act(action));
+                    Answer::Done
+                }
+                Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
+            },
+            Request::Reboot => {
+                self.end(End::Reboot);
+                Answer::Done
+            }
+            Request::PowerOff => {
+                self.end(End::PowerOff);
+                Answer::Done
+            }
+        };
+        // A client that has gone away needs no answer.
+        let _ = asked.answer.send(answer);
+    }
+
+    pub(super) fn status(&self) -> serde_json::Value {
+        let state = match (self.ending, self.ready_ms) {
+            (Some(_), _) => "stopping",
+            (None, Some(_)) => "ready",
+            (None, None) => "starting",
+        };
+        status(&Known {
+            config: &self.parts.config,
+            facts: &self.parts.facts,
+            fixed: &self.fixed,
+            supervisor: &self.supervisor,
+            network: &self.parts.network,
+            state,
+            ready_ms: self.ready_ms,
+            guard: &self.parts.guard,
+        })
+    }
+}
