@@ -5,26 +5,27 @@
 use crate::exec::step::{Outputs, StepContext, StepRegistry};
 use crate::io::store::{Node, Store, StoreError};
 use crate::model::{Digest, RelPath};
+use crate::plan::steps;
 use crate::tools::tooltree;
-use crate::{image, plan, tools, tree};
+use crate::{image, tools, tree};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// All of them.
 pub fn registry() -> StepRegistry {
     let mut registry = StepRegistry::default();
-    registry.add(plan::SOURCE_STEP, |context| {
+    registry.add(steps::SOURCE.name, |context| {
         tools::source::compose(context.store, context.inputs, context.parameters).map(|tree| folder("source", tree))
     });
-    registry.add(plan::TREE_STEP, tool_tree);
-    registry.add(plan::MERGE_STEP, merge);
-    registry.add(tree::packages::NAME, |c| tree::packages::step(c.store, c.inputs, c.parameters));
-    registry.add(tree::sysroot::NAME, |c| tree::sysroot::step(c.store, c.inputs, c.parameters));
-    registry.add(tree::rootfs::NAME, |c| tree::rootfs::step(c.store, c.inputs, c.parameters));
-    registry.add(image::kconfig::NAME, |c| image::kconfig::check(c.store, c.inputs, c.parameters));
-    registry.add(plan::VERITY_STEP, |c| image::verity::step(c.store, c.inputs, c.parameters));
-    registry.add(plan::INITRAMFS_STEP, |c| image::initramfs_step(c.store, c.inputs, c.parameters));
-    registry.add(plan::UKI_STEP, |c| image::uki::step(c.store, c.inputs, c.parameters));
+    registry.add(steps::TOOL_TREE.name, tool_tree);
+    registry.add(steps::MERGE.name, merge);
+    registry.add(steps::PACKAGES.name, |c| tree::packages::step(c.store, c.inputs, c.parameters));
+    registry.add(steps::SYSROOT.name, |c| tree::sysroot::step(c.store, c.inputs, c.parameters));
+    registry.add(steps::ROOTFS.name, |c| tree::rootfs::step(c.store, c.inputs, c.parameters));
+    registry.add(steps::KCONFIG_CHECK.name, |c| image::kconfig::check(c.store, c.inputs, c.parameters));
+    registry.add(steps::VERITY.name, |c| image::verity::step(c.store, c.inputs, c.parameters));
+    registry.add(steps::INITRAMFS.name, |c| image::initramfs_step(c.store, c.inputs, c.parameters));
+    registry.add(steps::UKI.name, |c| image::uki::step(c.store, c.inputs, c.parameters));
     registry
 }
 
