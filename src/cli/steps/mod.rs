@@ -32,3 +32,6 @@ type Step<E> = fn(&Store, &Digest, &str) -> Result<Outputs, E>;
 fn add<E: Into<StepError> + 'static>(registry: &mut StepRegistry, kind: StepKind, step: Step<E>) {
     registry.add(kind.name, move |context| step(context.store, context.inputs, context.parameters));
 }
+
+#[cfg(test)]
+mod tests;
