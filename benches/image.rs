@@ -4,6 +4,8 @@
 //! first. Invariant: each change is one that no cache has seen, and each leaves another `disk.img`.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "../tests/command/copy.rs"]
+mod copy;
 mod figure;
 
 use figure::{note, Sample, Verdict};
@@ -15,10 +17,9 @@ const RUNS: usize = 5;
 const LIMIT_UNCHANGED_MS: f64 = 150.0;
 const LIMIT_CHANGED_MS: f64 = 3_000.0;
 const TEMPLATE: &str = "rootfs/base/etc/motd.tera";
-const COPIED: [&str; 5] = ["layers", "recipes", "kernel-config", "rootfs", "crates"];
 
 fn main() -> ExitCode {
-    let project = copy();
+    let project = project();
     let root = project.path();
     let (first, _) = image(root);
     note("first image, from whatever the cache has", &Sample::milliseconds([first]), "ms");
@@ -47,24 +48,9 @@ fn main() -> ExitCode {
 }
 
 /// The project without what was built, beside the target folder so that it is on a real disk.
-fn copy() -> tempfile::TempDir {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+fn project() -> tempfile::TempDir {
     let project = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    for name in COPIED {
-        for entry in walkdir::WalkDir::new(repository.join(name)) {
-            let entry = entry.expect("listed");
-            let to = project.path().join(entry.path().strip_prefix(repository).expect("below"));
-            let kind = entry.file_type();
-            if kind.is_dir() {
-                std::fs::create_dir_all(&to).expect("made");
-            } else if kind.is_symlink() {
-                std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("read"), &to).expect("linked");
-            } else {
-                std::fs::copy(entry.path(), &to).expect("copied");
-            }
-        }
-    }
-    std::fs::copy(repository.join("osbuild.lock"), project.path().join("osbuild.lock")).expect("copied");
+    copy::project(project.path());
     project
 }
 

@@ -1,6 +1,6 @@
 //! Images that do not fit.
 
-use crate::command::{osbuild, Project};
+use crate::command::{osbuild, statement, Project};
 
 const MACHINE: &str = "layers/core/machines/qemu-x86_64.yaml";
 
@@ -57,13 +57,8 @@ fn a_manifest_names_what_its_own_image_was_made_from() {
     osbuild(&project, &["image"]).succeeds();
     osbuild(&project, &["image", "gateway-dev"]).succeeds();
     let has = |product: &str, what: &str| {
-        let path = project.root.join(format!("out/images/{product}/latest/manifest.dsse.json"));
-        let envelope: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(path).expect("a manifest")).expect("JSON");
-        let payload = envelope["payload"].as_str().expect("a payload");
-        let payload = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload).expect("base64");
-        let payload: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
-        let sources = payload["predicate"]["sources"].as_object().expect("sources").clone();
+        let statement = statement(&project.root.join(format!("out/images/{product}/latest")));
+        let sources = statement["predicate"]["sources"].as_object().expect("sources").clone();
         sources.values().any(|source| source.as_str().is_some_and(|text| text.starts_with(what)))
     };
     for (product, source, expected) in [
