@@ -45,7 +45,14 @@ fn the_first_change_of_the_readme_works_as_it_stands_there() {
     assert!(block.starts_with("users:\n") && block.contains("groups:\n"), "{block}");
     project.edit("layers/core/products/gateway.yaml", "hostname: gateway\n", &format!("hostname: gateway\n{block}"));
     project.write("rootfs/base/etc/greeting", "hello\n");
+    let (_, rest) = readme.split_once("A package: add its name under `packages:` there, say `").expect("a package");
+    let (line, _) = rest.split_once('`').expect("a line");
+    let package = line.strip_prefix("- ").expect("an item of the list");
+    project.edit("layers/core/products/gateway.yaml", "packages:\n", &format!("packages:\n  {line}\n"));
     osbuild(&project, &["image"]).succeeds();
+    let statement = statement(&project.root.join("out/images/gateway/latest"));
+    let packages = statement["predicate"]["packages"].as_array().expect("packages");
+    assert!(packages.iter().any(|there| there["name"] == package), "{packages:?}");
     let without = "home: /data/meter, shell: /nonexistent}";
     project.edit("layers/core/products/gateway.yaml", "home: /data/meter}", without);
     osbuild(&project, &["image"]).fails_with(&["user `meter` has a login shell", "help: leave `shell` out"]);

@@ -18,3 +18,4 @@ mod source;
 mod task;
 mod tiny;
 mod together;
+mod tutorial;
