@@ -36,29 +36,6 @@ fn a_kernel_that_does_not_fit_its_esp_is_named_too() {
 }
 
 #[test]
-fn the_first_change_of_the_readme_works_as_it_stands_there() {
-    let project = Project::copy();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("read");
-    let (_, rest) = readme.split_once("A user: in `layers/core/products/gateway.yaml`\n\n").expect("the first change");
-    let block: String =
-        rest.lines().take_while(|line| !line.is_empty()).map(|line| format!("{}\n", &line[4..])).collect();
-    assert!(block.starts_with("users:\n") && block.contains("groups:\n"), "{block}");
-    project.edit("layers/core/products/gateway.yaml", "hostname: gateway\n", &format!("hostname: gateway\n{block}"));
-    project.write("rootfs/base/etc/greeting", "hello\n");
-    let (_, rest) = readme.split_once("A package: add its name under `packages:` there, say `").expect("a package");
-    let (line, _) = rest.split_once('`').expect("a line");
-    let package = line.strip_prefix("- ").expect("an item of the list");
-    project.edit("layers/core/products/gateway.yaml", "packages:\n", &format!("packages:\n  {line}\n"));
-    osbuild(&project, &["image"]).succeeds();
-    let statement = statement(&project.root.join("out/images/gateway/latest"));
-    let packages = statement["predicate"]["packages"].as_array().expect("packages");
-    assert!(packages.iter().any(|there| there["name"] == package), "{packages:?}");
-    let without = "home: /data/meter, shell: /nonexistent}";
-    project.edit("layers/core/products/gateway.yaml", "home: /data/meter}", without);
-    osbuild(&project, &["image"]).fails_with(&["user `meter` has a login shell", "help: leave `shell` out"]);
-}
-
-#[test]
 fn a_manifest_names_what_its_own_image_was_made_from() {
     let project = Project::copy();
     osbuild(&project, &["image"]).succeeds();

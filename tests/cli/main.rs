@@ -13,6 +13,7 @@ mod image;
 mod interrupt;
 mod keys;
 mod plan;
+mod readme;
 mod server;
 mod source;
 mod task;

@@ -24,12 +24,20 @@ const HOMES: [(&str, &[&str]); 6] = [
 ];
 const OUTSIDE_OF_STAGES: &[&str] = &["src/io/", "src/tools/", "crates/", "tests/", "benches/", "xtask/", "fuzz/"];
 
+const BETWEEN_PROCESSES: [&str; 1] = ["OSBUILD_BENCH_PROJECT"];
+
 /// Everything that breaks a rule, one line each.
 pub fn check(root: &Path) -> Vec<String> {
     let architecture = read(&root.join("ARCHITECTURE.md"));
     let table = uses::table(&architecture, "folder");
     let mut problems = crates::check(&manifests(root), &uses::table(&architecture, "crate"));
+    let readme = read(&root.join("README.md"));
     for (file, text) in sources(root) {
+        problems.extend(
+            settings(&file, &text)
+                .filter(|name| !readme.contains(&format!("| `{name}` |")))
+                .map(|name| format!("{file}: the environment variable `{name}` is not in the tables of README.md")),
+        );
         let code = blank::code(&text);
         problems.extend(check_file(&file, &text));
         problems.extend(check_homes(&file, &code));
@@ -66,6 +74,15 @@ fn sources(root: &Path) -> Vec<(String, String)> {
         }
     }
     files
+}
+
+/// Our own environment variables that a file names; those between its own processes are not for people.
+fn settings<'a>(file: &str, text: &'a str) -> impl Iterator<Item = &'a str> {
+    const START: &str = "\"OSBUILD_";
+    let of_program = ["src/", "tests/", "benches/"].iter().any(|folder| file.starts_with(folder));
+    let text = if of_program { text } else { "" };
+    let names = text.match_indices(START).filter_map(|(at, _)| text[at + 1..].split('"').next());
+    names.filter(|name| name.chars().all(blank::is_word) && !BETWEEN_PROCESSES.contains(name))
 }
 
 fn is_test(file: &str) -> bool {
@@ -146,6 +163,13 @@ mod tests {
         ] {
             assert_eq!(check_homes(file, code), [""; 0], "{file}");
         }
+    }
+
+    #[test]
+    fn environment_variables_of_ours_are_found() {
+        let text = "var(\"OSBUILD_CACHE\"), help: \"set OSBUILD_KEYS\", \"OSBUILD_BENCH_PROJECT\", \"OSBUILD_\"";
+        assert_eq!(settings("src/x.rs", text).collect::<Vec<_>>(), ["OSBUILD_CACHE", "OSBUILD_"]);
+        assert_eq!(settings("xtask/src/x.rs", text).count(), 0);
     }
 
     #[test]
