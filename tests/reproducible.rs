@@ -8,8 +8,7 @@
 
 mod command;
 
-use base64::Engine;
-use command::{osbuild, Project};
+use command::{osbuild, statement, Project};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,15 +44,6 @@ fn another_user_elsewhere_on_one_processor_builds_the_same_image() {
         &["verify", &others.display().to_string(), "--keys", &first.root.join("keys").display().to_string()],
     )
     .succeeds();
-}
-
-/// The payload of the folder's manifest.
-fn statement(image: &Path) -> Value {
-    let envelope = std::fs::read(image.join("manifest.dsse.json")).expect("a manifest");
-    let envelope: Value = serde_json::from_slice(&envelope).expect("JSON");
-    let payload = envelope["payload"].as_str().expect("a payload");
-    let payload = base64::engine::general_purpose::STANDARD.decode(payload).expect("base64");
-    serde_json::from_slice(&payload).expect("JSON")
 }
 
 fn cache_folder() -> PathBuf {

@@ -4,6 +4,9 @@
 //! Invariant: equal counts give equal files. Every recipe builds on the one before, so chains are as long and
 //! sysroots as wide as they can be: harder than any real layer.
 
+#[path = "../../tests/command/copy.rs"]
+mod copy;
+
 use osbuild::config::lock;
 use std::fmt::Write;
 use std::path::Path;
@@ -17,9 +20,7 @@ const IN_PRODUCT: usize = 20;
 #[allow(clippy::disallowed_methods)]
 pub fn generate(root: &Path, recipes: usize) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["recipes", "layers", "kernel-config", "rootfs", "crates"] {
-        copy(&repository.join(folder), &root.join(folder));
-    }
+    copy::project(root);
     let layer = root.join("layers/generated");
     let write = |path: String, text: String| std::fs::write(layer.join(path), text).expect("written");
     for folder in ["recipes", "overrides"] {
@@ -34,21 +35,6 @@ pub fn generate(root: &Path, recipes: usize) {
     }
     write("overrides/product.yaml".into(), override_of_product(recipes));
     std::fs::write(root.join("osbuild.lock"), lock_with(&repository.join("osbuild.lock"), recipes)).expect("written");
-}
-
-#[allow(clippy::disallowed_methods)]
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(from).expect("read"), to).expect("linked");
-        } else if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).expect("copied");
-        }
-    }
 }
 
 fn sha256(number: usize) -> String {

@@ -1,12 +1,12 @@
 //! Keys that are the same in every run, so that seeds stay valid; whoever reads this knows them.
 
 use der::{DecodePem, Encode};
-use osbuild::image::authenticode::SigningKey;
+use osbuild::release::boot_key::BootKey;
 use osbuild::release::keys::{Keys, PublicKeys, Purpose};
 use rsa::pkcs8::DecodePrivateKey;
 
-const KEY: &str = include_str!("../../src/image/testdata/signer.key.pem");
-const CERTIFICATE: &str = include_str!("../../src/image/testdata/signer.crt.pem");
+const KEY: &str = include_str!("../../src/release/testdata/signer.key.pem");
+const CERTIFICATE: &str = include_str!("../../src/release/testdata/signer.crt.pem");
 
 pub fn keys() -> Keys {
     let certificate = x509_cert::Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("a certificate");
@@ -18,5 +18,5 @@ pub fn keys() -> Keys {
         release: release.verifying_key(),
     };
     let key = rsa::RsaPrivateKey::from_pkcs8_pem(KEY).expect("a key");
-    Keys { boot: SigningKey { certificate_der: certificate, key }, release, public, purpose: Purpose::Development }
+    Keys { boot: BootKey { certificate_der: certificate, key }, release, public, purpose: Purpose::Development }
 }

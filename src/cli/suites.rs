@@ -5,7 +5,7 @@
 use super::report::Failure;
 use crate::config::yaml::{self, Limits, Node, Value as Yaml};
 use crate::config::{Diagnostic, Diagnostics};
-use crate::io::file::{self, at};
+use crate::io::file;
 use crate::tools::board::check::{CheckFile, SuiteFile};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,14 +16,8 @@ use std::sync::Arc;
 pub fn read(project: &Path) -> Result<Vec<SuiteFile>, Failure> {
     const FOLDER: &str = "tests/board";
     let folder = project.join(FOLDER);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(at("list", &folder))? {
-        let name = entry.map_err(at("list", &folder))?.file_name().to_string_lossy().into_owned();
-        names.extend(name.ends_with(".yaml").then_some(name));
-    }
-    names.sort();
     let mut suites = Vec::new();
-    for name in names {
+    for name in file::list(&folder)?.into_iter().filter(|name| name.ends_with(".yaml")) {
         suites.push(parse(&file::read_text(&folder.join(&name))?, &format!("{FOLDER}/{name}"))?);
     }
     Ok(suites)

@@ -98,8 +98,8 @@ fn platform(tools: Option<&Digest>) -> reapi::Platform {
 pub fn arguments(task: &Task) -> Vec<String> {
     match &task.command {
         Command::Sandbox { argv, .. } => argv.clone(),
-        Command::Step { name, version, parameters } => {
-            vec!["osbuild-step".to_owned(), (*name).to_owned(), version.to_string(), parameters.clone()]
+        Command::Step { kind, parameters } => {
+            vec!["osbuild-step".to_owned(), kind.name.to_owned(), kind.version.to_string(), parameters.clone()]
         }
     }
 }

@@ -59,8 +59,8 @@ impl Run<'_> {
         let (task, store) = (&self.plan.tasks[index], self.env.store);
         action.store(store)?;
         let (outputs, log) = match &task.command {
-            Command::Step { name, parameters, .. } => {
-                let step = self.env.steps.get(name).ok_or(TaskError::NoStep(name))?;
+            Command::Step { kind, parameters } => {
+                let step = self.env.steps.get(kind.name).ok_or(TaskError::NoStep(kind.name))?;
                 let context = StepContext { store, inputs: &action.input_root, parameters };
                 (step(&context).map_err(TaskError::Step)?, None)
             }

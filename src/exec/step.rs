@@ -38,6 +38,11 @@ impl StepRegistry {
         self.steps.insert(name, Box::new(move |context| step(context).map_err(Into::into)));
     }
 
+    /// Sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.steps.keys().copied()
+    }
+
     pub fn get(&self, name: &str) -> Option<&StepFn> {
         self.steps.get(name)
     }

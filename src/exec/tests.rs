@@ -5,6 +5,7 @@ use super::step::{Outputs, StepContext, StepRegistry};
 use super::{run, Environment, ExecError, Outcome};
 use crate::io::store::{Node, Store};
 use crate::model::{Digest, Origin, RelPath};
+use crate::plan::steps::StepKind;
 use crate::plan::task::{Command, Input, InputMount, OutputRef, Plan, Task, TaskId};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +51,7 @@ impl Bench {
         self.plan.tasks.push(Task {
             name: name.to_owned(),
             origin: Origin { file: "recipe.yaml".into(), line: 1, column: 1 },
-            command: Command::Step { name: step, version: 1, parameters: parameters.to_owned() },
+            command: Command::Step { kind: StepKind { name: step, version: 1 }, parameters: parameters.to_owned() },
             inputs,
             outputs: vec![path("out")],
         });

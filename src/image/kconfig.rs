@@ -9,8 +9,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-pub use crate::plan::class::kernel::{CHECK_STEP as NAME, CHECK_VERSION as VERSION};
-
 /// A Kconfig file of Linux 6.12 has at most 100 KB; a source file of busybox 400 KB.
 const FILE_LIMIT_BYTES: u64 = 4 << 20;
 const SOURCE: &str = "source";

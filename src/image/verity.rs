@@ -7,7 +7,6 @@ use super::step::{input, output, ImageError};
 use crate::io::store::{Node, Store};
 use crate::model::machine::PartitionSizes;
 use crate::model::{Digest, RelPath};
-use crate::plan::VERITY_STEP;
 use osbuild_format::verity::{Superblock, VeritySuperblockError, BLOCK_BYTES, SUPERBLOCK_BYTES};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -15,8 +14,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-
-pub const NAME: &str = VERITY_STEP;
 
 const BLOCK: usize = BLOCK_BYTES as usize;
 const HASH_BYTES: usize = 32;

@@ -3,6 +3,7 @@
 //! Invariant: a task is added after everything it uses, so the plan is in topological order.
 
 use super::local::LocalInputs;
+use super::steps::StepKind;
 use super::task::{Command, Fetch, Input, InputMount, OutputRef, Plan, Task, TaskId};
 use super::Problem;
 use crate::config::Config;
@@ -113,8 +114,8 @@ pub(super) fn mount(path: &str, source: Input) -> InputMount {
 }
 
 /// A step of osbuild itself, with its parameters as canonical JSON (serde_json sorts object keys).
-pub(super) fn step(name: &'static str, version: u32, parameters: &serde_json::Value) -> Command {
-    Command::Step { name, version, parameters: parameters.to_string() }
+pub(super) fn step(kind: StepKind, parameters: &serde_json::Value) -> Command {
+    Command::Step { kind, parameters: parameters.to_string() }
 }
 
 /// A shell script in the sandbox. `set -eu` is given; the working folder is the input root.

@@ -9,13 +9,12 @@ pub mod local;
 mod product;
 mod recipe;
 mod source;
+pub mod steps;
 pub mod task;
 mod toolchain;
 
 pub use local::LocalInputs;
-pub use product::{goals, INITRAMFS_STEP, UKI_STEP, VERITY_STEP};
-pub use source::STEP as SOURCE_STEP;
-pub use toolchain::{MERGE_STEP, TREE_STEP};
+pub use product::goals;
 
 use crate::config::Config;
 use crate::model::lock::Lock;

@@ -5,6 +5,7 @@
 use super::builder::{mount, output, shell, step, PlanBuilder};
 use super::recipe::{self, installed_file, metadata_json, package_output};
 use super::source::local_node;
+use super::steps;
 use super::task::{Input, InputMount, OutputRef};
 use super::toolchain;
 use crate::model::product::Product;
@@ -28,15 +29,6 @@ pub mod goals {
     pub const ALL: [&str; 7] = [ROOT, VERITY, ROOT_HASH, UKI, DATA, PACKAGES, KERNEL_CONFIG];
 }
 
-pub const ROOTFS_STEP: &str = "rootfs";
-const ROOTFS_VERSION: u32 = 1;
-pub const VERITY_STEP: &str = "verity";
-pub const VERITY_VERSION: u32 = 2;
-pub const INITRAMFS_STEP: &str = "initramfs";
-pub const INITRAMFS_VERSION: u32 = 2;
-pub const UKI_STEP: &str = "uki";
-pub const UKI_VERSION: u32 = 2;
-
 /// The host recipe that brings `mkfs.erofs`.
 const EROFS_RECIPE: &str = "erofs-utils";
 /// The recipe of the on-device half.
@@ -53,12 +45,12 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let product = &builder.config.product;
     let verity_parameters = json!({ "salt": Digest::of(product.name.as_str().as_bytes()).hex() });
     let inputs = vec![mount("root.erofs", Input::Output(root.clone()))];
-    let command = step(VERITY_STEP, VERITY_VERSION, &verity_parameters);
+    let command = step(steps::VERITY, &verity_parameters);
     let verity = builder.task("image:verity".into(), &origin, command, inputs, &["verity", "root-hash"]);
 
     let agent = needed_recipe(builder, &fixed_recipe(AGENT_RECIPE), &origin)?;
     let inputs = vec![mount("init", installed_file(&agent, "usr/bin/osagent"))];
-    let command = step(INITRAMFS_STEP, INITRAMFS_VERSION, &json!({}));
+    let command = step(steps::INITRAMFS, &json!({}));
     let initramfs = builder.task("image:initramfs".into(), &origin, command, inputs, &["initramfs"]);
 
     let stub_name = match builder.config.machine.architecture {
@@ -74,7 +66,7 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
         mount("root-hash", Input::Output(output(verity, "root-hash"))),
         mount("os-release", Input::Output(output(rootfs, "os-release"))),
     ];
-    let command = step(UKI_STEP, UKI_VERSION, &json!({ "command_line": command_line(builder) }));
+    let command = step(steps::UKI, &json!({ "command_line": command_line(builder) }));
     let uki = builder.task("image:uki".into(), &origin, command, inputs, &["uki.efi"]);
     let data = data(builder, &origin)?;
 
@@ -164,7 +156,7 @@ fn rootfs(builder: &mut PlanBuilder, origin: &Origin) -> Option<super::task::Tas
         "packages": packages, "skeletons": skeletons, "product": product_json(builder),
         "metadata": metadata_json(&product.metadata),
     });
-    let command = step(ROOTFS_STEP, ROOTFS_VERSION, &parameters);
+    let command = step(steps::ROOTFS, &parameters);
     let outputs = ["root.tar", "packages.json", "os-release"];
     Some(builder.task("image:rootfs".into(), origin, command, inputs, &outputs))
 }

@@ -5,17 +5,10 @@
 use super::builder::{mount, output, shell, step, PlanBuilder, RecipeTasks};
 use super::class::{self, BuildScript};
 use super::task::{Input, InputMount, OutputRef, TaskId};
-use super::{source, toolchain};
+use super::{source, steps, toolchain};
 use crate::model::recipe::{BuildClass, FileMetadata, OutputPackage, Recipe, RunsOn};
 use crate::model::{Origin, RecipeName, RelPath};
 use serde_json::{json, Value};
-
-/// Leaves `sysroot`: the headers, libraries and pkg-config files of an installed tree.
-pub const SYSROOT_STEP: &str = "sysroot";
-const SYSROOT_VERSION: u32 = 1;
-/// Leaves one folder per output package.
-pub const PACKAGES_STEP: &str = "packages";
-const PACKAGES_VERSION: u32 = 1;
 
 /// Plans `name` and what it needs; none when a problem was reported.
 ///
@@ -104,7 +97,7 @@ fn sysroot(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) ->
     if recipe.runs_on == RunsOn::Device {
         inputs.extend(sysroots(builder, recipe, "below")?);
     }
-    let command = step(SYSROOT_STEP, SYSROOT_VERSION, &json!({}));
+    let command = step(steps::SYSROOT, &json!({}));
     let task = builder.task(format!("{}:sysroot", recipe.name), &recipe.origin, command, inputs, &["sysroot"]);
     Some(output(task, "sysroot"))
 }
@@ -118,7 +111,7 @@ fn packages(builder: &mut PlanBuilder, recipe: &Recipe, installed: &OutputRef) -
         })
         .collect();
     let inputs = vec![mount("out", Input::Output(installed.clone()))];
-    let command = step(PACKAGES_STEP, PACKAGES_VERSION, &json!({ "packages": definitions }));
+    let command = step(steps::PACKAGES, &json!({ "packages": definitions }));
     let outputs: Vec<&str> = recipe.packages.iter().map(|package| package.name.as_str()).collect();
     builder.task(format!("{}:packages", recipe.name), &recipe.origin, command, inputs, &outputs)
 }

@@ -3,14 +3,12 @@
 //! Invariant: every byte that comes from outside is named by a digest from the recipe and the lock.
 
 use super::builder::{mount, output, step, PlanBuilder};
+use super::steps;
 use super::task::{Fetch, FetchPlace, Input, InputMount, OutputRef};
 use crate::io::store::Node;
 use crate::model::recipe::{Place, Recipe, Source, Unpack};
 use crate::model::{Digest, RelPath};
 use serde_json::{json, Value};
-
-pub const STEP: &str = "source";
-const VERSION: u32 = 1;
 
 /// Adds `RECIPE:source`; its output `source` is the source tree.
 pub(super) fn plan(builder: &mut PlanBuilder, recipe: &Recipe) -> OutputRef {
@@ -21,7 +19,7 @@ pub(super) fn plan(builder: &mut PlanBuilder, recipe: &Recipe) -> OutputRef {
             parts.push(part);
         }
     }
-    let command = step(STEP, VERSION, &json!({ "parts": parts }));
+    let command = step(steps::SOURCE, &json!({ "parts": parts }));
     // The line to blame, when there is only one.
     let origin = if let [only] = recipe.sources.as_slice() { &only.origin } else { &recipe.origin };
     let task = builder.task(format!("{}:source", recipe.name), origin, command, inputs, &["source"]);

@@ -5,6 +5,7 @@
 
 pub use crate::model::fetch::{Fetch, FetchPlace};
 
+use super::steps::StepKind;
 use crate::model::{Digest, Origin, RelPath};
 use std::collections::BTreeMap;
 
@@ -48,9 +49,7 @@ pub enum Command {
     /// A step of osbuild itself: a pure function from the input root and `parameters` to the outputs.
     /// Its REAPI form is a command whose argv is `osbuild-step NAME VERSION PARAMETERS`.
     Step {
-        name: &'static str,
-        /// Raised whenever the step's output changes for equal input.
-        version: u32,
+        kind: StepKind,
         /// Canonical JSON.
         parameters: String,
     },

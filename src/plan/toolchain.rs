@@ -3,16 +3,12 @@
 //! Invariant: equal combinations share one task, so a tree is composed once.
 
 use super::builder::{mount, output, step, PlanBuilder};
+use super::steps;
 use super::task::{Fetch, FetchPlace, Input, InputMount};
 use crate::model::machine::Architecture;
 use crate::model::recipe::{BuildClass, Recipe, RunsOn};
 use crate::model::{Origin, RecipeName, ToolTreeName};
 use serde_json::json;
-
-pub const TREE_STEP: &str = "tool-tree";
-const TREE_VERSION: u32 = 1;
-pub const MERGE_STEP: &str = "merge";
-const MERGE_VERSION: u32 = 1;
 
 /// The tree that `recipe`'s tasks run on: named trees, then host recipes laid over them.
 pub(super) fn for_recipe(builder: &mut PlanBuilder, recipe: &Recipe) -> Option<Input> {
@@ -85,7 +81,7 @@ pub(super) fn combined(
 fn merged(builder: &mut PlanBuilder, key: &str, layers: Vec<Input>, origin: &Origin) -> Input {
     let inputs: Vec<InputMount> =
         layers.into_iter().enumerate().map(|(index, layer)| mount(&format!("layers/{index:03}"), layer)).collect();
-    let command = step(MERGE_STEP, MERGE_VERSION, &json!({}));
+    let command = step(steps::MERGE, &json!({}));
     let task = builder.task(format!("tools:{key}"), origin, command, inputs, &["tree"]);
     Input::Output(output(task, "tree"))
 }
@@ -120,7 +116,7 @@ fn tree(builder: &mut PlanBuilder, name: &ToolTreeName, origin: &Origin) -> Opti
     }
     let links: std::collections::BTreeMap<&str, &str> =
         tree.links.iter().map(|(path, target)| (path.as_str(), target.as_str())).collect();
-    let command = step(TREE_STEP, TREE_VERSION, &json!({ "debs": debs, "links": links }));
+    let command = step(steps::TOOL_TREE, &json!({ "debs": debs, "links": links }));
     let task = builder.task(format!("tools:{name}"), &tree.origin, command, inputs, &["tree"]);
     let input = Input::Output(output(task, "tree"));
     builder.tool_trees.insert(name.to_string(), input.clone());

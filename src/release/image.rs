@@ -3,12 +3,12 @@
 //! Invariant: the folder has its name, which depends on the unsigned parts and the public keys only, when
 //! everything in it is whole and on the disk; `latest` points at the one that was asked for last.
 
+use super::boot_key::BootKeyError;
 use super::building::Building;
 use super::dsse;
 use super::keys::{Keys, PublicKeys};
 use super::manifest::{Package, Predicate, Statement, PAYLOAD_TYPE};
 use crate::disk::{self, DiskError, Payload, SlotContents};
-use crate::image::authenticode::{self, AuthenticodeError};
 use crate::image::esp::{self, EspError};
 use crate::image::uki::{self, UkiError};
 use crate::io::file::{self, at, FileError};
@@ -81,7 +81,7 @@ pub enum ReleaseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the unified kernel image cannot be signed")]
-    Sign(#[from] AuthenticodeError),
+    Sign(#[from] BootKeyError),
     #[error("the unified kernel image cannot be read")]
     Uki(#[from] UkiError),
     #[error(transparent)]
@@ -160,7 +160,7 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
         copy(inputs.store, &digest, &folder.join(name))?;
     }
     let unsigned = inputs.store.read(&inputs.parts.uki, LIMIT_PART_BYTES)?;
-    let uki = authenticode::sign(&unsigned, &inputs.keys.boot)?;
+    let uki = inputs.keys.boot.sign(&unsigned)?;
     let facts = uki::read(&uki)?;
     file::write_atomic(&folder.join(UKI), &uki, 0o644)?;
     let esp = esp_image(inputs.machine, &facts.root_hash, &uki, &folder.join(ESP))?;

@@ -3,7 +3,7 @@
 //! `PK`, `KEK` and `db` are RSA-2048 with self-signed X.509 certificates (UEFI 2.10, section 32.3); `release` is
 //! Ed25519 (RFC 8410). Invariant: a private key that others can read is not used.
 
-use crate::image::authenticode::SigningKey as BootKey;
+use super::boot_key::BootKey;
 use crate::io::file::{self, at, FileError};
 use der::asn1::UtcTime;
 use der::pem::LineEnding;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: this is the only stage that sees a private key, and it runs after every task.
 
+pub mod boot_key;
 mod building;
 pub mod dsse;
 pub mod image;

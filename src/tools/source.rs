@@ -8,6 +8,7 @@ use crate::io::store::{Node, Store, StoreError, TreeBuilder};
 use crate::model::path::InvalidPath;
 use crate::model::{Digest, RelPath};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,8 +69,12 @@ pub enum SourceError {
     Store(#[from] StoreError),
 }
 
-/// The tree that the parts make together.
-pub fn compose(store: &Store, inputs: &Digest, parameters: &str) -> Result<Digest, SourceError> {
+/// The output `source` is the tree that the parts make together.
+pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap<RelPath, Node>, SourceError> {
+    Ok(BTreeMap::from([(RelPath::new("source")?, Node::Folder(compose(store, inputs, parameters)?))]))
+}
+
+fn compose(store: &Store, inputs: &Digest, parameters: &str) -> Result<Digest, SourceError> {
     let parameters: Parameters = serde_json::from_str(parameters)?;
     let mut builder = TreeBuilder::new();
     let folder = |into: &Option<String>| into.as_deref().map(RelPath::new).transpose();

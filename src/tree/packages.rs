@@ -11,9 +11,6 @@ use crate::model::{Digest, RelPath};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-pub const NAME: &str = "packages";
-pub const VERSION: u32 = 1;
-
 /// Unclaimed paths that a message lists.
 const LISTED: usize = 10;
 

@@ -18,9 +18,6 @@ use crate::model::{Digest, RelPath};
 use std::collections::BTreeMap;
 use std::io::BufWriter;
 
-pub const NAME: &str = "rootfs";
-pub const VERSION: u32 = 1;
-
 pub const ROOT_TAR: &str = "root.tar";
 pub const PACKAGES_JSON: &str = "packages.json";
 pub const OS_RELEASE: &str = "os-release";

@@ -8,9 +8,6 @@ use crate::io::store::{Node, Store, TreeBuilder};
 use crate::model::{Digest, RelPath};
 use std::collections::BTreeMap;
 
-pub const NAME: &str = "sysroot";
-pub const VERSION: u32 = 1;
-
 /// Headers, libraries, and how build systems find them.
 const KEPT: [&str; 8] = [
     "lib",

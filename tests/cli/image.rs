@@ -1,6 +1,6 @@
 //! Images that do not fit.
 
-use crate::command::{osbuild, Project};
+use crate::command::{osbuild, statement, Project};
 
 const MACHINE: &str = "layers/core/machines/qemu-x86_64.yaml";
 
@@ -36,34 +36,13 @@ fn a_kernel_that_does_not_fit_its_esp_is_named_too() {
 }
 
 #[test]
-fn the_first_change_of_the_readme_works_as_it_stands_there() {
-    let project = Project::copy();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("read");
-    let (_, rest) = readme.split_once("A user: in `layers/core/products/gateway.yaml`\n\n").expect("the first change");
-    let block: String =
-        rest.lines().take_while(|line| !line.is_empty()).map(|line| format!("{}\n", &line[4..])).collect();
-    assert!(block.starts_with("users:\n") && block.contains("groups:\n"), "{block}");
-    project.edit("layers/core/products/gateway.yaml", "hostname: gateway\n", &format!("hostname: gateway\n{block}"));
-    project.write("rootfs/base/etc/greeting", "hello\n");
-    osbuild(&project, &["image"]).succeeds();
-    let without = "home: /data/meter, shell: /nonexistent}";
-    project.edit("layers/core/products/gateway.yaml", "home: /data/meter}", without);
-    osbuild(&project, &["image"]).fails_with(&["user `meter` has a login shell", "help: leave `shell` out"]);
-}
-
-#[test]
 fn a_manifest_names_what_its_own_image_was_made_from() {
     let project = Project::copy();
     osbuild(&project, &["image"]).succeeds();
     osbuild(&project, &["image", "gateway-dev"]).succeeds();
     let has = |product: &str, what: &str| {
-        let path = project.root.join(format!("out/images/{product}/latest/manifest.dsse.json"));
-        let envelope: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(path).expect("a manifest")).expect("JSON");
-        let payload = envelope["payload"].as_str().expect("a payload");
-        let payload = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload).expect("base64");
-        let payload: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
-        let sources = payload["predicate"]["sources"].as_object().expect("sources").clone();
+        let statement = statement(&project.root.join(format!("out/images/{product}/latest")));
+        let sources = statement["predicate"]["sources"].as_object().expect("sources").clone();
         sources.values().any(|source| source.as_str().is_some_and(|text| text.starts_with(what)))
     };
     for (product, source, expected) in [

@@ -3,6 +3,10 @@
 //! Invariant: a project of a test lies in a folder of its own; only the cache is shared.
 #![allow(dead_code, clippy::disallowed_methods)]
 
+mod copy;
+
+use base64::Engine;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,11 +30,7 @@ impl Project {
     /// A copy of what this repository builds from, to be changed at will.
     pub fn copy() -> Project {
         let folder = tempfile::tempdir().expect("a folder");
-        let from = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for name in ["layers", "recipes", "kernel-config", "rootfs", "crates"] {
-            copy_tree(&from.join(name), &folder.path().join(name));
-        }
-        std::fs::copy(from.join("osbuild.lock"), folder.path().join("osbuild.lock")).expect("copied");
+        copy::project(folder.path());
         Project { root: folder.path().to_owned(), env: Vec::new(), _folder: Some(folder) }
     }
 
@@ -68,19 +68,13 @@ impl Project {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.expect("listed");
-        let target = to.join(entry.path().strip_prefix(from).expect("below"));
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            std::fs::create_dir_all(&target).expect("made");
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("read"), &target).expect("linked");
-        } else {
-            std::fs::copy(entry.path(), &target).expect("copied");
-        }
-    }
+/// What the manifest in the folder of an image states: the payload of its envelope.
+pub fn statement(image: &Path) -> Value {
+    let envelope = std::fs::read(image.join("manifest.dsse.json")).expect("a manifest");
+    let envelope: Value = serde_json::from_slice(&envelope).expect("JSON");
+    let payload = envelope["payload"].as_str().expect("a payload");
+    let payload = base64::engine::general_purpose::STANDARD.decode(payload).expect("base64");
+    serde_json::from_slice(&payload).expect("JSON")
 }
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_osbuild");

@@ -1,10 +1,11 @@
-//! Checks of the house itself: `tidy` (who may use whom, sizes, module headers) and `deps` (licences, duplicates);
-//! `agent-lock` writes the lock of the agent's own workspace.
+//! Checks of the house itself: `tidy` (who may use whom, sizes, module headers) and `deps` (licences, duplicates, the
+//! locks of the agent and of fuzzing); `agent-lock` writes the lock of the agent's own workspace.
 //!
 //! Invariant: a rule that is written in ARCHITECTURE.md is checked here, or it is not a rule.
 
 mod agent_lock;
 mod dependencies;
+mod fuzz_lock;
 mod tidy;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project");
     let problems = match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::check(root),
-        Some("deps") => [dependencies::check(root), agent_lock::check(root)].concat(),
+        Some("deps") => [dependencies::check(root), agent_lock::check(root), fuzz_lock::check(root)].concat(),
         Some("agent-lock") => agent_lock::write(root),
         _ => {
             eprintln!("usage: cargo run -p xtask -- tidy|deps|agent-lock");

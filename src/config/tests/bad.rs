@@ -209,10 +209,14 @@ fn everything_is_reported_at_once_in_order() {
     project.change(MUSL, "class: autotools", "class: autotool");
     project.write("layers/core/tools/d.yaml", "schema: 1\ntools: d\n- x\n");
     let problems = project.problems("gateway");
-    let places: Vec<&str> = problems.lines().filter_map(|line| line.trim().strip_prefix("--> ")).collect();
-    let mut sorted = places.clone();
-    sorted.sort();
+    // Every place is FILE:LINE:COLUMN.
+    let place = |line: &str| {
+        let mut parts = line.trim().strip_prefix("--> ")?.split(':');
+        Some((parts.next()?.to_owned(), parts.next()?.parse::<u32>().ok()?))
+    };
+    let places: Vec<(String, u32)> = problems.lines().filter_map(place).collect();
     assert_eq!(places.len(), 6, "{problems}");
+    assert!(places.is_sorted(), "{places:?}");
     assert!(problems.ends_with("6 errors"), "{problems}");
     for file in [PRODUCT, MACHINE, ZLIB, MUSL, "layers/core/tools/d.yaml"] {
         assert!(problems.contains(file), "{file} is missing in\n{problems}");

@@ -10,13 +10,10 @@ use crate::model::recipe::{KconfigKind, Recipe};
 use crate::model::Origin;
 use crate::plan::builder::{mount, output, shell, step, PlanBuilder};
 use crate::plan::kconfig;
+use crate::plan::steps;
 use crate::plan::task::{Input, InputMount};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// Leaves `config` when every requested option is in it as asked, or waived.
-pub const CHECK_STEP: &str = "kconfig-check";
-pub const CHECK_VERSION: u32 = 1;
 
 /// Adds `RECIPE:config` and `RECIPE:check`; the result is the checked configuration file.
 pub(in crate::plan) fn configure(
@@ -46,7 +43,7 @@ pub(in crate::plan) fn configure(
     let source = inputs.iter().find(|input| input.path.as_ref().is_some_and(|path| path.as_str() == "src"))?;
     let checked =
         vec![mount("source", source.source.clone()), mount("config", Input::Output(output(config, "config")))];
-    let command = step(CHECK_STEP, CHECK_VERSION, &parameters);
+    let command = step(steps::KCONFIG_CHECK, &parameters);
     let check = builder.task(format!("{}:check", recipe.name), &recipe.origin, command, checked, &["config"]);
     Some(Input::Output(output(check, "config")))
 }

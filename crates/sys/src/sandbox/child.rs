@@ -2,6 +2,7 @@
 //!
 //! Three processes: we; the sandbox's pid 1, which sets up and then only reaps; and the program itself.
 //! Invariant: between the clone and the exec the children make system calls only.
+#![allow(unsafe_code)]
 
 use super::program::{Call, Operation, Program};
 use super::{Network, Sandbox, SandboxError, Stdio};

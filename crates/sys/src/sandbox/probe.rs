@@ -1,6 +1,7 @@
 //! Whether this machine lets us make sandboxes, and if not, what to switch on.
 //!
 //! Invariant: the answer comes from trying, not from reading settings; settings only explain a failure.
+#![allow(unsafe_code)]
 
 use std::io;
 

@@ -7,6 +7,8 @@
 //!
 //! Invariant: two packages with different content at one path are an error, without exception.
 
+pub mod step;
+
 use super::archive::{self, ArchiveError};
 use crate::io::store::{Entry, Node, Store, StoreError, TreeBuilder};
 use crate::model::path::InvalidPath;
