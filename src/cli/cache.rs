@@ -4,6 +4,7 @@
 
 use super::project::Project;
 use super::report::Failure;
+use super::session;
 use crate::io::store::Store;
 use std::time::Duration;
 
@@ -47,10 +48,12 @@ pub fn cache(project: Project, command: CacheCommand) -> Result<(), Failure> {
 }
 
 fn alone(project: &Project, store: &Store) -> Result<crate::io::store::StoreLock, Failure> {
-    store.try_lock_whole()?.ok_or_else(|| {
+    let alone = store.try_lock_whole()?.ok_or_else(|| {
         let message = format!("another osbuild uses the cache at `{}`", project.cache.display());
         Failure::new(message).help("try again when it has finished")
-    })
+    })?;
+    session::recover(store)?;
+    Ok(alone)
 }
 
 fn stat(store: &Store) -> Result<(), Failure> {

@@ -11,7 +11,11 @@ use super::schedule::{Run, LOOK};
 use super::step::{Outputs, StepContext};
 use crate::plan::task::Command;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The result of a longer task is on disk before it counts, so that a power cut costs little. Syncing after each
+/// short one would cost as much as the task.
+const COSTLY: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
     pub(super) fn execute(&self, index: Index, action: &Action) {
@@ -57,6 +61,7 @@ impl Run<'_> {
 
     fn perform(&self, index: Index, action: &Action) -> Result<Outputs, TaskError> {
         let (task, store) = (&self.plan.tasks[index], self.env.store);
+        let start = Instant::now();
         action.store(store)?;
         let (outputs, log) = match &task.command {
             Command::Step { name, parameters, .. } => {
@@ -69,6 +74,9 @@ impl Run<'_> {
                 (finished.outputs, Some(finished.log))
             }
         };
+        if start.elapsed() > COSTLY {
+            store.sync()?;
+        }
         store.put_action_result(&action.digest, &action::to_result(&outputs, log))?;
         Ok(outputs)
     }

@@ -2,6 +2,7 @@
 
 use crate::command::{in_namespace, osbuild, Project};
 use crate::tiny::Tiny;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 fn blobs(cache: &Path) -> Vec<PathBuf> {
@@ -15,6 +16,17 @@ fn damage(cache: &Path, content: &[u8]) {
         blobs(cache).into_iter().filter(|path| std::fs::read(path).expect("read") == content).collect();
     assert!(!copies.is_empty(), "no blob has that content");
     copies.iter().for_each(|path| std::fs::write(path, vec![b'#'; content.len()]).expect("written"));
+}
+
+/// The same as a failing disk does it: the time stays as it was, and nothing tells but the content.
+fn damage_unseen(cache: &Path, content: &[u8]) {
+    let times: Vec<_> = blobs(cache)
+        .into_iter()
+        .filter(|path| std::fs::read(path).expect("read") == content)
+        .map(|path| (std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time"), path))
+        .collect();
+    damage(cache, content);
+    times.iter().for_each(|(time, path)| File::open(path).and_then(|file| file.set_modified(*time)).expect("set"));
 }
 
 #[test]
@@ -93,4 +105,28 @@ fn a_read_only_cache_serves_what_it_has_and_says_what_it_cannot_do() {
     let cache = tiny.cache.path().display().to_string();
     build("two").fails_with(&["Read-only file system", &cache, "set OSBUILD_CACHE to a folder that can be written"]);
     tiny.osbuild(&["build", "two"]).succeeds();
+}
+
+#[test]
+fn what_a_power_cut_left_is_read_before_it_is_used() {
+    let tiny = Tiny::new();
+    let made = "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made";
+    tiny.script("one", &[], made);
+    tiny.osbuild(&["build", "one"]).succeeds();
+    let marks = tiny.cache.path().join("unsynced");
+    assert_eq!(std::fs::read_dir(&marks).expect("listed").count(), 0, "what was written has not been synced");
+    let tree = tiny.osbuild(&["tools", "tiny"]).succeeds().output;
+    let tool = std::fs::read(Path::new(tree.trim()).join("usr/bin/mkdir")).expect("read");
+    [tool.as_slice(), b"right\n"].iter().for_each(|content| damage_unseen(tiny.cache.path(), content));
+    std::fs::write(marks.join("another-boot.1"), "").expect("written");
+    tiny.script("two", &["one"], made);
+    let ended = tiny.osbuild(&["build", "one", "two"]).succeeds();
+    assert!(ended.errors.contains("the machine stopped while the cache was written to"), "{}", ended.errors);
+    for name in ["one", "two"] {
+        let link = tiny.project.root.join(format!("out/recipes/{name}/usr/made"));
+        assert_eq!(std::fs::read_to_string(link).expect("read"), "right\n");
+    }
+    let ended = tiny.osbuild(&["build", "one", "two"]).succeeds();
+    assert!(ended.errors.is_empty(), "it is read once: {}", ended.errors);
+    tiny.osbuild(&["cache", "verify"]).succeeds();
 }

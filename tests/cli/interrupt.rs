@@ -75,9 +75,13 @@ fn a_build_that_is_killed_takes_its_sandboxes_along_and_is_resumed() {
     signal(&child, "KILL");
     child.wait().expect("ended");
     wait_until("the sandbox has ended", || sleeping(&seconds) == 0);
+    let count = |name: &str| std::fs::read_dir(tiny.cache.path().join(name)).expect("listed").count();
+    assert_eq!(count("unsynced"), 1, "a power cut now would go unnoticed");
+    let ended = tiny.osbuild(&["build", "first"]).succeeds();
+    assert!(ended.errors.is_empty(), "the machine is still the same: {}", ended.errors);
+    assert_eq!(count("unsynced"), 0);
     resumes(&tiny, &seconds);
-    let scratch = std::fs::read_dir(tiny.cache.path().join("tmp")).expect("listed").count();
-    assert_eq!(scratch, 0, "what the killed build left is swept");
+    assert_eq!(count("tmp"), 0, "what the killed build left is swept");
 }
 
 #[test]

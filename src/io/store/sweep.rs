@@ -3,7 +3,7 @@
 //! Invariant: the caller holds the lock of the whole cache; after a sweep every action result that is left
 //! still has all it names.
 
-use super::{from_message, Node, Store, StoreError};
+use super::{from_message, Store, StoreError};
 use crate::io::file::{self, at};
 use crate::model::Digest;
 use rayon::prelude::*;
@@ -85,21 +85,19 @@ impl Store {
         let hex = format!("{}{}", name_of(path.parent()?), name_of(path));
         let action = Digest::from_hex(&hex, 0).ok()?;
         let result = self.action_result(&action)?;
+        let mut named = Vec::new();
         for file in &result.output_files {
-            kept.insert(from_message(file.digest.as_ref())?);
+            named.push(from_message(file.digest.as_ref())?);
         }
         for folder in &result.output_directories {
             let root = from_message(folder.root_directory_digest.as_ref())?;
-            kept.insert(root);
-            for entry in self.walk(&root).ok()? {
-                match entry.node {
-                    Node::File { digest, .. } | Node::Folder(digest) => kept.insert(digest),
-                    Node::Symlink { .. } => true,
-                };
-            }
+            named.push(root);
+            named.extend(self.walk(&root).ok()?.iter().filter_map(|entry| entry.node.digest()));
         }
-        kept.extend(from_message(result.stdout_digest.as_ref()));
-        Some(())
+        // What another result names as well has been looked for already.
+        let whole = named.par_iter().all(|digest| kept.contains(digest) || self.has(digest));
+        // A log may be lost without harm.
+        whole.then(|| kept.extend(named.into_iter().chain(from_message(result.stdout_digest.as_ref()))))
     }
 
     /// Reads every blob and removes those whose content is not what their name says.
@@ -124,9 +122,20 @@ impl Store {
         if !damaged.is_empty() {
             // A checked-out tree shares its files with the blobs.
             self.checkouts()?.iter().try_for_each(|tree| file::remove_tree(tree))?;
+            self.remove_unsound_results()?;
         }
         soundness.damaged.sort_by_key(|digest| digest.sha256);
         Ok(soundness)
+    }
+
+    /// So that the next run makes all that is lost at once, and not one after the other.
+    fn remove_unsound_results(&self) -> Result<(), StoreError> {
+        for (path, _) in files(&self.root().join("actions"))? {
+            if self.mark(&path, &mut HashSet::new()).is_none() {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what interrupted processes were writing.
