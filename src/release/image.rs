@@ -243,8 +243,9 @@ pub(super) fn write_esp(
     Ok(pending.commit()?)
 }
 
-/// Copies a blob out of the store: what is in `out/` is the user's to change.
+/// Copies a blob out of the store: what is in `out/` is the user's to change. Damage has to show before it is signed.
 fn copy(store: &Store, digest: &Digest, to: &Path) -> Result<(), ReleaseError> {
+    store.check(digest)?;
     let mut source = store.open_blob(digest)?;
     let mut target = file::create(to)?;
     std::io::copy(&mut source, &mut target).map_err(at("write", to))?;

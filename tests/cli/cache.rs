@@ -130,3 +130,31 @@ fn what_a_power_cut_left_is_read_before_it_is_used() {
     assert!(ended.errors.is_empty(), "it is read once: {}", ended.errors);
     tiny.osbuild(&["cache", "verify"]).succeeds();
 }
+
+/// The one file that Tiny's mirror has.
+fn package(tiny: &Tiny) -> PathBuf {
+    let mut files = std::fs::read_dir(tiny.mirror.path()).expect("listed").flatten();
+    files.next().expect("a package").path()
+}
+
+fn forget_results(tiny: &Tiny) {
+    std::fs::remove_dir_all(tiny.cache.path().join("actions")).expect("removed");
+}
+
+#[test]
+fn an_archive_that_was_damaged_in_the_cache_is_fetched_again() {
+    let tiny = Tiny::new();
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    let package = package(&tiny);
+    damage_unseen(tiny.cache.path(), &std::fs::read(&package).expect("read"));
+    forget_results(&tiny);
+    let ended = tiny.osbuild(&["build", "one"]).succeeds();
+    assert!(ended.errors.contains("fetched tiny"), "{}", ended.errors);
+    // Where it cannot be fetched, the cache is to blame, and not the archive.
+    damage_unseen(tiny.cache.path(), &std::fs::read(&package).expect("read"));
+    forget_results(&tiny);
+    std::fs::remove_file(&package).expect("removed");
+    let ended = tiny.osbuild(&["build", "one", "--offline"]).fails_with(&["cannot fetch `tiny"]);
+    assert!(!ended.errors.contains("to do harm"), "{}", ended.errors);
+}
