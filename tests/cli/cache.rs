@@ -4,6 +4,7 @@ use crate::command::{in_namespace, osbuild, Project};
 use crate::tiny::Tiny;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 fn blobs(cache: &Path) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(cache.join("blobs")).into_iter().flatten();
@@ -157,4 +158,45 @@ fn an_archive_that_was_damaged_in_the_cache_is_fetched_again() {
     std::fs::remove_file(&package).expect("removed");
     let ended = tiny.osbuild(&["build", "one", "--offline"]).fails_with(&["cannot fetch `tiny"]);
     assert!(!ended.errors.contains("to do harm"), "{}", ended.errors);
+}
+
+/// Lets everything in a folder of the cache, two levels deep at most, be `days` old.
+fn grow_old(cache: &Path, folder: &str, days: u64) {
+    let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+    for entry in walkdir::WalkDir::new(cache.join(folder)).max_depth(2).into_iter().flatten() {
+        File::open(entry.path()).and_then(|file| file.set_modified(time)).expect("set");
+    }
+}
+
+#[test]
+fn a_sweep_takes_what_is_old_and_leaves_what_an_offline_build_needs() {
+    let tiny = Tiny::new();
+    let cache = tiny.cache.path();
+    let gc = |days: &str| tiny.osbuild(&["cache", "gc", "--keep-days", days]).succeeds().output;
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made");
+    tiny.script("broken", &[], "false");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+
+    // What is young stays: nothing has to be done again.
+    assert!(gc("1").starts_with("removed 0 results, 0 failed sandboxes and 0 files"));
+    let ended = tiny.osbuild(&["build", "one"]).succeeds();
+    assert!(ended.errors.is_empty(), "{}", ended.errors);
+
+    ["actions", "failed"].iter().for_each(|folder| grow_old(cache, folder, 20));
+    assert!(gc("30").starts_with("removed 0 results, 0 failed sandboxes"));
+    // To be looked at by a sweep is no use.
+    let removed = gc("10");
+    assert!(!removed.starts_with("removed 0 results") && removed.contains(" 1 failed sandboxes "), "{removed}");
+    let results = walkdir::WalkDir::new(cache.join("actions")).into_iter().flatten();
+    assert_eq!(results.filter(|entry| entry.file_type().is_file()).count(), 0);
+
+    // Whatever its age, what the lock names can still be built from.
+    let package = package(&tiny);
+    gc("0");
+    let bytes = std::fs::read(&package).expect("read");
+    assert!(blobs(cache).iter().any(|path| std::fs::read(path).expect("read") == bytes), "the package is gone");
+    assert_eq!(blobs(cache).len(), 1, "what nothing needs is gone");
+    std::fs::remove_file(&package).expect("removed");
+    tiny.osbuild(&["build", "one", "--offline"]).succeeds();
 }
