@@ -5,7 +5,7 @@
 use super::action::{self, Action};
 use super::error::TaskError;
 use super::graph::Index;
-use super::local::{self, Workshop};
+use super::local::{self, Log, Workshop};
 use super::progress::Event;
 use super::schedule::{Run, LOOK};
 use super::step::{Outputs, StepContext};
@@ -83,13 +83,13 @@ impl Run<'_> {
 
     fn in_sandbox(&self, index: Index, action: &Action) -> Result<local::Finished, TaskError> {
         let (task, store) = (&self.plan.tasks[index], self.env.store);
-        let log = self.env.logs.join(format!("{}.log", task.name));
+        let log = Log::new(self.env.logs, &task.name, action);
         let workshop = Workshop::prepare(store, action)?;
         let result = local::run(store, task, &workshop, &log, self.env.interrupted);
         match &result {
             Err(TaskError::Failed { .. } | TaskError::NoOutput(_)) => {
                 // On a full disk nothing can be kept, but the task's own failure is what has to be told.
-                if let Ok(folder) = workshop.keep(store, &task.name, action) {
+                if let Ok(Some(folder)) = workshop.keep(store, &task.name, action) {
                     self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
                 }
             }

@@ -1,9 +1,11 @@
 //! Plans made of steps of our own, run for real: what is done once, again, or not at all.
 
+use super::action::Action;
+use super::local::Workshop;
 use super::progress::{Event, Observer};
 use super::step::{Outputs, StepContext, StepRegistry};
 use super::{run, Environment, ExecError, Outcome};
-use crate::io::store::{Node, Store};
+use crate::io::store::{Node, Store, StoreError, Tree};
 use crate::model::{Digest, Origin, RelPath};
 use crate::plan::task::{Command, Input, InputMount, OutputRef, Plan, Task, TaskId};
 use crate::tools::fetch::{FetchOptions, Fetcher};
@@ -254,4 +256,25 @@ fn a_panic_in_a_step_fails_its_task_and_holds_nobody_up() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_sandbox_whose_inputs_are_lost_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    let source = bench.local("x");
+    bench.add("r:a", "join", "", vec![source]);
+    let tools = bench.store.put_tree(&Tree::default()).expect("kept");
+    let task = &mut bench.plan.tasks[0];
+    task.command =
+        Command::Sandbox { tools: Input::Tree(tools), argv: vec!["/bin/sh".to_owned()], env: Default::default() };
+    let resolve = |input: &Input| match input {
+        Input::File { digest, executable } => Ok(Node::File { digest: *digest, executable: *executable }),
+        Input::Tree(tree) => Ok(Node::Folder(*tree)),
+        Input::Output(_) => panic!("it has none"),
+    };
+    let action = Action::new(&bench.store, task, &resolve).expect("an action");
+    bench.store.remove(&Digest::of(b"x"));
+    assert!(matches!(Workshop::prepare(&bench.store, &action), Err(StoreError::Missing(_))));
+    let left = crate::io::file::list(&bench.store.root().join("tmp")).expect("listed");
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -106,3 +106,23 @@ fn ctrl_c_does_not_wait_for_a_download() {
     assert!(ended.errors.contains("interrupted; what is finished is kept"), "{}", ended.errors);
     assert!(start.elapsed() < Duration::from_secs(8), "it waited for {:?}", start.elapsed());
 }
+
+#[test]
+fn what_a_failure_left_outlives_a_shell_that_is_killed_and_belongs_to_one_at_a_time() {
+    let seconds = format!("603.{}", std::process::id());
+    let tiny = Tiny::new();
+    tiny.script("broken", &[], "mkdir -p $DESTDIR/usr\necho evidence > $DESTDIR/usr/x\nfalse");
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+    let mut shell =
+        start(&tiny, &["shell", "broken:build", "--", "sh", "-c", &format!("echo more > y; sleep {seconds}")]);
+    wait_until("the shell runs", || sleeping(&seconds) == 1);
+    tiny.osbuild(&["shell", "broken:build", "--", "cat", "y"]).fails_with(&["another shell is open", "help: leave it"]);
+    // The same failure once more does not pull the ground away.
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+    signal(&shell, "KILL");
+    shell.wait().expect("ended");
+    wait_until("the sandbox has ended", || sleeping(&seconds) == 0);
+    let ended = tiny.osbuild(&["shell", "broken:build", "--", "cat", "out/usr/x", "y"]).succeeds();
+    assert!(ended.errors.contains("as its last failure left it"), "{}", ended.errors);
+    assert_eq!(ended.output, "evidence\nmore\n");
+}

@@ -6,7 +6,7 @@
 //!     trees/AB/CDEF.../     a tree checked out by hard links, by its root Directory digest
 //!     actions/AB/CDEF...    ActionResult messages by action digest
 //!     tmp/                  being written; renamed into place when whole
-//!     failed/TASK/          what a failed task left, for `osbuild shell`
+//!     failed/TASK-KEY/      what a failed task left, for `osbuild shell`
 //!     locks/                held while a file of them is open
 //!     unsynced/             a mark for each process that wrote what may not be on disk yet
 //!
