@@ -37,6 +37,18 @@ pub struct BuildArgs {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub progress: progress::Style,
+    /// The same as `--progress json`
+    #[arg(long, conflicts_with = "progress")]
+    pub json: bool,
+}
+
+impl BuildArgs {
+    fn style(&self) -> progress::Style {
+        match self.json {
+            true => progress::Style::Json,
+            false => self.progress,
+        }
+    }
 }
 
 pub struct Session {
@@ -87,7 +99,7 @@ impl Session {
     /// Runs what `goals` need; a failure points at the line that caused the task.
     pub fn run(&self, goals: &[OutputRef]) -> Result<Outcome, Failure> {
         let logs = self.logs()?;
-        let observer = progress::Progress::new(self.args.progress);
+        let observer = progress::Progress::new(self.args.style());
         let environment = Environment {
             store: &self.store,
             fetcher: &self.fetcher,

@@ -7,10 +7,9 @@ use super::error::TaskError;
 use super::graph::Index;
 use super::local::{self, Log, Workshop};
 use super::progress::Event;
-use super::schedule::{Run, LOOK};
+use super::schedule::{caught, Run, LOOK};
 use super::step::{Outputs, StepContext};
 use crate::plan::task::Command;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The result of a longer task is on disk before it counts, so that a power cut costs little. Syncing after each
@@ -26,7 +25,8 @@ impl Run<'_> {
             match store.try_lock_action(&action.digest) {
                 Err(error) => return self.failed(index, error.into()),
                 Ok(Some(lock)) => break lock,
-                Ok(None) if self.env.interrupted.load(Ordering::Relaxed) => return,
+                // The failure of another task need not wait for a process that may take an hour.
+                Ok(None) if self.has_ended() => return,
                 Ok(None) => {
                     if !std::mem::replace(&mut told, true) {
                         self.env.observer.event(&Event::Waiting { task: &task.name });
@@ -42,7 +42,8 @@ impl Run<'_> {
         }
         self.env.observer.event(&Event::Started { task: &task.name });
         let start = Instant::now();
-        let result = self.perform(index, action);
+        // What has been started ends with an event, also when it panics.
+        let result = caught(|| self.perform(index, action)).unwrap_or_else(|words| Err(TaskError::Defect(words)));
         drop(lock);
         match result {
             Ok(outputs) => {
