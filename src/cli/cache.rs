@@ -4,16 +4,20 @@
 
 use super::project::Project;
 use super::report::Failure;
+use super::session;
 use crate::io::store::Store;
+use crate::model::Digest;
+use std::collections::HashSet;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum CacheCommand {
     /// Show what the cache holds
     Stat,
-    /// Remove results that were not used for a while, and everything only they need
+    /// Remove results that were not used for a while, what only they need, and what tasks left that failed as long
+    /// ago; the sources and tool packages of this project's `osbuild.lock` stay
     Gc {
-        /// Keep what was used within this many days
+        /// Keep what was used, fetched or left within this many days
         #[arg(long, default_value_t = 30, value_name = "DAYS")]
         keep_days: u64,
     },
@@ -27,8 +31,14 @@ pub fn cache(project: Project, command: CacheCommand) -> Result<(), Failure> {
         CacheCommand::Stat => stat(&store),
         CacheCommand::Gc { keep_days } => {
             let _alone = alone(&project, &store)?;
-            let removed = store.sweep(Duration::from_secs(keep_days.saturating_mul(24 * 60 * 60)))?;
-            println!("removed {} results and {} files, {}", removed.actions, removed.blobs, size(removed.bytes));
+            let age = Duration::from_secs(keep_days.saturating_mul(24 * 60 * 60));
+            let removed = store.sweep(age, &pinned(&project)?)?;
+            let (results, failed) = (removed.actions, removed.failed);
+            println!(
+                "removed {results} results, {failed} failed sandboxes and {} files, {}",
+                removed.blobs,
+                size(removed.bytes)
+            );
             Ok(())
         }
         CacheCommand::Verify => {
@@ -46,11 +56,21 @@ pub fn cache(project: Project, command: CacheCommand) -> Result<(), Failure> {
     }
 }
 
+/// What an offline build may have to start from.
+fn pinned(project: &Project) -> Result<HashSet<Digest>, Failure> {
+    match project.root.join(session::LOCK_FILE).exists() {
+        true => Ok(session::read_lock(project)?.digests().collect()),
+        false => Ok(HashSet::new()),
+    }
+}
+
 fn alone(project: &Project, store: &Store) -> Result<crate::io::store::StoreLock, Failure> {
-    store.try_lock_whole()?.ok_or_else(|| {
+    let alone = store.try_lock_whole()?.ok_or_else(|| {
         let message = format!("another osbuild uses the cache at `{}`", project.cache.display());
         Failure::new(message).help("try again when it has finished")
-    })
+    })?;
+    session::recover(store)?;
+    Ok(alone)
 }
 
 fn stat(store: &Store) -> Result<(), Failure> {

@@ -6,8 +6,9 @@ use super::keys;
 use super::project::Project;
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
+use crate::disk::DiskError;
 use crate::exec::Outcome;
-use crate::io::store::Node;
+use crate::io::store::{Node, StoreError};
 use crate::model::Digest;
 use crate::plan::goals;
 use crate::plan::task::{Input, Plan};
@@ -44,6 +45,30 @@ fn shortest(path: &Path) -> PathBuf {
 
 /// Runs the plan's image goals and writes the release.
 pub fn build(session: &Session) -> Result<Release, Failure> {
+    let mut result = run_and_write(session)?;
+    if let Err(ReleaseError::Store(StoreError::Damaged(_) | StoreError::Missing(_))) = result {
+        // What was damaged has been removed from the cache: now its task runs.
+        result = run_and_write(session)?;
+    }
+    result.map_err(|error| explain(error, session.config.machine.name.as_str()))
+}
+
+fn explain(error: ReleaseError, machine: &str) -> Failure {
+    let help = match &error {
+        ReleaseError::Overflow { .. } => {
+            format!("raise its size under `partitions` of machine `{machine}`, or leave packages out of the product")
+        }
+        ReleaseError::Disk(DiskError::Damaged { .. }) => {
+            "it was whole when it was written a moment ago: unless something else writes there, this machine's disk or \
+             memory is failing; run the command again"
+                .to_owned()
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).help(help)
+}
+
+fn run_and_write(session: &Session) -> Result<Result<Release, ReleaseError>, Failure> {
     let wanted: Vec<_> = goals::ALL.iter().map(|name| session.goal(name).cloned()).collect::<Result<_, _>>()?;
     let outcome = session.run(&wanted)?;
     let mut digests = BTreeMap::new();
@@ -81,13 +106,7 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
         keys: &keys,
         folder: &folder,
     };
-    image::write(&inputs).map_err(|error| match &error {
-        ReleaseError::Overflow { .. } => Failure::from(error).help(format!(
-            "raise its size under `partitions` of machine `{}`, or leave packages out of the product",
-            session.config.machine.name
-        )),
-        _ => error.into(),
-    })
+    Ok(image::write(&inputs))
 }
 
 /// What was fetched for the tasks that took part, and not what other products or the virtual board need.
@@ -99,4 +118,17 @@ fn sources(plan: &Plan, outcome: &Outcome) -> BTreeMap<String, String> {
         Input::Tree(_) | Input::Output(_) => None,
     });
     fetched.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_changed_after_it_was_written_is_no_riddle() {
+        let damaged = DiskError::Damaged { path: "out/root.erofs".into(), digest: Digest::of(b"") };
+        let failure = explain(ReleaseError::Disk(damaged), "board");
+        assert!(failure.message.contains("`out/root.erofs` is not what its digest says"), "{failure}");
+        assert!(failure.help.is_some_and(|help| help.contains("disk or memory is failing; run the command again")));
+    }
 }

@@ -10,7 +10,7 @@ use crate::config::{self, lock, Config, Diagnostic};
 use crate::exec::step::StepRegistry;
 use crate::exec::{self, Environment, ExecError, Outcome};
 use crate::io::file;
-use crate::io::store::{Store, StoreLock};
+use crate::io::store::{Store, StoreError, StoreLock};
 use crate::model::lock::Lock;
 use crate::model::Origin;
 use crate::plan::task::{OutputRef, Plan};
@@ -37,6 +37,18 @@ pub struct BuildArgs {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub progress: progress::Style,
+    /// The same as `--progress json`
+    #[arg(long, conflicts_with = "progress")]
+    pub json: bool,
+}
+
+impl BuildArgs {
+    fn style(&self) -> progress::Style {
+        match self.json {
+            true => progress::Style::Json,
+            false => self.progress,
+        }
+    }
 }
 
 pub struct Session {
@@ -87,7 +99,7 @@ impl Session {
     /// Runs what `goals` need; a failure points at the line that caused the task.
     pub fn run(&self, goals: &[OutputRef]) -> Result<Outcome, Failure> {
         let logs = self.logs()?;
-        let observer = progress::Progress::new(self.args.progress);
+        let observer = progress::Progress::new(self.args.style());
         let environment = Environment {
             store: &self.store,
             fetcher: &self.fetcher,
@@ -172,7 +184,7 @@ pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
     let store = project.store()?;
     if let Ok(Some(_alone)) = store.try_lock_whole() {
         // In a cache that cannot be written it stays; whatever has to be written there says so itself.
-        let _ = store.remove_scratch();
+        let _ = recover(&store).and_then(|()| store.remove_scratch());
     }
     // Another process that is just starting holds it for a moment; a sweep holds it longer.
     for _ in 0..ATTEMPTS {
@@ -182,6 +194,14 @@ pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
         std::thread::sleep(PAUSE);
     }
     Err(ExecError::Swept(project.cache.clone()).into())
+}
+
+/// For who is alone with the cache: what a power cut left is put right before anything is read.
+pub fn recover(store: &Store) -> Result<(), StoreError> {
+    if store.was_cut_off()? {
+        eprintln!("the machine stopped while the cache was written to: reading all of it once");
+    }
+    store.recover()
 }
 
 /// Restricts this process, and so every task's `nproc`, to `jobs` processors.

@@ -1,13 +1,13 @@
 //! `osbuild shell TASK`: a shell where a task runs, with what its last failure left.
 //!
-//! Invariant: nothing that is done in the shell reaches the cache.
+//! Invariant: nothing that is done in the shell becomes a result; what the failure left is lost by no end of the shell.
 
 use super::project::Project;
 use super::report::Failure;
 use super::sandbox;
 use super::session::{BuildArgs, Session};
 use crate::config::diagnostic::suggest;
-use crate::exec::local::Workshop;
+use crate::exec::local::{Start, Workshop};
 use crate::plan::task::{Command, Task};
 use std::collections::BTreeMap;
 
@@ -36,20 +36,23 @@ pub fn shell(project: Project, args: &ShellArgs) -> Result<(), Failure> {
         return Err(Failure::new(format!("`{}` is a step of osbuild itself: it has no sandbox", task.name)).help(help));
     };
     let action = sandbox::action(&session, task)?;
-    let workshop = Workshop::prepare(&session.store, &action)?;
-    let resumed = workshop.resume(&session.store, &task.name, &action)?;
-    let state = if resumed { "as its last failure left it" } else { "before its first command" };
+    let mut workshop = Workshop::prepare(&session.store, &action)?;
+    let state = match workshop.resume(&session.store, &task.name, &action)? {
+        Start::Failure => "as its last failure left it",
+        Start::Fresh => "before its first command",
+        Start::Taken => {
+            workshop.remove();
+            let message = format!("another shell is open in what the last failure of `{}` left", task.name);
+            return Err(Failure::new(message).help("leave it first: two would overwrite each other's files"));
+        }
+    };
     eprintln!(
         "`{}` {state}; /work is its folder. It runs:\n\n{}\n",
         task.name,
         argv.last().map_or("", |l| l.trim_end())
     );
     let status = sandbox::run(&session, &workshop, task, command(&args.command));
-    if resumed {
-        workshop.keep(&session.store, &task.name, &action)?;
-    } else {
-        workshop.remove();
-    }
+    workshop.remove();
     let status = status?;
     // A shell that a person leaves ends with the status of their last command: that is no failure of ours.
     match status.success() || args.command.is_empty() {

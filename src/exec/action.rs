@@ -61,6 +61,11 @@ impl Action {
         Ok(Action { digest: Digest::of(&action), input_root, tools, messages: [command, action] })
     }
 
+    /// What tells its files from those of other actions of the same task: 16 hex digits.
+    pub fn key(&self) -> String {
+        self.digest.hex()[..16].to_owned()
+    }
+
     /// Keeps the messages, as a REAPI server would want them before it executes.
     pub fn store(&self, store: &Store) -> Result<(), StoreError> {
         self.messages.iter().try_for_each(|message| store.put_bytes(message).map(drop))

@@ -7,7 +7,7 @@ use super::action::{arguments, environment, Action};
 use super::error::TaskError;
 use super::step::Outputs;
 use crate::io::file::{self, at};
-use crate::io::store::{Store, StoreError};
+use crate::io::store::{Store, StoreError, StoreLock};
 use crate::model::{Digest, RelPath};
 use crate::plan::task::Task;
 use osbuild_sys::sandbox::{Child, Mount, Network, Sandbox, Stdio};
@@ -21,14 +21,30 @@ use std::time::Duration;
 const USER: u32 = 1000;
 const TAIL_LINES: usize = 30;
 const TAIL_BYTES: u64 = 64 << 10;
-/// Written beside what a failed task left: which action it was.
+/// Written beside what a failed task left, when all of it is there: which action it was.
 const ACTION_FILE: &str = "action";
+/// Failures of one task whose sandboxes are kept: each may be as large as a kernel's build.
+const KEPT_PER_TASK: usize = 4;
 
 /// The folders of one sandbox, below the store.
 pub struct Workshop {
     folder: PathBuf,
     input: PathBuf,
     tools: PathBuf,
+    /// What the task writes.
+    upper: PathBuf,
+    /// Held while that is what a failed run left.
+    kept: Option<StoreLock>,
+}
+
+/// Where a shell starts.
+pub enum Start {
+    /// Before the task's first command.
+    Fresh,
+    /// As its last failure left it.
+    Failure,
+    /// Another process is in what the last failure left.
+    Taken,
 }
 
 impl Workshop {
@@ -36,28 +52,28 @@ impl Workshop {
     pub fn prepare(store: &Store, action: &Action) -> Result<Workshop, StoreError> {
         let tools = action.tools.as_ref().expect("a sandboxed task has a tool tree");
         let tools = store.checkout(tools)?;
-        let folder = store.temporary_folder()?.keep();
-        let workshop = Workshop { input: folder.join("input"), tools, folder };
-        store.checkout_into(&action.input_root, &workshop.input)?;
+        // Removed again when something of the inputs is lost.
+        let temporary = store.temporary_folder()?;
+        let folder = temporary.path();
+        let (input, upper) = (folder.join("input"), folder.join("upper"));
+        store.checkout_into(&action.input_root, &input)?;
         for name in ["upper", "work", "tmp"] {
-            file::create_dir_all(&workshop.folder.join(name))?;
+            file::create_dir_all(&folder.join(name))?;
         }
-        let tmp = workshop.folder.join("tmp");
+        let tmp = folder.join("tmp");
         std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o1777)).map_err(at("set the mode of", &tmp))?;
-        Ok(workshop)
+        Ok(Workshop { folder: temporary.keep(), input, tools, upper, kept: None })
     }
 
-    /// Takes up what the last failed run of the same action left, so that a person can look at it.
-    pub fn resume(&self, store: &Store, task: &str, action: &Action) -> Result<bool, StoreError> {
-        let kept = failed_folder(store, task);
-        let same = file::read_text(&kept.join(ACTION_FILE)).is_ok_and(|hex| hex == action.digest.hex());
-        if same {
-            let upper = self.folder.join("upper");
-            std::fs::remove_dir(&upper).map_err(at("remove", &upper))?;
-            std::fs::rename(kept.join("upper"), &upper).map_err(at("move", &upper))?;
-            file::remove_tree(&kept)?;
+    /// Works on what the last failed run of the same action left, where it lies: whatever ends us, it stays.
+    pub fn resume(&mut self, store: &Store, task: &str, action: &Action) -> Result<Start, StoreError> {
+        let kept = failed_folder(store, task, action);
+        let Some(lock) = store.try_lock_kept(&action.key())? else { return Ok(Start::Taken) };
+        if file::read_text(&kept.join(ACTION_FILE)).is_ok_and(|hex| hex == action.digest.hex()) {
+            (self.upper, self.kept) = (kept.join("upper"), Some(lock));
+            return Ok(Start::Failure);
         }
-        Ok(same)
+        Ok(Start::Fresh)
     }
 
     /// Starts `argv` with the task's environment. `terminal` is the kind of terminal (`TERM`) that standard input
@@ -70,7 +86,6 @@ impl Workshop {
         terminal: Option<&str>,
     ) -> Result<Child, TaskError> {
         let [stdin, stdout, stderr] = stdio;
-        let upper = self.folder.join("upper");
         let mut env = environment(task);
         env.extend(terminal.map(|kind| ("TERM", kind)));
         let sandbox = Sandbox {
@@ -82,7 +97,7 @@ impl Workshop {
                 Mount::Writable { from: self.folder.join("tmp"), to: "/tmp".into() },
                 Mount::Overlay {
                     lower: vec![self.input.clone()],
-                    upper,
+                    upper: self.upper.clone(),
                     work: self.folder.join("work"),
                     to: "/work".into(),
                 },
@@ -106,7 +121,7 @@ impl Workshop {
     pub fn collect(&self, store: &Store, paths: &[RelPath]) -> Result<Outputs, TaskError> {
         let mut outputs = Outputs::new();
         for path in paths {
-            let place = self.folder.join("upper").join(path.as_str());
+            let place = self.upper.join(path.as_str());
             if std::fs::symlink_metadata(&place).is_err() {
                 return Err(TaskError::NoOutput(path.clone()));
             }
@@ -115,14 +130,20 @@ impl Workshop {
         Ok(outputs)
     }
 
-    /// Keeps what the task wrote, in place of what its last failure left.
-    pub fn keep(self, store: &Store, task: &str, action: &Action) -> Result<PathBuf, StoreError> {
-        let kept = failed_folder(store, task);
-        file::remove_tree(&kept)?;
-        file::create_dir_all(&kept)?;
-        std::fs::rename(self.folder.join("upper"), kept.join("upper")).map_err(at("keep", &kept))?;
-        file::write_atomic(&kept.join(ACTION_FILE), action.digest.hex().as_bytes(), 0o644)?;
+    /// Keeps what the task wrote, in place of what an earlier failure of the same action left; none while somebody
+    /// works on that.
+    pub fn keep(self, store: &Store, task: &str, action: &Action) -> Result<Option<PathBuf>, StoreError> {
+        let lock = store.try_lock_kept(&action.key())?;
+        let kept = lock.is_some().then(|| failed_folder(store, task, action));
+        if let Some(kept) = &kept {
+            file::remove_tree(kept)?;
+            file::create_dir_all(kept)?;
+            std::fs::rename(&self.upper, kept.join("upper")).map_err(at("keep", kept))?;
+            file::write_atomic(&kept.join(ACTION_FILE), action.digest.hex().as_bytes(), 0o644)?;
+        }
         self.remove();
+        drop(lock);
+        forget_earlier(store, task)?;
         Ok(kept)
     }
 
@@ -132,9 +153,31 @@ impl Workshop {
     }
 }
 
-/// Where what a failed task left is kept.
-pub fn failed_folder(store: &Store, task: &str) -> PathBuf {
-    store.root().join("failed").join(task)
+/// Where what a failed task left is kept: products and projects that share a cache have each their own.
+pub fn failed_folder(store: &Store, task: &str, action: &Action) -> PathBuf {
+    store.root().join("failed").join(format!("{task}-{}", action.key()))
+}
+
+/// Removes all but the last failures of the task.
+fn forget_earlier(store: &Store, task: &str) -> Result<(), StoreError> {
+    let folder = store.root().join("failed");
+    let mut kept = Vec::new();
+    for name in file::list(&folder)? {
+        if let Some(key) = name.strip_prefix(task).and_then(|rest| rest.strip_prefix('-')).filter(|key| key.len() == 16)
+        {
+            let path = folder.join(&name);
+            let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+            kept.push((modified.map_err(at("look at", &path))?, path, key.to_owned()));
+        }
+    }
+    kept.sort();
+    kept.truncate(kept.len().saturating_sub(KEPT_PER_TASK));
+    for (_, path, key) in kept {
+        if let Some(_lock) = store.try_lock_kept(&key)? {
+            file::remove_tree(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// A finished run: what it left, and its log.
@@ -143,24 +186,53 @@ pub struct Finished {
     pub log: Digest,
 }
 
-/// Runs the task; `log` receives what it prints. A failure leaves the workshop to be kept.
+/// Where what a task prints goes.
+pub struct Log {
+    /// While it runs. Nobody else writes there: one process at a time has the action.
+    pub running: PathBuf,
+    /// Once it has ended: the log of the task's last run, of whatever action.
+    pub ended: PathBuf,
+}
+
+impl Log {
+    pub fn new(folder: &Path, task: &str, action: &Action) -> Log {
+        let name = format!("{task}.log");
+        Log { running: folder.join(format!("{name}.{}", action.key())), ended: folder.join(name) }
+    }
+}
+
+/// Runs the task. A failure leaves the workshop to be kept.
 pub fn run(
     store: &Store,
     task: &Task,
     workshop: &Workshop,
-    log: &Path,
+    log: &Log,
     interrupted: &AtomicBool,
 ) -> Result<Finished, TaskError> {
-    let out = file::create(log).map_err(StoreError::from)?;
-    let err = out.try_clone().map_err(at("open", log)).map_err(StoreError::from)?;
+    let result = run_into(store, task, workshop, log, interrupted);
+    // How the task ended is what has to be told, wherever its log is.
+    let _ = std::fs::rename(&log.running, &log.ended);
+    result
+}
+
+fn run_into(
+    store: &Store,
+    task: &Task,
+    workshop: &Workshop,
+    log: &Log,
+    interrupted: &AtomicBool,
+) -> Result<Finished, TaskError> {
+    let running = &log.running;
+    let out = file::create(running).map_err(StoreError::from)?;
+    let err = out.try_clone().map_err(at("open", running)).map_err(StoreError::from)?;
     let stdio = [Stdio::Null, Stdio::File(out), Stdio::File(err)];
     let mut child = workshop.spawn(task, arguments(task), stdio, None)?;
     let status = wait(&mut child, interrupted)?;
     if !status.success() {
-        return Err(TaskError::Failed { exit: describe(status), tail: tail(log), log: log.to_owned() });
+        return Err(TaskError::Failed { exit: describe(status), tail: tail(running), log: log.ended.clone() });
     }
     let outputs = workshop.collect(store, &task.outputs)?;
-    Ok(Finished { outputs, log: store.put_file(log)? })
+    Ok(Finished { outputs, log: store.put_file(running)? })
 }
 
 /// Looks often at first, so that a short task is not made longer.

@@ -5,13 +5,16 @@
 use super::action::{self, Action};
 use super::error::TaskError;
 use super::graph::Index;
-use super::local::{self, Workshop};
+use super::local::{self, Log, Workshop};
 use super::progress::Event;
-use super::schedule::{Run, LOOK};
+use super::schedule::{caught, Run, LOOK};
 use super::step::{Outputs, StepContext};
 use crate::plan::task::Command;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The result of a longer task is on disk before it counts, so that a power cut costs little. Syncing after each
+/// short one would cost as much as the task.
+const COSTLY: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
     pub(super) fn execute(&self, index: Index, action: &Action) {
@@ -22,7 +25,8 @@ impl Run<'_> {
             match store.try_lock_action(&action.digest) {
                 Err(error) => return self.failed(index, error.into()),
                 Ok(Some(lock)) => break lock,
-                Ok(None) if self.env.interrupted.load(Ordering::Relaxed) => return,
+                // The failure of another task need not wait for a process that may take an hour.
+                Ok(None) if self.has_ended() => return,
                 Ok(None) => {
                     if !std::mem::replace(&mut told, true) {
                         self.env.observer.event(&Event::Waiting { task: &task.name });
@@ -38,7 +42,8 @@ impl Run<'_> {
         }
         self.env.observer.event(&Event::Started { task: &task.name });
         let start = Instant::now();
-        let result = self.perform(index, action);
+        // What has been started ends with an event, also when it panics.
+        let result = caught(|| self.perform(index, action)).unwrap_or_else(|words| Err(TaskError::Defect(words)));
         drop(lock);
         match result {
             Ok(outputs) => {
@@ -57,6 +62,7 @@ impl Run<'_> {
 
     fn perform(&self, index: Index, action: &Action) -> Result<Outputs, TaskError> {
         let (task, store) = (&self.plan.tasks[index], self.env.store);
+        let start = Instant::now();
         action.store(store)?;
         let (outputs, log) = match &task.command {
             Command::Step { kind, parameters } => {
@@ -69,19 +75,22 @@ impl Run<'_> {
                 (finished.outputs, Some(finished.log))
             }
         };
+        if start.elapsed() > COSTLY {
+            store.sync()?;
+        }
         store.put_action_result(&action.digest, &action::to_result(&outputs, log))?;
         Ok(outputs)
     }
 
     fn in_sandbox(&self, index: Index, action: &Action) -> Result<local::Finished, TaskError> {
         let (task, store) = (&self.plan.tasks[index], self.env.store);
-        let log = self.env.logs.join(format!("{}.log", task.name));
+        let log = Log::new(self.env.logs, &task.name, action);
         let workshop = Workshop::prepare(store, action)?;
         let result = local::run(store, task, &workshop, &log, self.env.interrupted);
         match &result {
             Err(TaskError::Failed { .. } | TaskError::NoOutput(_)) => {
                 // On a full disk nothing can be kept, but the task's own failure is what has to be told.
-                if let Ok(folder) = workshop.keep(store, &task.name, action) {
+                if let Ok(Some(folder)) = workshop.keep(store, &task.name, action) {
                     self.env.observer.event(&Event::Kept { task: &task.name, folder: &folder });
                 }
             }

@@ -144,6 +144,11 @@ impl Run<'_> {
         state.left == 0 || state.end.is_some()
     }
 
+    /// Whether nothing more is to be begun or waited for.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_over(&mut self.lock())
+    }
+
     fn work(&self) {
         while let Some(turn) = self.next_turn() {
             match turn {
@@ -157,8 +162,8 @@ impl Run<'_> {
 
     /// Does `work`; a panic in it fails the task, since the other threads would wait for it for ever.
     fn guarded(&self, index: Index, work: impl FnOnce()) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            self.failed(index, TaskError::Defect(words_of(&*panic)));
+        if let Err(words) = caught(work) {
+            self.failed(index, TaskError::Defect(words));
         }
     }
 
@@ -192,8 +197,8 @@ impl Run<'_> {
                 state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
             };
             drop(state);
-            let result = catch_unwind(AssertUnwindSafe(|| fetch::fetch(self.plan, self.env, &job)));
-            let result = result.unwrap_or_else(|panic| Err(ExecError::Defect(words_of(&*panic))));
+            let result = caught(|| fetch::fetch(self.plan, self.env, &job));
+            let result = result.unwrap_or_else(|words| Err(ExecError::Defect(words)));
             let mut state = self.lock();
             match result {
                 Ok(()) => job.digests.iter().for_each(|digest| arrived(&mut state, digest)),
@@ -277,7 +282,11 @@ impl Run<'_> {
     }
 }
 
-/// What a panic said.
+/// What `work` returns, or what its panic said.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| words_of(&*panic))
+}
+
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it gave no reason".to_owned())

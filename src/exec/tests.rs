@@ -1,15 +1,18 @@
 //! Plans made of steps of our own, run for real: what is done once, again, or not at all.
 
+use super::action::Action;
+use super::local::Workshop;
 use super::progress::{Event, Observer};
 use super::step::{Outputs, StepContext, StepRegistry};
 use super::{run, Environment, ExecError, Outcome};
-use crate::io::store::{Node, Store};
+use crate::io::store::{Node, Store, StoreError, Tree};
 use crate::model::{Digest, Origin, RelPath};
 use crate::plan::steps::StepKind;
 use crate::plan::task::{Command, Input, InputMount, OutputRef, Plan, Task, TaskId};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -58,7 +61,8 @@ impl Bench {
         OutputRef { task: TaskId(self.plan.tasks.len() - 1), output: path("out"), below: None }
     }
 
-    /// `join` concatenates its inputs and its parameters; `first` keeps the first letter; `fail` fails; `panic` panics.
+    /// `join` concatenates its inputs and its parameters; `first` keeps the first letter; `fail` fails; `panic` panics; `sleep` takes
+    /// its time.
     fn steps(&self) -> StepRegistry {
         let mut steps = StepRegistry::default();
         let ran = Arc::clone(&self.ran);
@@ -69,6 +73,10 @@ impl Bench {
         });
         steps.add("first", |context| leave(context, inputs(context)?.get(..1).unwrap_or_default()));
         steps.add("fail", |_| -> Result<Outputs, std::io::Error> { Err(std::io::Error::other("out of luck")) });
+        steps.add("sleep", |context| {
+            std::thread::sleep(Duration::from_millis(300));
+            leave(context, "")
+        });
         steps.add("panic", |context| -> Result<Outputs, std::io::Error> { panic!("of `{}`", context.parameters) });
         steps
     }
@@ -255,4 +263,75 @@ fn a_panic_in_a_step_fails_its_task_and_holds_nobody_up() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_sandbox_whose_inputs_are_lost_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    let source = bench.local("x");
+    bench.add("r:a", "join", "", vec![source]);
+    let tools = bench.store.put_tree(&Tree::default()).expect("kept");
+    let task = &mut bench.plan.tasks[0];
+    task.command =
+        Command::Sandbox { tools: Input::Tree(tools), argv: vec!["/bin/sh".to_owned()], env: Default::default() };
+    let resolve = |input: &Input| match input {
+        Input::File { digest, executable } => Ok(Node::File { digest: *digest, executable: *executable }),
+        Input::Tree(tree) => Ok(Node::Folder(*tree)),
+        Input::Output(_) => panic!("it has none"),
+    };
+    let action = Action::new(&bench.store, task, &resolve).expect("an action");
+    bench.store.remove(&Digest::of(b"x"));
+    assert!(matches!(Workshop::prepare(&bench.store, &action), Err(StoreError::Missing(_))));
+    let left = crate::io::file::list(&bench.store.root().join("tmp")).expect("listed");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Notes of this kind: `Started { task: "b" }` is one of `Started`.
+fn tasks_of(notes: &[String], kind: &str) -> Vec<String> {
+    let start = format!("{kind} {{ task: ");
+    let rest = notes.iter().filter_map(|note| note.strip_prefix(&start));
+    let mut tasks: Vec<String> = rest.filter_map(|rest| rest.split('"').nth(1).map(str::to_owned)).collect();
+    tasks.sort();
+    tasks
+}
+
+#[test]
+fn what_has_been_started_has_exactly_one_end() {
+    for step in ["fail", "panic"] {
+        let mut bench = Bench::new();
+        let source = bench.local("x");
+        let done = bench.add("done", "join", "", vec![source]);
+        let broken = bench.add("broken", step, "", vec![Input::Output(done)]);
+        let other = bench.add("other", "join", "o", vec![]);
+        let (result, notes) = bench.run(&[&broken, &other]);
+        result.expect_err("a failure");
+        let ends = ["Finished", "Failed", "Stopped"].map(|kind| tasks_of(&notes, kind));
+        assert_eq!(ends[1], ["broken"], "{notes:?}");
+        let mut ends = ends.concat();
+        ends.sort();
+        assert_eq!(ends, tasks_of(&notes, "Started"), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_failure_does_not_wait_for_what_another_process_makes() {
+    let mut bench = Bench::new();
+    let awaited = bench.add("awaited", "join", "", vec![]);
+    let digest = *bench.run(&[&awaited]).0.expect("done").action(0).expect("an action");
+    bench.store.remove_action_result(&digest);
+    let slow = bench.add("slow", "sleep", "", vec![]);
+    let failed = bench.add("failed", "fail", "", vec![Input::Output(slow)]);
+    // The lock is the kernel's: it does not matter that it is held in this process.
+    let lock = bench.store.try_lock_action(&digest).expect("a lock");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _held = lock.expect("free");
+            std::thread::sleep(Duration::from_secs(5));
+        });
+        let (result, notes) = bench.run(&[&awaited, &failed]);
+        assert!(matches!(result, Err(ExecError::Task { task, .. }) if task == "failed"), "{notes:?}");
+        assert_eq!(tasks_of(&notes, "Waiting"), ["awaited"], "{notes:?}");
+        assert!(start.elapsed() < Duration::from_secs(4), "it waited for {:?}", start.elapsed());
+    });
 }

@@ -187,6 +187,8 @@ pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap
     let salt = hex::decode(&parameters.salt).ok().filter(|salt| salt.len() <= 256);
     let salt = salt.ok_or_else(|| invalid("salt", &parameters.salt))?;
     let root = input(store, inputs, "root.erofs")?;
+    // A tree over damaged blocks would be kept as the one of the whole root.
+    store.check(&root)?;
     let file = store.open_blob(&root)?;
     let verity = build(Extent { file: &file, start: 0, bytes: root.size_bytes }, uuid(&salt), salt)?;
     let root_hash = format!("{}\n", hex::encode(verity.root_hash));

@@ -15,6 +15,16 @@ pub struct Lock {
     pub crates: BTreeMap<String, Vec<LockedCrate>>,
 }
 
+impl Lock {
+    /// Everything that it names.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        let packages = self.tool_trees.values().flatten().map(|package| package.digest);
+        let sources = self.source_sizes.iter().filter_map(|(hex, size_bytes)| Digest::from_hex(hex, *size_bytes).ok());
+        let crates = self.crates.values().flatten().map(|locked| locked.digest);
+        packages.chain(sources).chain(crates)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedPackage {
     pub name: String,

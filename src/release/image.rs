@@ -252,8 +252,9 @@ pub(super) fn write_esp(
     Ok(pending.commit()?)
 }
 
-/// Copies a blob out of the store: what is in `out/` is the user's to change.
+/// Copies a blob out of the store: what is in `out/` is the user's to change. Damage has to show before it is signed.
 fn copy(store: &Store, digest: &Digest, to: &Path) -> Result<(), ReleaseError> {
+    store.check(digest)?;
     let mut source = store.open_blob(digest)?;
     let mut target = file::Pending::create(to, 0o644)?;
     std::io::copy(&mut source, target.file()).map_err(at("write", to))?;

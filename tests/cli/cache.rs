@@ -2,7 +2,9 @@
 
 use crate::command::{in_namespace, osbuild, Project};
 use crate::tiny::Tiny;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 fn blobs(cache: &Path) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(cache.join("blobs")).into_iter().flatten();
@@ -15,6 +17,17 @@ fn damage(cache: &Path, content: &[u8]) {
         blobs(cache).into_iter().filter(|path| std::fs::read(path).expect("read") == content).collect();
     assert!(!copies.is_empty(), "no blob has that content");
     copies.iter().for_each(|path| std::fs::write(path, vec![b'#'; content.len()]).expect("written"));
+}
+
+/// The same as a failing disk does it: the time stays as it was, and nothing tells but the content.
+fn damage_unseen(cache: &Path, content: &[u8]) {
+    let times: Vec<_> = blobs(cache)
+        .into_iter()
+        .filter(|path| std::fs::read(path).expect("read") == content)
+        .map(|path| (std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time"), path))
+        .collect();
+    damage(cache, content);
+    times.iter().for_each(|(time, path)| File::open(path).and_then(|file| file.set_modified(*time)).expect("set"));
 }
 
 #[test]
@@ -93,4 +106,97 @@ fn a_read_only_cache_serves_what_it_has_and_says_what_it_cannot_do() {
     let cache = tiny.cache.path().display().to_string();
     build("two").fails_with(&["Read-only file system", &cache, "set OSBUILD_CACHE to a folder that can be written"]);
     tiny.osbuild(&["build", "two"]).succeeds();
+}
+
+#[test]
+fn what_a_power_cut_left_is_read_before_it_is_used() {
+    let tiny = Tiny::new();
+    let made = "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made";
+    tiny.script("one", &[], made);
+    tiny.osbuild(&["build", "one"]).succeeds();
+    let marks = tiny.cache.path().join("unsynced");
+    assert_eq!(std::fs::read_dir(&marks).expect("listed").count(), 0, "what was written has not been synced");
+    let tree = tiny.osbuild(&["tools", "tiny"]).succeeds().output;
+    let tool = std::fs::read(Path::new(tree.trim()).join("usr/bin/mkdir")).expect("read");
+    [tool.as_slice(), b"right\n"].iter().for_each(|content| damage_unseen(tiny.cache.path(), content));
+    std::fs::write(marks.join("another-boot.1"), "").expect("written");
+    tiny.script("two", &["one"], made);
+    let ended = tiny.osbuild(&["build", "one", "two"]).succeeds();
+    assert!(ended.errors.contains("the machine stopped while the cache was written to"), "{}", ended.errors);
+    for name in ["one", "two"] {
+        let link = tiny.project.root.join(format!("out/recipes/{name}/usr/made"));
+        assert_eq!(std::fs::read_to_string(link).expect("read"), "right\n");
+    }
+    let ended = tiny.osbuild(&["build", "one", "two"]).succeeds();
+    assert!(ended.errors.is_empty(), "it is read once: {}", ended.errors);
+    tiny.osbuild(&["cache", "verify"]).succeeds();
+}
+
+/// The one file that Tiny's mirror has.
+fn package(tiny: &Tiny) -> PathBuf {
+    let mut files = std::fs::read_dir(tiny.mirror.path()).expect("listed").flatten();
+    files.next().expect("a package").path()
+}
+
+fn forget_results(tiny: &Tiny) {
+    std::fs::remove_dir_all(tiny.cache.path().join("actions")).expect("removed");
+}
+
+#[test]
+fn an_archive_that_was_damaged_in_the_cache_is_fetched_again() {
+    let tiny = Tiny::new();
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    let package = package(&tiny);
+    damage_unseen(tiny.cache.path(), &std::fs::read(&package).expect("read"));
+    forget_results(&tiny);
+    let ended = tiny.osbuild(&["build", "one"]).succeeds();
+    assert!(ended.errors.contains("fetched tiny"), "{}", ended.errors);
+    // Where it cannot be fetched, the cache is to blame, and not the archive.
+    damage_unseen(tiny.cache.path(), &std::fs::read(&package).expect("read"));
+    forget_results(&tiny);
+    std::fs::remove_file(&package).expect("removed");
+    let ended = tiny.osbuild(&["build", "one", "--offline"]).fails_with(&["cannot fetch `tiny"]);
+    assert!(!ended.errors.contains("to do harm"), "{}", ended.errors);
+}
+
+/// Lets everything in a folder of the cache, two levels deep at most, be `days` old.
+fn grow_old(cache: &Path, folder: &str, days: u64) {
+    let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+    for entry in walkdir::WalkDir::new(cache.join(folder)).max_depth(2).into_iter().flatten() {
+        File::open(entry.path()).and_then(|file| file.set_modified(time)).expect("set");
+    }
+}
+
+#[test]
+fn a_sweep_takes_what_is_old_and_leaves_what_an_offline_build_needs() {
+    let tiny = Tiny::new();
+    let cache = tiny.cache.path();
+    let gc = |days: &str| tiny.osbuild(&["cache", "gc", "--keep-days", days]).succeeds().output;
+    tiny.script("one", &[], "mkdir -p $DESTDIR/usr\necho right > $DESTDIR/usr/made");
+    tiny.script("broken", &[], "false");
+    tiny.osbuild(&["build", "one"]).succeeds();
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+
+    // What is young stays: nothing has to be done again.
+    assert!(gc("1").starts_with("removed 0 results, 0 failed sandboxes and 0 files"));
+    let ended = tiny.osbuild(&["build", "one"]).succeeds();
+    assert!(ended.errors.is_empty(), "{}", ended.errors);
+
+    ["actions", "failed"].iter().for_each(|folder| grow_old(cache, folder, 20));
+    assert!(gc("30").starts_with("removed 0 results, 0 failed sandboxes"));
+    // To be looked at by a sweep is no use.
+    let removed = gc("10");
+    assert!(!removed.starts_with("removed 0 results") && removed.contains(" 1 failed sandboxes "), "{removed}");
+    let results = walkdir::WalkDir::new(cache.join("actions")).into_iter().flatten();
+    assert_eq!(results.filter(|entry| entry.file_type().is_file()).count(), 0);
+
+    // Whatever its age, what the lock names can still be built from.
+    let package = package(&tiny);
+    gc("0");
+    let bytes = std::fs::read(&package).expect("read");
+    assert!(blobs(cache).iter().any(|path| std::fs::read(path).expect("read") == bytes), "the package is gone");
+    assert_eq!(blobs(cache).len(), 1, "what nothing needs is gone");
+    std::fs::remove_file(&package).expect("removed");
+    tiny.osbuild(&["build", "one", "--offline"]).succeeds();
 }

@@ -1,6 +1,7 @@
 //! Images that do not fit.
 
 use crate::command::{osbuild, statement, Project};
+use sha2::Digest;
 
 const MACHINE: &str = "layers/core/machines/qemu-x86_64.yaml";
 
@@ -54,4 +55,27 @@ fn a_manifest_names_what_its_own_image_was_made_from() {
     ] {
         assert_eq!(has(product, source), expected, "`{source}` of {product}");
     }
+}
+
+#[test]
+fn a_part_that_was_damaged_in_the_cache_is_made_again() {
+    let project = Project::copy();
+    // Content of its own: other tests use the same cache at this moment.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    project.write("rootfs/base/etc/now", &format!("{now:?} {}\n", std::process::id()));
+    osbuild(&project, &["image"]).succeeds();
+    let image = project.root.join("out/images/gateway/latest/root.erofs");
+    let right = std::fs::read(&image).expect("read");
+    let cache = osbuild(&project, &["cache", "stat"]).succeeds().output;
+    let hex = hex::encode(sha2::Sha256::digest(&right));
+    let blob =
+        std::path::Path::new(cache.lines().next().expect("a path")).join(format!("blobs/{}/{}", &hex[..2], &hex[2..]));
+    let time = std::fs::metadata(&blob).and_then(|metadata| metadata.modified()).expect("a time");
+    let mut wrong = right.clone();
+    wrong[4096] ^= 1;
+    std::fs::write(&blob, wrong).expect("written");
+    std::fs::File::open(&blob).and_then(|file| file.set_modified(time)).expect("set");
+    std::fs::remove_dir_all(project.root.join("out/images")).expect("removed");
+    osbuild(&project, &["image"]).succeeds();
+    assert!(std::fs::read(&image).expect("read") == right, "the damaged root has become an image");
 }

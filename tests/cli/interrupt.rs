@@ -75,9 +75,13 @@ fn a_build_that_is_killed_takes_its_sandboxes_along_and_is_resumed() {
     signal(&child, "KILL");
     child.wait().expect("ended");
     wait_until("the sandbox has ended", || sleeping(&seconds) == 0);
+    let count = |name: &str| std::fs::read_dir(tiny.cache.path().join(name)).expect("listed").count();
+    assert_eq!(count("unsynced"), 1, "a power cut now would go unnoticed");
+    let ended = tiny.osbuild(&["build", "first"]).succeeds();
+    assert!(ended.errors.is_empty(), "the machine is still the same: {}", ended.errors);
+    assert_eq!(count("unsynced"), 0);
     resumes(&tiny, &seconds);
-    let scratch = std::fs::read_dir(tiny.cache.path().join("tmp")).expect("listed").count();
-    assert_eq!(scratch, 0, "what the killed build left is swept");
+    assert_eq!(count("tmp"), 0, "what the killed build left is swept");
 }
 
 #[test]
@@ -101,4 +105,24 @@ fn ctrl_c_does_not_wait_for_a_download() {
     assert_eq!(ended.status, 130, "{}", ended.errors);
     assert!(ended.errors.contains("interrupted; what is finished is kept"), "{}", ended.errors);
     assert!(start.elapsed() < Duration::from_secs(8), "it waited for {:?}", start.elapsed());
+}
+
+#[test]
+fn what_a_failure_left_outlives_a_shell_that_is_killed_and_belongs_to_one_at_a_time() {
+    let seconds = format!("603.{}", std::process::id());
+    let tiny = Tiny::new();
+    tiny.script("broken", &[], "mkdir -p $DESTDIR/usr\necho evidence > $DESTDIR/usr/x\nfalse");
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+    let mut shell =
+        start(&tiny, &["shell", "broken:build", "--", "sh", "-c", &format!("echo more > y; sleep {seconds}")]);
+    wait_until("the shell runs", || sleeping(&seconds) == 1);
+    tiny.osbuild(&["shell", "broken:build", "--", "cat", "y"]).fails_with(&["another shell is open", "help: leave it"]);
+    // The same failure once more does not pull the ground away.
+    tiny.osbuild(&["build", "broken"]).fails_with(&["task `broken:build` failed"]);
+    signal(&shell, "KILL");
+    shell.wait().expect("ended");
+    wait_until("the sandbox has ended", || sleeping(&seconds) == 0);
+    let ended = tiny.osbuild(&["shell", "broken:build", "--", "cat", "out/usr/x", "y"]).succeeds();
+    assert!(ended.errors.contains("as its last failure left it"), "{}", ended.errors);
+    assert_eq!(ended.output, "evidence\nmore\n");
 }

@@ -63,3 +63,25 @@ fn what_a_failed_task_left_is_there_for_a_shell() {
     assert!(shell.output.contains('x') && shell.errors.contains("as its last failure left it"), "{}", shell.errors);
     osbuild(&project, &["shell", "broken:source"]).fails_with(&["is a step of osbuild itself: it has no sandbox"]);
 }
+
+#[test]
+fn a_machine_is_told_each_start_and_one_end_of_it() {
+    let project = Project::copy();
+    project.script("broken", "false");
+    let plain = osbuild(&project, &["build", "broken", "--json", "--progress", "plain"]);
+    assert_eq!(plain.status, 2, "two styles at once: {}", plain.errors);
+    for style in [["--json", "--offline"], ["--progress", "json"]] {
+        let ended = osbuild(&project, &["build", "broken", style[0], style[1]]);
+        assert_eq!(ended.status, 1);
+        let events: Vec<serde_json::Value> =
+            ended.errors.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let tasks = |kinds: &[&str]| {
+            let of_kind = |event: &&serde_json::Value| kinds.iter().any(|kind| event["event"] == *kind);
+            let mut tasks: Vec<String> = events.iter().filter(of_kind).map(|event| event["task"].to_string()).collect();
+            tasks.sort();
+            tasks
+        };
+        assert!(tasks(&["started"]).contains(&"\"broken:build\"".to_owned()), "{}", ended.errors);
+        assert_eq!(tasks(&["started"]), tasks(&["finished", "failed", "stopped"]), "{}", ended.errors);
+    }
+}

@@ -15,7 +15,8 @@ const LOADER: &str = "ld-linux-x86-64.so.2";
 pub struct Tiny {
     pub project: Project,
     pub cache: tempfile::TempDir,
-    _mirror: tempfile::TempDir,
+    /// Holds the one package.
+    pub mirror: tempfile::TempDir,
 }
 
 impl Tiny {
@@ -35,7 +36,7 @@ impl Tiny {
             .env("OSBUILD_CACHE", cache.path().display().to_string())
             .env("OSBUILD_MIRROR", mirror.path().display().to_string())
             .env("OSBUILD_DEBIAN_MIRROR", "http://127.0.0.1:9/debian");
-        Tiny { project, cache, _mirror: mirror }
+        Tiny { project, cache, mirror }
     }
 
     /// Adds a recipe that runs `script` on the tiny tree, after those in `depends`.

@@ -15,15 +15,19 @@ use std::time::{Duration, SystemTime};
 const LIMIT_BYTES: u64 = 16 << 20;
 
 impl Store {
-    /// The result of the action, if it has run before.
+    /// The result of the action, if it has run before; it counts as used.
     pub fn action_result(&self, action: &Digest) -> Option<ActionResult> {
-        // Absent, unreadable and damaged are one case: the task runs.
-        let path = self.action_path(action);
-        let bytes = file::read(&path, LIMIT_BYTES).ok()?;
-        let (stored, message) = bytes.split_at_checked(32)?;
-        let result = (Digest::of(message).sha256 == stored).then(|| ActionResult::decode(message).ok())??;
-        note_use(&path);
+        let result = self.unused_action_result(action)?;
+        note_use(&self.action_path(action));
         Some(result)
+    }
+
+    /// [`Store::action_result`] for who only keeps the cache in order.
+    pub(super) fn unused_action_result(&self, action: &Digest) -> Option<ActionResult> {
+        // Absent, unreadable and damaged are one case: the task runs.
+        let bytes = file::read(&self.action_path(action), LIMIT_BYTES).ok()?;
+        let (stored, message) = bytes.split_at_checked(32)?;
+        (Digest::of(message).sha256 == stored).then(|| ActionResult::decode(message).ok())?
     }
 
     /// Records the result of the action. The file is the message's SHA-256 and then the message.

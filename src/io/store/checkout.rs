@@ -8,10 +8,13 @@ use super::{Node, Store, StoreError, Tree, INPUT_MTIME_SECONDS};
 use crate::io::file::{self, at};
 use crate::model::Digest;
 use rayon::prelude::*;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+const FEW: usize = 64;
 
 impl Store {
     /// Keeps the folder at `path`: content, executable bits and symlinks.
@@ -72,22 +75,33 @@ impl Store {
     pub fn checkout(&self, tree: &Digest) -> Result<PathBuf, StoreError> {
         let hex = tree.hex();
         let path = self.root.join("trees").join(&hex[..2]).join(&hex[2..]);
+        // Not held while the tree is made: that takes other threads along.
+        let whole_trees = || self.whole_trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = whole_trees().contains(tree);
+        if !is_known || !path.is_dir() {
+            self.make_checkout(tree, &path)?;
+            whole_trees().insert(*tree);
+        }
+        Ok(path)
+    }
+
+    fn make_checkout(&self, tree: &Digest, path: &Path) -> Result<(), StoreError> {
         if path.is_dir() {
-            if is_untouched(&path) {
-                return Ok(path);
+            if self.is_untouched(tree, path) {
+                return Ok(());
             }
             // Its files are those of the blobs: what is damaged among them is missing from now on.
-            file::remove_tree(&path)?;
+            file::remove_tree(path)?;
         }
         let temporary = self.temporary_folder()?;
         let building = temporary.path().join("tree");
         self.checkout_into(tree, &building)?;
         file::create_dir_all(path.parent().expect("a tree path has a parent"))?;
-        match fs::rename(&building, &path) {
-            Ok(()) => Ok(path),
+        match fs::rename(&building, path) {
+            Ok(()) => Ok(()),
             // Another process was faster; its tree is the same.
-            Err(_) if path.is_dir() => Ok(path),
-            Err(e) => Err(at("store", &path)(e).into()),
+            Err(_) if path.is_dir() => Ok(()),
+            Err(e) => Err(at("store", path)(e).into()),
         }
     }
 
@@ -109,13 +123,30 @@ impl Store {
             Node::File { digest, executable } => self.link_to(digest, *executable, to),
         }
     }
+
+    /// Whether everything below has the time and the size that it was given: whoever writes to a file or into a
+    /// folder changes one of them.
+    fn is_untouched(&self, tree: &Digest, folder: &Path) -> bool {
+        let Ok(tree) = self.load_tree(tree) else { return false };
+        let is_folder = settled(folder).is_some_and(|metadata| metadata.is_dir());
+        let has = |(name, node): (&String, &Node)| {
+            let path = folder.join(name);
+            match node {
+                Node::Folder(tree) => self.is_untouched(tree, &path),
+                Node::File { digest, .. } => settled(&path).is_some_and(|found| found.len() == digest.size_bytes),
+                Node::Symlink { .. } => settled(&path).is_some(),
+            }
+        };
+        // To wake other threads for a few files takes longer than to look at them.
+        is_folder
+            && match tree.entries.len() {
+                0..FEW => tree.entries.iter().all(has),
+                _ => tree.entries.par_iter().all(has),
+            }
+    }
 }
 
-/// Whether everything below has the time that it was given: whoever writes to a file or into a folder changes it.
-fn is_untouched(tree: &Path) -> bool {
-    let entries = walkdir::WalkDir::new(tree).into_iter();
-    entries.par_bridge().all(|entry| {
-        let metadata = entry.and_then(|entry| entry.metadata());
-        metadata.is_ok_and(|metadata| metadata.mtime() == INPUT_MTIME_SECONDS)
-    })
+/// What is at the path, if it has the time that everything in the store has.
+fn settled(path: &Path) -> Option<Metadata> {
+    fs::symlink_metadata(path).ok().filter(|metadata| metadata.mtime() == INPUT_MTIME_SECONDS)
 }

@@ -32,6 +32,16 @@ pub enum Node {
     Folder(Digest),
 }
 
+impl Node {
+    /// The blob that is there; none for a symlink.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Node::File { digest, .. } | Node::Folder(digest) => Some(*digest),
+            Node::Symlink { .. } => None,
+        }
+    }
+}
+
 /// A path and what is there, from a walk over a whole tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

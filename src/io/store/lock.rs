@@ -23,6 +23,11 @@ impl Store {
         take(&path, FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// Takes what a failed run of the action with this key left, or none while another process has it.
+    pub fn try_lock_kept(&self, key: &str) -> Result<Option<StoreLock>, StoreError> {
+        take(&self.root().join("locks").join(format!("kept-{key}")), FlockOperation::NonBlockingLockExclusive)
+    }
+
     /// Says that the cache is in use. None while it is being swept. A cache that cannot be written needs no lock.
     pub fn try_lock_use(&self) -> Result<Option<StoreLock>, StoreError> {
         match take(&self.use_path(), FlockOperation::NonBlockingLockShared) {

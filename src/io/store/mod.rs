@@ -7,8 +7,9 @@
 //! trees/AB/CDEF.../     a tree checked out by hard links, by its root Directory digest
 //! actions/AB/CDEF...    ActionResult messages by action digest
 //! tmp/                  being written; renamed into place when whole
-//! failed/TASK/          what a failed task left, for `osbuild shell`
+//! failed/TASK-KEY/      what a failed task left, for `osbuild shell`
 //! locks/                held while a file of them is open
+//! unsynced/             a mark for each process that wrote what may not be on disk yet
 //! ```
 //!
 //! Invariants: whatever has its final name is whole; a blob is written once and never changed; all
@@ -21,6 +22,7 @@ mod checkout;
 mod directory;
 mod lock;
 mod sweep;
+mod unsynced;
 mod walk;
 
 pub use builder::TreeBuilder;
@@ -30,16 +32,22 @@ pub use sweep::{Removed, Soundness, Usage};
 
 use crate::io::file::{self, FileError};
 use crate::model::Digest;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use unsynced::Unsynced;
 
 /// The modification time of everything that is checked out, in seconds since the epoch: mtime never
 /// takes part in a key, and tools that compare mtimes see all inputs as equally old.
 pub const INPUT_MTIME_SECONDS: i64 = 1;
 
-/// A store in a folder. Cheap to clone.
+/// A store in a folder. Cheap to clone; when the last clone goes, what was written is synced.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    unsynced: Arc<Unsynced>,
+    /// Trees that this process has found whole: looking at every file again for each task would cost more than some.
+    whole_trees: Arc<Mutex<HashSet<Digest>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +80,7 @@ impl Store {
                 file::create_dir_all(&path)?;
             }
         }
-        Ok(Store { root: root.to_owned() })
+        Ok(Store { root: root.to_owned(), unsynced: Arc::new(Unsynced::new(root)), whole_trees: Arc::default() })
     }
 
     pub fn root(&self) -> &Path {
@@ -88,11 +96,13 @@ impl Store {
 
     /// A new scratch folder on the store's file system, removed when dropped.
     pub fn temporary_folder(&self) -> Result<tempfile::TempDir, StoreError> {
+        self.unsynced.note()?;
         let tmp = self.root.join("tmp");
         Ok(tempfile::Builder::new().prefix("work-").tempdir_in(&tmp).map_err(file::at("create a folder in", &tmp))?)
     }
 
     fn temporary_path(&self) -> Result<tempfile::TempPath, StoreError> {
+        self.unsynced.note()?;
         let tmp = self.root.join("tmp");
         let named = tempfile::Builder::new().prefix("blob-").tempfile_in(&tmp);
         Ok(named.map_err(file::at("create a file in", &tmp))?.into_temp_path())

@@ -3,12 +3,13 @@
 //! Invariant: the caller holds the lock of the whole cache; after a sweep every action result that is left
 //! still has all it names.
 
-use super::{from_message, Node, Store, StoreError};
+use super::{from_message, Store, StoreError};
 use crate::io::file::{self, at};
 use crate::model::Digest;
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,7 @@ pub struct Removed {
     pub actions: usize,
     pub blobs: usize,
     pub bytes: u64,
+    pub failed: usize,
 }
 
 /// What a check found.
@@ -50,56 +52,84 @@ impl Store {
         })
     }
 
-    /// Removes results that no run has used for `age`, and then every blob that no result needs.
-    pub fn sweep(&self, age: Duration) -> Result<Removed, StoreError> {
-        let mut removed = Removed::default();
-        let mut kept = HashSet::new();
+    /// Removes results that no run has used for `age`, then every blob as old that neither a result needs nor
+    /// `pinned` names, and what tasks left that failed as long ago.
+    pub fn sweep(&self, age: Duration, pinned: &HashSet<Digest>) -> Result<Removed, StoreError> {
         let limit = SystemTime::now().checked_sub(age);
-        for (path, metadata) in files(&self.root().join("actions"))? {
-            let used = metadata.modified().map_err(at("look at", &path))?;
-            let is_old = limit.is_some_and(|limit| used < limit);
-            if is_old || self.mark(&path, &mut kept).is_none() {
-                remove(&path)?;
-                removed.actions += 1;
-            }
-        }
+        let is_old = |time: SystemTime| limit.is_some_and(|limit| time < limit);
+        let mut kept = pinned.clone();
+        let actions = self.sweep_results(is_old, &mut kept)?;
+        let mut removed = Removed { actions, ..Removed::default() };
         for (path, metadata) in files(&self.root().join("blobs"))? {
-            if digest_of(&path, &metadata).is_none_or(|digest| !kept.contains(&digest)) {
+            let is_needed = digest_of(&path, &metadata).is_some_and(|digest| kept.contains(&digest));
+            if !is_needed && is_old(stored_at(&metadata)) {
                 remove(&path)?;
                 removed.blobs += 1;
                 removed.bytes += metadata.len();
             }
         }
+        let kept: HashSet<String> = kept.iter().map(Digest::hex).collect();
         for tree in self.checkouts()? {
             let name = format!("{}{}", name_of(tree.parent().unwrap_or(&tree)), name_of(&tree));
-            if !kept.iter().any(|digest| digest.hex() == name) {
+            if !kept.contains(&name) {
                 file::remove_tree(&tree)?;
             }
         }
+        removed.failed = self.sweep_failed(is_old)?;
         self.remove_scratch()?;
         Ok(removed)
+    }
+
+    /// Removes old results and unsound ones; adds to `kept` what the others name.
+    fn sweep_results(
+        &self,
+        is_old: impl Fn(SystemTime) -> bool,
+        kept: &mut HashSet<Digest>,
+    ) -> Result<usize, StoreError> {
+        let mut count = 0;
+        for (path, metadata) in files(&self.root().join("actions"))? {
+            let used = metadata.modified().map_err(at("look at", &path))?;
+            if is_old(used) || self.mark(&path, kept).is_none() {
+                remove(&path)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Removes what failed tasks left.
+    fn sweep_failed(&self, is_old: impl Fn(SystemTime) -> bool) -> Result<usize, StoreError> {
+        let folder = self.root().join("failed");
+        let mut count = 0;
+        for name in file::list(&folder)? {
+            let path = folder.join(name);
+            let metadata = std::fs::symlink_metadata(&path).map_err(at("look at", &path))?;
+            if is_old(metadata.modified().map_err(at("look at", &path))?) {
+                file::remove_tree(&path)?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Adds everything that the result at `path` names; none when something of it is missing.
     fn mark(&self, path: &Path, kept: &mut HashSet<Digest>) -> Option<()> {
         let hex = format!("{}{}", name_of(path.parent()?), name_of(path));
         let action = Digest::from_hex(&hex, 0).ok()?;
-        let result = self.action_result(&action)?;
+        let result = self.unused_action_result(&action)?;
+        let mut named = Vec::new();
         for file in &result.output_files {
-            kept.insert(from_message(file.digest.as_ref())?);
+            named.push(from_message(file.digest.as_ref())?);
         }
         for folder in &result.output_directories {
             let root = from_message(folder.root_directory_digest.as_ref())?;
-            kept.insert(root);
-            for entry in self.walk(&root).ok()? {
-                match entry.node {
-                    Node::File { digest, .. } | Node::Folder(digest) => kept.insert(digest),
-                    Node::Symlink { .. } => true,
-                };
-            }
+            named.push(root);
+            named.extend(self.walk(&root).ok()?.iter().filter_map(|entry| entry.node.digest()));
         }
-        kept.extend(from_message(result.stdout_digest.as_ref()));
-        Some(())
+        // What another result names as well has been looked for already.
+        let whole = named.par_iter().all(|digest| kept.contains(digest) || self.has(digest));
+        // A log may be lost without harm.
+        whole.then(|| kept.extend(named.into_iter().chain(from_message(result.stdout_digest.as_ref()))))
     }
 
     /// Reads every blob and removes those whose content is not what their name says.
@@ -124,9 +154,20 @@ impl Store {
         if !damaged.is_empty() {
             // A checked-out tree shares its files with the blobs.
             self.checkouts()?.iter().try_for_each(|tree| file::remove_tree(tree))?;
+            self.remove_unsound_results()?;
         }
         soundness.damaged.sort_by_key(|digest| digest.sha256);
         Ok(soundness)
+    }
+
+    /// So that the next run makes all that is lost at once, and not one after the other.
+    fn remove_unsound_results(&self) -> Result<(), StoreError> {
+        for (path, _) in files(&self.root().join("actions"))? {
+            if self.mark(&path, &mut HashSet::new()).is_none() {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what interrupted processes were writing.
@@ -167,6 +208,11 @@ fn files(root: &Path) -> Result<Vec<(PathBuf, Metadata)>, StoreError> {
         }
     }
     Ok(files)
+}
+
+/// A blob's own time says nothing; the kernel's says when it was stored or last linked.
+fn stored_at(metadata: &Metadata) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().unwrap_or_default())
 }
 
 fn name_of(path: &Path) -> String {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::RelPath;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -114,4 +114,83 @@ fn many_links_to_a_blob_whose_other_copy_is_made_meanwhile() {
         let target = tempfile::tempdir_in(store.root()).unwrap();
         store.checkout_into(&tree, &target.path().join("tree")).unwrap();
     }
+}
+
+/// Changes content behind the store's back, as a failing disk does: the time stays.
+fn spoil(path: &std::path::Path, content: &[u8]) {
+    let time = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
+    let mut file = File::options().write(true).truncate(true).open(path).expect("opened");
+    std::io::Write::write_all(&mut file, content).expect("written");
+    file.set_modified(time).expect("set");
+}
+
+fn one_file(store: &Store, content: &[u8]) -> (Digest, Digest) {
+    let digest = store.put_bytes(content).expect("kept");
+    let node = Node::File { digest, executable: false };
+    (digest, store.put_tree(&Tree { entries: [("file".to_owned(), node)].into() }).expect("kept"))
+}
+
+#[test]
+fn a_tree_whose_files_were_cut_short_is_not_used_again() {
+    let (guard, store) = store();
+    let (digest, tree) = one_file(&store, b"content");
+    let out = store.checkout(&tree).expect("checked out");
+    spoil(&out.join("file"), b"");
+    // What a process has found whole it does not look at again: this is the next one.
+    let store = Store::open(guard.path()).expect("a store");
+    assert!(matches!(store.checkout(&tree), Err(StoreError::Missing(lost)) if lost == digest));
+    store.put_bytes(b"content").expect("kept");
+    let out = store.checkout(&tree).expect("made again");
+    assert_eq!(file::read(&out.join("file"), 100).expect("read"), b"content");
+}
+
+#[test]
+fn after_a_power_cut_everything_is_read_and_what_is_lost_is_forgotten() {
+    use bazel_remote_apis::build::bazel::remote::execution::v2::{ActionResult, OutputDirectory};
+    let (folder, store) = store();
+    let marks = || unsynced_marks(folder.path());
+    assert!(marks().is_empty(), "nothing has been written yet");
+    let result = |tree: &Digest| {
+        let root_directory_digest = Some(to_message(tree));
+        let output = OutputDirectory { path: "out".into(), root_directory_digest, ..Default::default() };
+        ActionResult { output_directories: vec![output], ..Default::default() }
+    };
+    let [(lost, lost_tree), (kept, kept_tree)] = [b"aaaa", b"bbbb"].map(|content| one_file(&store, content));
+    let [lost_action, kept_action] = [b"1", b"2"].map(|action| Digest::of(action));
+    store.put_action_result(&lost_action, &result(&lost_tree)).expect("recorded");
+    store.put_action_result(&kept_action, &result(&kept_tree)).expect("recorded");
+    let out = store.checkout(&lost_tree).expect("checked out");
+    assert_eq!(marks().len(), 1);
+
+    // Of this boot: what was written reads back.
+    spoil(&store.blob_path(&lost, false), &[0; 4]);
+    assert!(!store.was_cut_off().expect("told"));
+    store.recover().expect("recovered");
+    assert!(marks().is_empty() && store.has(&lost));
+    // Of another: it may not.
+    file::write_atomic(&folder.path().join("unsynced/another-boot.1"), b"", 0o600).expect("written");
+    assert!(store.was_cut_off().expect("told"));
+    store.recover().expect("recovered");
+    assert!(marks().is_empty() && !store.has(&lost) && store.has(&kept) && !out.exists());
+    assert!(store.action_result(&lost_action).is_none() && store.action_result(&kept_action).is_some());
+}
+
+#[test]
+fn who_has_written_syncs_and_takes_the_mark_away() {
+    let (folder, store) = store();
+    store.put_bytes(b"content").expect("kept");
+    let (other, boot) = (store.clone(), unsynced_marks(folder.path()));
+    assert_eq!(boot.len(), 1);
+    drop(store);
+    assert_eq!(unsynced_marks(folder.path()), boot, "a clone may still write");
+    drop(other);
+    assert!(unsynced_marks(folder.path()).is_empty());
+    // Who only reads has nothing to sync.
+    let store = Store::open(folder.path()).expect("a store");
+    store.put_bytes(b"content").expect("there already");
+    assert!(unsynced_marks(folder.path()).is_empty());
+}
+
+fn unsynced_marks(root: &std::path::Path) -> Vec<String> {
+    file::list(&root.join("unsynced")).expect("listed")
 }

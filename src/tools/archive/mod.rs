@@ -128,6 +128,8 @@ pub fn unpack_within(
     inner: Option<&RelPath>,
     limits: &Limits,
 ) -> Result<Digest, ArchiveError> {
+    // Damage on our own disk must not be taken for the archive's fault; and what is damaged is fetched again.
+    store.check(blob)?;
     let file = store.open_blob(blob)?;
     let (head, reader) = compression::peek(file).map_err(ArchiveError::Read)?;
     if head.starts_with(ar::MAGIC) {
