@@ -65,7 +65,7 @@ impl Bench {
             Persistence::Snapshot => kept.snapshot(folder.path(), &setup.tools)?,
             _ => kept,
         };
-        let accelerator = accelerator::choose(&setup.tools, folder.path())?;
+        let accelerator = accelerator::choose(&setup.tools, folder.path());
         Ok(Bench { state, origin, accelerator, folder })
     }
 
