@@ -8,7 +8,7 @@ use super::ports::{self, Forward};
 use super::process::{Launch, Process, ToolRoot};
 use super::qemu::{self, Accelerator, Channels, Machine};
 use super::qmp::Qmp;
-use super::state::{Origin, Source, State};
+use super::state::{self, Origin, Source, State};
 use super::varstore::SecureBootKeys;
 use super::{tpm, BoardError};
 use crate::io::file::at;
@@ -70,7 +70,9 @@ impl Bench {
     }
 
     fn start_tpm(&self, setup: &Setup) -> Result<Process, BoardError> {
-        tpm::start(&setup.tools, &self.state.tpm, &self.socket("tpm.socket"), &self.state.folder.join("tpm.log"))
+        let socket = self.socket("tpm.socket");
+        state::remove(&socket)?;
+        tpm::start(&setup.tools, &self.state.tpm, &socket, &self.state.folder.join("tpm.log"))
     }
 
     fn socket(&self, name: &str) -> PathBuf {
@@ -128,6 +130,13 @@ pub fn run_in_terminal(setup: &Setup, tell: impl FnOnce(&Notice)) -> Result<(), 
 
 /// A board without a terminal, as tests use it.
 pub struct Board {
+    // In this order on drop: what runs goes before the folders it uses.
+    live: Live,
+    bench: Bench,
+}
+
+/// A machine that runs, and the lines to it.
+struct Live {
     // In this order on drop: the machine goes before the TPM it talks to.
     control: Qmp,
     machine: Process,
@@ -135,7 +144,46 @@ pub struct Board {
     console: Feed,
     status: Feed,
     forwards: Vec<Forward>,
-    bench: Bench,
+}
+
+impl Live {
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn start(bench: &Bench, setup: &Setup, forwards: Vec<Forward>) -> Result<Live, BoardError> {
+        let tpm = bench.start_tpm(setup)?;
+        let paths = ["console", "status", "control"].map(|name| bench.socket(name));
+        let listeners = paths.iter().map(|path| listen(path)).collect::<Result<Vec<_>, _>>()?;
+        let [console, status, control] = paths;
+        let channels = Channels::Sockets { console, status, control };
+        let machine = bench.machine(setup, forwards.clone(), false, channels);
+        let start = Instant::now();
+        let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
+        let mut streams = Vec::new();
+        for listener in &listeners {
+            streams.push(machine.wait_until(Self::PATIENCE, || accept(listener))?);
+        }
+        let [console, status, control] =
+            <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
+        // It connects before it sets up its network: only with an answer here has it really started.
+        let control = Qmp::connect(control).map_err(|error| why_ended(&mut machine, error))?;
+        Ok(Live {
+            control,
+            machine,
+            _tpm: tpm,
+            console: Feed::read(console, start, &bench.state.folder.join("console.log"))?,
+            status: Feed::read(status, start, &bench.state.folder.join("status.log"))?,
+            forwards,
+        })
+    }
+}
+
+/// A machine that hung up says why in its log; the line that broke says nothing.
+fn why_ended(machine: &mut Process, error: BoardError) -> BoardError {
+    const HANGING_UP: Duration = Duration::from_secs(2);
+    match machine.wait(HANGING_UP) {
+        Ok(Some(_)) => machine.ended_error(),
+        _ => error,
+    }
 }
 
 /// How a board went off.
@@ -150,43 +198,17 @@ pub enum PowerOff {
 impl Board {
     /// Starts the machine; host ports are whatever is free. The console's times count from here.
     pub fn start(setup: &Setup) -> Result<Board, BoardError> {
-        const PATIENCE: Duration = Duration::from_secs(20);
         let bench = Bench::prepare(setup)?;
-        let tpm = bench.start_tpm(setup)?;
-        let forwards = ports::free(&setup.board.forwards)?;
-        let paths = ["console", "status", "control"].map(|name| bench.socket(name));
-        let mut listeners = Vec::new();
-        for path in &paths {
-            listeners.push(listen(path)?);
-        }
-        let [console, status, control] = paths;
-        let channels = Channels::Sockets { console, status, control };
-        let machine = bench.machine(setup, forwards.clone(), false, channels);
-        let start = Instant::now();
-        let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
-        let mut streams = Vec::new();
-        for listener in &listeners {
-            streams.push(machine.wait_until(PATIENCE, || accept(listener))?);
-        }
-        let [console, status, control] =
-            <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
-        Ok(Board {
-            control: Qmp::connect(control)?,
-            machine,
-            _tpm: tpm,
-            console: Feed::read(console, start, &bench.state.folder.join("console.log"))?,
-            status: Feed::read(status, start, &bench.state.folder.join("status.log"))?,
-            forwards,
-            bench,
-        })
+        let live = ports::start_at_free(&setup.board.forwards, |forwards| Live::start(&bench, setup, forwards))?;
+        Ok(Board { live, bench })
     }
 
     pub fn console(&self) -> &Feed {
-        &self.console
+        &self.live.console
     }
 
     pub fn control(&mut self) -> &mut Qmp {
-        &mut self.control
+        &mut self.live.control
     }
 
     pub fn accelerator(&self) -> Accelerator {
@@ -200,37 +222,39 @@ impl Board {
 
     /// Waits for a line of the console, said at any time, that matches one of `patterns`.
     pub fn expect_console(&self, patterns: &[Regex], timeout: Duration) -> Result<Seen, BoardError> {
-        self.console.expect(patterns, timeout)
+        self.live.console.expect(patterns, timeout)
     }
 
     /// The host port that leads to this port of the guest.
     pub fn forward(&self, guest: u16) -> Option<u16> {
-        self.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
+        self.live.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
     }
 
     /// The newest status that the agent wrote, if it wrote one.
     pub fn status(&self) -> Option<Value> {
-        serde_json::from_str(&self.status.last()?.text).ok()
+        serde_json::from_str(&self.live.status.last()?.text).ok()
     }
 
     /// Waits for the guest to switch itself off or for QEMU to end; true when it did.
     pub fn wait_off(&mut self, timeout: Duration) -> Result<bool, BoardError> {
-        Ok(self.machine.wait(timeout)?.is_some())
+        Ok(self.live.machine.wait(timeout)?.is_some())
     }
 
     /// Presses the power button and waits; after `patience` the power goes.
     pub fn power_off(mut self, patience: Duration) -> Result<PowerOff, BoardError> {
         let start = Instant::now();
-        self.control.press_power_button()?;
+        self.live.control.press_power_button()?;
         if self.wait_off(patience)? {
             return Ok(PowerOff::Ordered(start.elapsed()));
         }
-        self.control.quit()?;
+        self.live.control.quit()?;
         Ok(PowerOff::Forced)
     }
 }
 
+/// Listens at `path`, which an earlier try may have left behind.
 fn listen(path: &Path) -> Result<UnixListener, BoardError> {
+    state::remove(path)?;
     let listener = UnixListener::bind(path).map_err(at("listen at", path))?;
     listener.set_nonblocking(true).map_err(at("listen at", path))?;
     Ok(listener)

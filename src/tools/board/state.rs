@@ -143,7 +143,8 @@ fn identity(image: &Path, keys: &SecureBootKeys) -> Result<String, BoardError> {
     Ok(format!("{} {} {} {seconds}.{nanoseconds:09} {keys}\n", image.display(), about.len(), about.ino()))
 }
 
-fn remove(path: &Path) -> Result<(), BoardError> {
+/// Removes a file, socket or folder, if it is there.
+pub fn remove(path: &Path) -> Result<(), BoardError> {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(at("remove", path)(e).into()),
