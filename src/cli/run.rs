@@ -54,20 +54,14 @@ pub fn run(args: &RunArgs, inputs: &BoardInputs) -> Result<(), Failure> {
         (_, true) => Persistence::Snapshot,
         _ => Persistence::Keep,
     };
-    board::run_in_terminal(&inputs.setup(persistence), |notice| eprint!("{}", introduction(inputs, notice)))?;
+    let tell = |notice: &Notice| eprint!("{}", introduction(inputs, persistence, notice));
+    board::run_in_terminal(&inputs.setup(persistence), tell)?;
     Ok(())
 }
 
-fn introduction(inputs: &BoardInputs, notice: &Notice) -> String {
+fn introduction(inputs: &BoardInputs, persistence: Persistence, notice: &Notice) -> String {
     let mut text = format!("{}: {}\n", inputs.product, inputs.image.display());
-    let state = inputs.state.display();
-    text += &match notice.origin {
-        Origin::Kept => format!("goes on with the state in {state} (--fresh starts anew)\n"),
-        Origin::Made => format!("starts as from the factory; state in {state}\n"),
-        Origin::ImageChanged => {
-            format!("the image or its keys changed since the last run: starts as from the factory; state in {state}\n")
-        }
-    };
+    text += &format!("{}\n", beginning(inputs, persistence, notice.origin));
     if notice.accelerator == Accelerator::Software {
         text += "KVM does not work here: software emulation, about ten times slower\n";
     }
@@ -78,6 +72,27 @@ fn introduction(inputs: &BoardInputs, notice: &Notice) -> String {
         }
     }
     text + "press Ctrl-A, then X to switch the machine off\n\n"
+}
+
+/// From where it starts, and what becomes of that.
+fn beginning(inputs: &BoardInputs, persistence: Persistence, origin: Origin) -> String {
+    let state = inputs.state.display();
+    let start = match origin {
+        Origin::Kept => format!("goes on with the state in {state}"),
+        Origin::Made => "starts as from the factory".to_owned(),
+        Origin::ImageChanged => {
+            "the image or its keys changed since the last run: starts as from the factory".to_owned()
+        }
+    };
+    let then = match (persistence, origin) {
+        (Persistence::Snapshot, Origin::ImageChanged) => {
+            format!("forgets what this run changes; the state in {state} stays as it is")
+        }
+        (Persistence::Snapshot, _) => "forgets what this run changes".to_owned(),
+        (_, Origin::Kept) => return format!("{start} (--fresh starts anew)"),
+        _ => format!("state in {state}"),
+    };
+    format!("{start}; {then}")
 }
 
 #[cfg(test)]
@@ -108,8 +123,16 @@ mod tests {
             accelerator: Accelerator::Software,
             forwards: vec![Forward { host: 2222, guest: 22 }],
         };
-        let text = introduction(&inputs, &notice);
-        for part in ["changed since the last run", "ssh -p 2222 root@127.0.0.1", "Ctrl-A, then X", "out/run/gateway"] {
+        let forgotten = introduction(&inputs, Persistence::Snapshot, &notice);
+        assert!(forgotten.contains("the state in out/run/gateway stays as it is"), "{forgotten}");
+        let text = introduction(&inputs, Persistence::Keep, &notice);
+        for part in [
+            "changed since the last run",
+            "factory; state in out/run/gateway",
+            "ssh -p 2222 root@127.0.0.1",
+            "Ctrl-A, then X",
+            "out/run/gateway",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -8,7 +8,7 @@ use super::ports::{self, Forward};
 use super::process::{Launch, Process, ToolRoot};
 use super::qemu::{self, Accelerator, Channels, Machine};
 use super::qmp::Qmp;
-use super::state::{self, Origin, Source, State};
+use super::state::{self, Origin, Persistence, Source, State};
 use super::varstore::SecureBootKeys;
 use super::{tpm, BoardError};
 use crate::io::file::at;
@@ -18,17 +18,6 @@ use serde_json::Value;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What becomes of the changes that the guest makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// Goes on with the last run and keeps the changes.
-    Keep,
-    /// Starts as from the factory and keeps the changes.
-    Fresh,
-    /// Goes on with the last run and forgets the changes.
-    Snapshot,
-}
 
 /// Which board to start.
 #[derive(Clone, Debug)]
@@ -60,11 +49,7 @@ impl Bench {
         let folder = folder.map_err(at("create a folder in", parent))?;
         let source =
             Source { tools: &setup.tools, image: &setup.image, keys: &setup.keys, disk_bytes: setup.board.disk_bytes };
-        let (kept, origin) = State::open(&setup.state, setup.persistence == Persistence::Fresh, source)?;
-        let state = match setup.persistence {
-            Persistence::Snapshot => kept.snapshot(folder.path(), &setup.tools)?,
-            _ => kept,
-        };
+        let (state, origin) = State::open(&setup.state, folder.path(), setup.persistence, source)?;
         let accelerator = accelerator::choose(&setup.tools, folder.path());
         Ok(Bench { state, origin, accelerator, folder })
     }
