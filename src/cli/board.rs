@@ -2,6 +2,7 @@
 //!
 //! Invariant: for a test of a product that people can log in to, the key is made for that test alone.
 
+use super::interrupt;
 use super::project::Project;
 use super::report::Failure;
 use super::run::{self, BoardInputs, RunArgs};
@@ -15,7 +16,7 @@ use crate::io::store::Node;
 use crate::plan::goals;
 use crate::tools::board::check::{sshkey, SshAccess};
 use crate::tools::board::varstore::{Guid, SecureBootKeys};
-use crate::tools::board::ToolRoot;
+use crate::tools::board::{BoardError, Stop, ToolRoot};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 
@@ -41,7 +42,13 @@ pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
     let path = inputs.state.join("developer-key");
     file::write_atomic(&path, sshkey::private_file(&key, COMMENT).as_bytes(), 0o600)?;
     let access = takes_key.then_some(SshAccess { key: path });
-    test::test(args, &inputs, &suites, access.as_ref())
+    session.guard(|| test::test(args, &inputs, &suites, access.as_ref()))
+}
+
+/// A board that was stopped on request did not fail.
+pub fn failure(error: BoardError) -> Failure {
+    let exit = if matches!(error, BoardError::Interrupted) { interrupt::EXIT } else { 1 };
+    Failure { exit, ..Failure::from(error) }
 }
 
 fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
@@ -58,7 +65,7 @@ fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
     let state = session.project.out(purpose)?.join(&product);
     file::create_dir_all(&state)?;
     Ok(BoardInputs {
-        tools: ToolRoot::new(session.store.checkout(&tree)?),
+        tools: ToolRoot::new(session.store.checkout(&tree)?).until(Stop::at(session.wish_to_stop())),
         image: release.folder.join(DISK_IMAGE),
         keys: SecureBootKeys {
             owner: Guid(owner),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the image is only read; what the guest changes lies in `out/run/PRODUCT/`.
 
+use super::board::failure;
 use super::report::Failure;
 use crate::model::machine::VirtualBoard;
 use crate::tools::board::varstore::SecureBootKeys;
@@ -55,8 +56,7 @@ pub fn run(args: &RunArgs, inputs: &BoardInputs) -> Result<(), Failure> {
         _ => Persistence::Keep,
     };
     let tell = |notice: &Notice| eprint!("{}", introduction(inputs, persistence, notice));
-    board::run_in_terminal(&inputs.setup(persistence), tell)?;
-    Ok(())
+    board::run_in_terminal(&inputs.setup(persistence), tell).map_err(failure)
 }
 
 fn introduction(inputs: &BoardInputs, persistence: Persistence, notice: &Notice) -> String {

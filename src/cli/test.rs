@@ -2,6 +2,7 @@
 //!
 //! Invariant: the board starts as from the factory; the exit status is 0 only if every check holds.
 
+use super::board::failure;
 use super::report::Failure;
 use super::run::BoardInputs;
 use crate::io::file;
@@ -41,7 +42,8 @@ pub fn test(
         if !args.json && outcome.objection.is_some() {
             eprintln!("does not hold: {}", outcome.name);
         }
-    })?;
+    })
+    .map_err(failure)?;
     if args.tampered {
         report.outcomes.extend([check::changed_uki(&setup), check::changed_root_block(&setup)]);
     }

@@ -101,16 +101,34 @@ pub struct Notice {
     pub forwards: Vec<Forward>,
 }
 
-/// Boots with the console in this terminal and returns when the machine is off.
+/// Boots with the console in this terminal and returns when the machine is off. Ctrl-C belongs to the guest; another
+/// wish to stop switches the machine off.
 pub fn run_in_terminal(setup: &Setup, tell: impl FnOnce(&Notice)) -> Result<(), BoardError> {
     let forwards = ports::declared(&setup.board.forwards)?;
     let bench = Bench::prepare(setup)?;
     let _tpm = bench.start_tpm(setup)?;
-    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log") };
+    let control = bench.socket("control");
+    let listener = listen(&control)?;
+    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log"), control };
     let durable = setup.persistence != Persistence::Snapshot;
     let machine = bench.machine(setup, forwards.clone(), durable, channels);
     tell(&Notice { origin: bench.origin, accelerator: bench.accelerator, forwards });
-    setup.tools.run_attached(bench.launch(&machine, None))
+    let mut machine = setup.tools.spawn(bench.launch(&machine, None))?;
+    let ended = machine.finish();
+    if matches!(ended, Err(BoardError::Interrupted)) {
+        switch_off(&mut machine, &listener)?;
+    }
+    ended
+}
+
+/// As Ctrl-A, X does: QEMU flushes its disks and leaves the terminal as it was.
+fn switch_off(machine: &mut Process, control: &UnixListener) -> Result<(), BoardError> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    machine.wait_in_spite_of_stop();
+    let control = machine.wait_until(PATIENCE, || accept(control))?;
+    Qmp::connect(control)?.quit()?;
+    machine.wait(PATIENCE)?;
+    Ok(())
 }
 
 /// A board without a terminal, as tests use it.
@@ -151,12 +169,13 @@ impl Live {
             <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
         // It connects before it sets up its network: only with an answer here has it really started.
         let control = Qmp::connect(control).map_err(|error| why_ended(&mut machine, error))?;
+        let stop = setup.tools.stop();
         Ok(Live {
             control,
             machine,
             _tpm: tpm,
-            console: Feed::read(console, start, &bench.state.folder.join("console.log"))?,
-            status: Feed::read(status, start, &bench.state.folder.join("status.log"))?,
+            console: Feed::read(console, start, &bench.state.folder.join("console.log"), stop)?,
+            status: Feed::read(status, start, &bench.state.folder.join("status.log"), stop)?,
             forwards,
         })
     }

@@ -41,6 +41,7 @@ pub fn test(
         let outcome = run::run(&board, &bench, check);
         tell(&outcome);
         outcomes.push(outcome);
+        setup.tools.stop().check()?;
     }
     let accelerator = match board.accelerator() {
         Accelerator::Kvm => "kvm",
