@@ -5,7 +5,7 @@
 use super::interrupt;
 use super::project::Project;
 use super::report::Failure;
-use super::run::{self, BoardInputs, RunArgs};
+use super::run::{self, BoardInputs, Door, RunArgs, KEY_VARIABLE};
 use super::session::{BuildArgs, Session};
 use super::suites;
 use super::test::{self, TestArgs};
@@ -21,8 +21,6 @@ use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 
 const COMMENT: &str = "osbuild-test";
-/// The variable of a product that lets a key in.
-const KEY_VARIABLE: &str = "ssh_key";
 
 pub fn run(project: Project, args: &RunArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &BuildArgs::default())?;
@@ -74,6 +72,7 @@ fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
             signature_db: public.signature_db,
         },
         board: session.config.machine.board.clone(),
+        door: Door::of(&session.config.product),
         state,
         product,
     })
