@@ -9,6 +9,7 @@ use super::process::{Launch, Process, ToolRoot};
 use super::qemu::{self, Accelerator, Channels, Machine};
 use super::qmp::Qmp;
 use super::state::{self, Origin, Persistence, Source, State};
+use super::stop::Stop;
 use super::varstore::SecureBootKeys;
 use super::{tpm, BoardError};
 use crate::io::file::at;
@@ -136,6 +137,7 @@ pub struct Board {
     // In this order on drop: what runs goes before the folders it uses.
     live: Live,
     bench: Bench,
+    stop: Stop,
 }
 
 /// A machine that runs, and the lines to it.
@@ -204,7 +206,7 @@ impl Board {
     pub fn start(setup: &Setup) -> Result<Board, BoardError> {
         let bench = Bench::prepare(setup)?;
         let live = ports::start_at_free(&setup.board.forwards, |forwards| Live::start(&bench, setup, forwards))?;
-        Ok(Board { live, bench })
+        Ok(Board { live, bench, stop: setup.tools.stop().clone() })
     }
 
     pub fn console(&self) -> &Feed {
@@ -237,6 +239,12 @@ impl Board {
     /// The newest status that the agent wrote, if it wrote one.
     pub fn status(&self) -> Option<Value> {
         serde_json::from_str(&self.live.status.last()?.text).ok()
+    }
+
+    /// Does nothing for a moment.
+    pub fn pause(&self, moment: Duration) -> Result<(), BoardError> {
+        std::thread::sleep(moment);
+        self.stop.check()
     }
 
     /// Waits for the guest to switch itself off or for QEMU to end; true when it did.

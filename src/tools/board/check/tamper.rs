@@ -24,7 +24,7 @@ const KERNEL_REFUSES: &str = r"device-mapper: verity: .*block \d+ is corrupted";
 const KERNEL_RUNS: &str = "(EFI stub:|Linux version)";
 
 /// Boots a copy with one bit of the UKI changed: the firmware must refuse it before it runs.
-pub fn changed_uki(setup: &Setup) -> Outcome {
+fn changed_uki(setup: &Setup) -> Outcome {
     outcome("the firmware refuses a UKI with one bit changed", || {
         let change = |image: &Path, copy: &Path| damage::flip_bit_in_file(image, copy, ESP, UKI);
         boot_changed(setup, "changed-uki", change, FIRMWARE_REFUSES, KERNEL_RUNS)
@@ -32,11 +32,16 @@ pub fn changed_uki(setup: &Setup) -> Outcome {
 }
 
 /// Boots a copy with one bit of the root file system changed: the kernel must refuse the block.
-pub fn changed_root_block(setup: &Setup) -> Outcome {
+fn changed_root_block(setup: &Setup) -> Outcome {
     outcome("the kernel refuses a root block with one bit changed", || {
         let change = |image: &Path, copy: &Path| damage::flip_bit_in_partition(image, copy, ROOT, ROOT_OFFSET);
         boot_changed(setup, "changed-root", change, KERNEL_REFUSES, READY)
     })
+}
+
+/// Boots a copy of the disk for each kind of change.
+pub fn refusals(setup: &Setup) -> impl Iterator<Item = Outcome> + '_ {
+    [changed_uki, changed_root_block].into_iter().map(move |boot| boot(setup))
 }
 
 fn outcome(name: &str, boot: impl FnOnce() -> Result<Option<String>, BoardError>) -> Outcome {
