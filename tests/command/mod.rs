@@ -3,6 +3,8 @@
 //! Invariant: a project of a test lies in a folder of its own; only the cache is shared.
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod terminal;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -68,7 +70,7 @@ impl Project {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.expect("listed");
         let target = to.join(entry.path().strip_prefix(from).expect("below"));
