@@ -3,7 +3,9 @@
 //! Invariant: what passes here booted through Secure Boot in QEMU; nothing is simulated.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A build that fails names its reason at the end; before that comes every task.
@@ -67,8 +69,22 @@ fn the_production_image_boots_keeps_its_promises_and_a_changed_one_is_refused() 
 
 #[test]
 fn the_developer_image_lets_its_developer_in() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (images, tested) = (project.join("out/images/gateway-dev"), project.join("out/test/gateway-dev/images"));
+    let before = listed(&images);
     let report = board_test("gateway-dev", &[]);
     assert!(passed(&report, "ssh by key logs in"), "{report:#}");
+    assert_eq!(listed(&images), before, "an image with the test's key lies where people take images from");
+    let kept = listed(&tested);
+    assert!(kept.len() == 2 && kept.contains_key("latest"), "{kept:?}");
+}
+
+/// Names in a folder, and where links among them lead.
+fn listed(folder: &Path) -> BTreeMap<String, Option<PathBuf>> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("listed"));
+    entries
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read_link(entry.path()).ok()))
+        .collect()
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_request_to_end_switches_the_machine_off_and_gives_the_terminal_back() {
 }
 
 #[test]
-fn ctrl_c_ends_a_test_at_once() {
+fn a_test_is_alone_with_its_board_and_ctrl_c_ends_it_at_once() {
     let _turn = turn();
     let project = project("gateway");
     copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/board"), &project.root.join("tests/board"));
@@ -136,6 +136,7 @@ fn ctrl_c_ends_a_test_at_once() {
         assert!(start.elapsed() < Duration::from_secs(60), "the board does not start");
         std::thread::sleep(Duration::from_millis(50));
     }
+    osbuild(&project, &["test", "gateway"]).fails_with(&["another test of `gateway` is running"]);
     let start = Instant::now();
     let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().expect("sent");
     assert!(sent.success());

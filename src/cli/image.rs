@@ -27,7 +27,7 @@ pub struct ImageArgs {
 pub fn image(project: Project, args: &ImageArgs) -> Result<(), Failure> {
     let start = Instant::now();
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
-    let release = build(&session)?;
+    let release = build(&session, &folder(&session)?)?;
     let latest = release.folder.with_file_name(image::LATEST).join(crate::disk::DISK_IMAGE);
     let what = if release.was_there { "up to date" } else { "built" };
     let took = super::progress::seconds(start.elapsed());
@@ -42,8 +42,13 @@ fn shortest(path: &Path) -> PathBuf {
     present.and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_owned)).unwrap_or_else(|| path.to_owned())
 }
 
-/// Runs the plan's image goals and writes the release.
-pub fn build(session: &Session) -> Result<Release, Failure> {
+/// Where the product's releases lie.
+pub fn folder(session: &Session) -> Result<PathBuf, Failure> {
+    Ok(session.project.out("images")?.join(session.config.product.name.as_str()))
+}
+
+/// Runs the plan's image goals and writes the release into `folder`.
+pub fn build(session: &Session, folder: &Path) -> Result<Release, Failure> {
     let wanted: Vec<_> = goals::ALL.iter().map(|name| session.goal(name).cloned()).collect::<Result<_, _>>()?;
     let outcome = session.run(&wanted)?;
     let mut digests = BTreeMap::new();
@@ -68,7 +73,6 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
     let sources = sources(&session.plan, &outcome);
     let product = &session.config.product;
     let keys = keys::for_product(&session.project, product)?;
-    let folder = session.project.out("images")?.join(product.name.as_str());
     let inputs = ReleaseInputs {
         store: &session.store,
         product: product.name.as_str(),
@@ -78,7 +82,7 @@ pub fn build(session: &Session) -> Result<Release, Failure> {
         sources,
         actions,
         keys: &keys,
-        folder: &folder,
+        folder,
     };
     image::write(&inputs).map_err(|error| match &error {
         ReleaseError::Overflow { .. } => Failure::from(error).help(format!(

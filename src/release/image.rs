@@ -147,6 +147,16 @@ pub fn write(inputs: &ReleaseInputs) -> Result<Release, ReleaseError> {
     Ok(Release { folder, was_there })
 }
 
+/// Removes every release of the folder but this one, and what builds that were killed left.
+pub fn keep_only(release: &Release) -> Result<(), FileError> {
+    let (Some(folder), Some(name)) = (release.folder.parent(), release.folder.file_name()) else { return Ok(()) };
+    let others = file::list(folder)?.into_iter().filter(|other| *other != LATEST && name != other.as_str());
+    others
+        .map(|other| folder.join(other))
+        .filter(|other| other.is_dir())
+        .try_for_each(|other| file::remove_tree(&other))
+}
+
 fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
     for (name, digest) in inputs.parts.named().into_iter().filter(|(name, _)| *name != UKI) {
         copy(inputs.store, &digest, &folder.join(name))?;
