@@ -1,10 +1,12 @@
 //! `osbuild run` and `osbuild test`: builds the image and its board, then hands over to them.
 //!
-//! Invariant: for a test of a product that people can log in to, the key is made for that test alone.
+//! Invariant: for a test of a product that people can log in to, the key is made for that test alone, and no image with
+//! it lies where somebody may take it for the product's.
 
+use super::interrupt;
 use super::project::Project;
 use super::report::Failure;
-use super::run::{self, BoardInputs, RunArgs};
+use super::run::{self, BoardInputs, Door, RunArgs, KEY_VARIABLE};
 use super::session::{BuildArgs, Session};
 use super::suites;
 use super::test::{self, TestArgs};
@@ -13,20 +15,24 @@ use crate::disk::DISK_IMAGE;
 use crate::io::file;
 use crate::io::store::Node;
 use crate::plan::goals;
+use crate::release::{self, image::Release};
 use crate::tools::board::check::{sshkey, SshAccess};
 use crate::tools::board::varstore::{Guid, SecureBootKeys};
-use crate::tools::board::ToolRoot;
+use crate::tools::board::{BoardError, Stop, ToolRoot};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 
+/// Where images with a test's key lie, below the test's folder; only the last one is kept.
+const IMAGES: &str = "images";
 const COMMENT: &str = "osbuild-test";
-/// The variable of a product that lets a key in.
-const KEY_VARIABLE: &str = "ssh_key";
 
 pub fn run(project: Project, args: &RunArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &BuildArgs::default())?;
-    let inputs = inputs(&session, "run")?;
-    run::run(args, &inputs)
+    let state = state(&session, "run")?;
+    let release = image::build(&session, &image::folder(&session)?)?;
+    run::run(args, &inputs(&session, &release, state)?)
 }
 
 pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
@@ -37,15 +43,47 @@ pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
     let variables = takes_key.then_some(line).into_iter().collect();
     let session = Session::open(project, args.product.as_deref(), &variables, &BuildArgs::default())?;
     let suites = suites::read(&session.project.root)?;
-    let inputs = inputs(&session, "test")?;
-    let path = inputs.state.join("developer-key");
-    file::write_atomic(&path, sshkey::private_file(&key, COMMENT).as_bytes(), 0o600)?;
-    let access = takes_key.then_some(SshAccess { key: path });
-    test::test(args, &inputs, &suites, access.as_ref())
+    let state = state(&session, "test")?;
+    let _alone = alone(&state, &session)?;
+    let folder = if takes_key { state.join(IMAGES) } else { image::folder(&session)? };
+    let release = image::build(&session, &folder)?;
+    let access = takes_key.then(|| SshAccess { key: state.join("developer-key") });
+    if let Some(access) = &access {
+        release::image::keep_only(&release)?;
+        file::write_atomic(&access.key, sshkey::private_file(&key, COMMENT).as_bytes(), 0o600)?;
+    }
+    let inputs = inputs(&session, &release, state)?;
+    session.guard(|| test::test(args, &inputs, &suites, access.as_ref()))
 }
 
-fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
-    let release = image::build(session)?;
+/// A board that was stopped on request did not fail.
+pub fn failure(error: BoardError) -> Failure {
+    let exit = if matches!(error, BoardError::Interrupted) { interrupt::EXIT } else { 1 };
+    Failure { exit, ..Failure::from(error) }
+}
+
+/// The folder that a product's boards keep for `purpose`.
+fn state(session: &Session, purpose: &str) -> Result<PathBuf, Failure> {
+    let state = session.project.out(purpose)?.join(session.config.product.name.as_str());
+    file::create_dir_all(&state)?;
+    Ok(state)
+}
+
+/// Held while a product is tested: another test would replace its image and its key.
+fn alone(state: &Path, session: &Session) -> Result<File, Failure> {
+    let path = state.join("testing");
+    let lock = file::create(&path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let product = &session.config.product.name;
+            Err(Failure::new(format!("another test of `{product}` is running")).help("wait for its end"))
+        }
+        Err(TryLockError::Error(error)) => Err(file::at("lock", &path)(error).into()),
+    }
+}
+
+fn inputs(session: &Session, release: &Release, state: PathBuf) -> Result<BoardInputs, Failure> {
     let tools = session.goal(goals::BOARD)?.clone();
     let outcome = session.run(std::slice::from_ref(&tools))?;
     let Node::Folder(tree) = outcome.output(&session.store, &session.plan, &tools)? else {
@@ -55,10 +93,8 @@ fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
     let mut owner = [0; 16];
     owner.copy_from_slice(&public.fingerprint()[..16]);
     let product = session.config.product.name.to_string();
-    let state = session.project.out(purpose)?.join(&product);
-    file::create_dir_all(&state)?;
     Ok(BoardInputs {
-        tools: ToolRoot::new(session.store.checkout(&tree)?),
+        tools: ToolRoot::new(session.store.checkout(&tree)?).until(Stop::at(session.wish_to_stop())),
         image: release.folder.join(DISK_IMAGE),
         keys: SecureBootKeys {
             owner: Guid(owner),
@@ -67,6 +103,7 @@ fn inputs(session: &Session, purpose: &str) -> Result<BoardInputs, Failure> {
             signature_db: public.signature_db,
         },
         board: session.config.machine.board.clone(),
+        door: Door::of(&session.config.product),
         state,
         product,
     })

@@ -28,7 +28,7 @@ pub struct ImageArgs {
 pub fn image(project: Project, args: &ImageArgs) -> Result<(), Failure> {
     let start = Instant::now();
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
-    let release = build(&session)?;
+    let release = build(&session, &folder(&session)?)?;
     let latest = release.folder.with_file_name(image::LATEST).join(crate::disk::DISK_IMAGE);
     let what = if release.was_there { "up to date" } else { "built" };
     let took = super::progress::seconds(start.elapsed());
@@ -43,12 +43,17 @@ fn shortest(path: &Path) -> PathBuf {
     present.and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_owned)).unwrap_or_else(|| path.to_owned())
 }
 
-/// Runs the plan's image goals and writes the release.
-pub fn build(session: &Session) -> Result<Release, Failure> {
-    let mut result = run_and_write(session)?;
+/// Where the product's releases lie.
+pub fn folder(session: &Session) -> Result<PathBuf, Failure> {
+    Ok(session.project.out("images")?.join(session.config.product.name.as_str()))
+}
+
+/// Runs the plan's image goals and writes the release into `folder`.
+pub fn build(session: &Session, folder: &Path) -> Result<Release, Failure> {
+    let mut result = run_and_write(session, folder)?;
     if let Err(ReleaseError::Store(StoreError::Damaged(_) | StoreError::Missing(_))) = result {
         // What was damaged has been removed from the cache: now its task runs.
-        result = run_and_write(session)?;
+        result = run_and_write(session, folder)?;
     }
     result.map_err(|error| explain(error, session.config.machine.name.as_str()))
 }
@@ -68,7 +73,7 @@ fn explain(error: ReleaseError, machine: &str) -> Failure {
     Failure::from(error).help(help)
 }
 
-fn run_and_write(session: &Session) -> Result<Result<Release, ReleaseError>, Failure> {
+fn run_and_write(session: &Session, folder: &Path) -> Result<Result<Release, ReleaseError>, Failure> {
     let wanted: Vec<_> = goals::ALL.iter().map(|name| session.goal(name).cloned()).collect::<Result<_, _>>()?;
     let outcome = session.run(&wanted)?;
     let mut digests = BTreeMap::new();
@@ -93,7 +98,6 @@ fn run_and_write(session: &Session) -> Result<Result<Release, ReleaseError>, Fai
     let sources = sources(&session.plan, &outcome);
     let product = &session.config.product;
     let keys = keys::for_product(&session.project, product)?;
-    let folder = session.project.out("images")?.join(product.name.as_str());
     let inputs = ReleaseInputs {
         store: &session.store,
         product: product.name.as_str(),
@@ -104,7 +108,7 @@ fn run_and_write(session: &Session) -> Result<Result<Release, ReleaseError>, Fai
         sources,
         actions,
         keys: &keys,
-        folder: &folder,
+        folder,
     };
     Ok(image::write(&inputs))
 }

@@ -32,7 +32,7 @@ impl Interruption {
         Ok(Interruption { flag })
     }
 
-    pub fn flag(&self) -> &AtomicBool {
+    pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.flag
     }
 

@@ -18,7 +18,8 @@ use crate::plan::{self, LocalInputs};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 const ATTEMPTS: u32 = 60;
@@ -121,6 +122,16 @@ impl Session {
     /// Whether the user wants to stop.
     pub fn interrupted(&self) -> bool {
         self.interruption.flag().load(Ordering::Relaxed)
+    }
+
+    /// What becomes true when the user wants to stop.
+    pub fn wish_to_stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(self.interruption.flag())
+    }
+
+    /// Does `work`, which looks at the wish; the process ends when it does not come back soon after.
+    pub fn guard<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.interruption.guard(work)
     }
 
     /// The goal of that name, or a message that names the ones there are.

@@ -2,10 +2,11 @@
 //!
 //! Invariant: the board starts as from the factory; the exit status is 0 only if every check holds.
 
+use super::board::failure;
 use super::report::Failure;
 use super::run::BoardInputs;
 use crate::io::file;
-use crate::tools::board::check::{self, Check, Report, SshAccess, SuiteFile};
+use crate::tools::board::check::{self, Check, Outcome, Plan, Report, SshAccess, SuiteFile};
 use crate::tools::board::Persistence;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ pub struct TestArgs {
     /// Also write the report as JUnit XML to this file.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also boot copies with one bit changed, which must be refused: one of the UKI, one of the root.
+    /// Also boot copies with one bit changed, which must be refused: of the UKI, the root, the data partition.
     #[arg(long)]
     pub tampered: bool,
     /// Run only the checks whose name contains this text.
@@ -37,14 +38,13 @@ pub fn test(
 ) -> Result<(), Failure> {
     let checks = checks(suites, &inputs.product, args.only.as_deref())?;
     let setup = inputs.setup(Persistence::Fresh);
-    let mut report = check::test(&setup, ssh, &checks, |outcome| {
-        if !args.json && outcome.objection.is_some() {
-            eprintln!("does not hold: {}", outcome.name);
+    let plan = Plan { checks: &checks, ssh, tampered: args.tampered };
+    let mut tell = |outcome: &Outcome| {
+        if let (false, Some(objection)) = (args.json, &outcome.objection) {
+            eprintln!("does not hold: {}: {}", outcome.name, objection.lines().next().unwrap_or_default());
         }
-    })?;
-    if args.tampered {
-        report.outcomes.extend([check::changed_uki(&setup), check::changed_root_block(&setup)]);
-    }
+    };
+    let report = check::test(&setup, &plan, &mut tell).map_err(failure)?;
     keep(&report, &inputs.state, args.junit.as_deref())?;
     if args.json {
         println!("{:#}", report.json());

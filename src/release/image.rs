@@ -155,6 +155,18 @@ pub(super) fn is_whole(folder: &Path, keys: &PublicKeys) -> bool {
     read().is_some_and(|statement| statement.predicate.size_bytes.iter().all(has))
 }
 
+/// Removes every release of the folder but this one.
+pub fn keep_only(release: &Release) -> Result<(), FileError> {
+    let (Some(folder), Some(name)) = (release.folder.parent(), release.folder.file_name()) else { return Ok(()) };
+    let others = file::list(folder)?
+        .into_iter()
+        .filter(|other| !other.starts_with('.') && *other != LATEST && name != other.as_str());
+    others
+        .map(|other| folder.join(other))
+        .filter(|other| other.is_dir())
+        .try_for_each(|other| file::remove_tree(&other))
+}
+
 fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
     for (name, digest) in inputs.parts.named().into_iter().filter(|(name, _)| *name != UKI) {
         copy(inputs.store, &digest, &folder.join(name))?;

@@ -140,6 +140,18 @@ fn a_release_verifies_and_is_written_once() {
 }
 
 #[test]
+fn where_one_release_is_kept_it_is_the_newest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["0123456789abcdef", "fedcba9876543210", ".building-x"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+    }
+    file::link_atomic(&folder.path().join(image::LATEST), Path::new("fedcba9876543210")).expect("linked");
+    let newest = image::Release { folder: folder.path().join("fedcba9876543210"), was_there: false };
+    image::keep_only(&newest).expect("removed");
+    assert_eq!(file::list(folder.path()).expect("listed"), ["fedcba9876543210", "latest"]);
+}
+
+#[test]
 fn a_change_in_each_file_is_found_and_the_file_named() {
     for name in file::list(&example().image).expect("listed") {
         let folder = copy();

@@ -16,7 +16,7 @@ pub fn project(to: &Path) {
     std::fs::copy(repository.join("osbuild.lock"), to.join("osbuild.lock")).expect("copied");
 }
 
-fn tree(from: &Path, to: &Path) {
+pub fn tree(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.expect("listed");
         let target = to.join(entry.path().strip_prefix(from).expect("below"));

@@ -3,7 +3,8 @@
 //! Invariant: a project of a test lies in a folder of its own; only the cache is shared.
 #![allow(dead_code, clippy::disallowed_methods)]
 
-mod copy;
+pub mod copy;
+pub mod terminal;
 
 use base64::Engine;
 use serde_json::Value;

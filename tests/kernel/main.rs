@@ -6,7 +6,6 @@ mod command;
 mod contract;
 mod edit;
 mod menuconfig;
-mod terminal;
 
 use command::Project;
 

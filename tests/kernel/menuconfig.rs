@@ -1,7 +1,7 @@
 //! The editor in a real terminal, and the shell, which shares its way to the terminal.
 
 use crate::command::osbuild;
-use crate::terminal::Terminal;
+use crate::command::terminal::Terminal;
 use crate::Project;
 
 const ESCAPE: &str = "\x1b\x1b";

@@ -1,6 +1,7 @@
 //! Whether KVM really works here: a small machine that is seen to run.
 //!
-//! Invariant: `/dev/kvm` alone proves nothing (nested hosts offer it and then fail); only output does.
+//! Invariant: `/dev/kvm` alone proves nothing (nested hosts offer it and then fail); only output does, and whatever
+//! goes wrong with the probe is an answer: no.
 
 use super::process::{Launch, ToolRoot};
 use super::qemu::{Accelerator, FIRMWARE_CODE, FIRMWARE_VARIABLES, PROGRAM};
@@ -11,13 +12,23 @@ use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const KVM: &str = "/dev/kvm";
 
 /// KVM if the board's own firmware reaches its console with it, else the software emulator.
 /// `folder` is for the probe's files.
-pub fn choose(tools: &ToolRoot, folder: &Path) -> Result<Accelerator, BoardError> {
-    if !Path::new("/dev/kvm").exists() {
-        return Ok(Accelerator::Software);
+pub fn choose(tools: &ToolRoot, folder: &Path) -> Accelerator {
+    choose_by(Path::new(KVM), tools, folder)
+}
+
+/// `device` is there wherever KVM may be.
+fn choose_by(device: &Path, tools: &ToolRoot, folder: &Path) -> Accelerator {
+    match device.exists() && probe(tools, folder).is_ok() {
+        true => Accelerator::Kvm,
+        false => Accelerator::Software,
     }
+}
+
+fn probe(tools: &ToolRoot, folder: &Path) -> Result<(), BoardError> {
     let variables = folder.join("probe.fd");
     let template = tools.path(FIRMWARE_VARIABLES);
     std::fs::copy(&template, &variables).map_err(file::at("copy", &template))?;
@@ -32,11 +43,10 @@ pub fn choose(tools: &ToolRoot, folder: &Path) -> Result<Accelerator, BoardError
         ..Launch::default()
     };
     let mut process = tools.spawn(launch)?;
-    let shown = process.wait_until(PATIENCE, || {
+    process.wait_until(PATIENCE, || {
         let text = file::read(&console, 1 << 20).unwrap_or_default();
         Ok(text.windows(3).any(|w| w == b"Bds").then_some(()))
-    });
-    Ok(if shown.is_ok() { Accelerator::Kvm } else { Accelerator::Software })
+    })
 }
 
 fn argv(variables: &Path, console: &Path) -> Vec<OsString> {
@@ -53,4 +63,23 @@ fn argv(variables: &Path, console: &Path) -> Vec<OsString> {
     }
     argv.extend(["-serial".into(), format!("file:{}", console.display()).into()]);
     argv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_cannot_start_means_software_emulation() {
+        let tree = tempfile::tempdir().unwrap();
+        let tools = ToolRoot::new(tree.path().to_owned());
+        let template = tools.path(FIRMWARE_VARIABLES);
+        std::fs::create_dir_all(template.parent().unwrap()).unwrap();
+        file::write_atomic(&template, b"", 0o644).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        // A device that is there, and a tree without QEMU.
+        assert_eq!(choose_by(Path::new("/dev/null"), &tools, folder.path()), Accelerator::Software);
+        let error = probe(&tools, folder.path()).unwrap_err();
+        assert!(matches!(error, BoardError::Start { .. }), "{error}");
+    }
 }

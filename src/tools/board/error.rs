@@ -45,6 +45,8 @@ pub enum BoardError {
         #[source]
         source: std::io::Error,
     },
+    #[error("interrupted; the board is off")]
+    Interrupted,
     #[error("QEMU refused `{command}`: {reason}")]
     Refused { command: String, reason: String },
     #[error("cannot damage the disk copy: {0}")]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: memory is bounded (the oldest lines go first); the whole stream is in the log file.
 
+use super::stop::{Stop, LOOK};
 use super::BoardError;
 use crate::io::file;
 use regex::Regex;
@@ -47,17 +48,19 @@ struct State {
 pub struct Feed {
     state: Arc<(Mutex<State>, Condvar)>,
     writer: UnixStream,
+    stop: Stop,
 }
 
 impl Feed {
-    /// Starts to read `stream`; times count from `start`; the raw bytes also go to `log`.
-    pub fn read(stream: UnixStream, start: Instant, log: &Path) -> Result<Feed, BoardError> {
+    /// Starts to read `stream`; times count from `start`; the raw bytes also go to `log`. Nothing is waited for
+    /// once `stop` is wished.
+    pub fn read(stream: UnixStream, start: Instant, log: &Path, stop: &Stop) -> Result<Feed, BoardError> {
         let log = file::create(log)?;
         let writer = stream.try_clone().map_err(|source| BoardError::Talk { program: "QEMU".into(), source })?;
         let state = Arc::new((Mutex::default(), Condvar::new()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || pump(stream, start, log, &shared));
-        Ok(Feed { state, writer })
+        Ok(Feed { state, writer, stop: stop.clone() })
     }
 
     /// Sends text to the guest.
@@ -90,7 +93,8 @@ impl Feed {
             if state.closed || left.is_zero() {
                 return Err(state.not_seen(patterns, timeout));
             }
-            state = self.state.1.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0;
+            self.stop.check()?;
+            state = self.state.1.wait_timeout(state, left.min(LOOK)).unwrap_or_else(|e| e.into_inner()).0;
         }
     }
 
@@ -218,16 +222,16 @@ mod tests {
         texts.iter().map(|t| Regex::new(t).unwrap()).collect()
     }
 
-    fn feed() -> (Feed, UnixStream, tempfile::TempDir) {
+    fn feed(stop: &Stop) -> (Feed, UnixStream, tempfile::TempDir) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let feed = Feed::read(ours, Instant::now(), &folder.path().join("log")).unwrap();
+        let feed = Feed::read(ours, Instant::now(), &folder.path().join("log"), stop).unwrap();
         (feed, theirs, folder)
     }
 
     #[test]
     fn lines_are_waited_for_and_kept_in_the_log() {
-        let (feed, mut theirs, folder) = feed();
+        let (feed, mut theirs, folder) = feed(&Stop::default());
         theirs.write_all(b"\x1b[2J\x1b[01;01Hfirst\r\nsecond\nlogin: ").unwrap();
         let seen = feed.expect(&patterns(&["nothing", "^login: $"]), Duration::from_secs(5)).unwrap();
         assert_eq!((seen.pattern, seen.line.text.as_str()), (1, "login: "));
@@ -242,11 +246,25 @@ mod tests {
 
     #[test]
     fn what_never_comes_is_an_error_that_shows_the_last_lines() {
-        let (feed, mut theirs, _folder) = feed();
+        let (feed, mut theirs, _folder) = feed(&Stop::default());
         theirs.write_all(b"last words\n").unwrap();
         drop(theirs);
         let error = feed.expect(&patterns(&["ready"]), Duration::from_secs(5)).unwrap_err().to_string();
         assert!(error.contains("ended") && error.contains("`ready`") && error.contains("last words"), "{error}");
+    }
+
+    #[test]
+    fn a_wish_to_stop_ends_a_wait() {
+        let flag = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (feed, _theirs, _folder) = feed(&Stop::at(Arc::clone(&flag)));
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            flag.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let start = Instant::now();
+        let error = feed.expect(&patterns(&["ready"]), Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(error, BoardError::Interrupted), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     proptest! {

@@ -14,6 +14,7 @@ mod qemu;
 mod qmp;
 mod running;
 mod state;
+mod stop;
 mod tpm;
 pub mod varstore;
 
@@ -23,5 +24,6 @@ pub use ports::Forward;
 pub use process::{Launch, Process, ToolRoot};
 pub use qemu::Accelerator;
 pub use qmp::Qmp;
-pub use running::{run_in_terminal, Board, Notice, Persistence, PowerOff, Setup};
-pub use state::{Origin, State};
+pub use running::{run_in_terminal, Board, Notice, PowerOff, Setup};
+pub use state::{Origin, Persistence, State};
+pub use stop::Stop;

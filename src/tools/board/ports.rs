@@ -1,6 +1,7 @@
 //! Ports of the loopback interface for a board's forwards.
 //!
-//! Invariant: a port it answers with was free a moment ago; QEMU has the last word.
+//! Invariant: a port it answers with was free a moment ago; QEMU has the last word, and when it says no, other ports
+//! are tried.
 
 use super::BoardError;
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ pub fn declared(forwards: &BTreeMap<u16, u16>) -> Result<Vec<Forward>, BoardErro
 }
 
 /// The same guest ports at whatever host ports are free, so that boards can run side by side.
-pub fn free(forwards: &BTreeMap<u16, u16>) -> Result<Vec<Forward>, BoardError> {
+fn free(forwards: &BTreeMap<u16, u16>) -> Result<Vec<Forward>, BoardError> {
     let mut held = Vec::new();
     let mut found = Vec::new();
     for &guest in forwards.values() {
@@ -36,9 +37,63 @@ pub fn free(forwards: &BTreeMap<u16, u16>) -> Result<Vec<Forward>, BoardError> {
     Ok(found)
 }
 
+/// How often a machine is started before the ports are given up.
+const STARTS: usize = 3;
+
+/// Starts what listens at free ports. Between finding a port and listening there, another board may take it: then
+/// others are found.
+pub fn start_at_free<T>(
+    forwards: &BTreeMap<u16, u16>,
+    mut start: impl FnMut(Vec<Forward>) -> Result<T, BoardError>,
+) -> Result<T, BoardError> {
+    for _ in 1..STARTS {
+        match start(free(forwards)?) {
+            Err(error) if lost_a_port(&error) => {}
+            started => return started,
+        }
+    }
+    start(free(forwards)?)
+}
+
+/// QEMU's words for a forward whose port somebody else has.
+fn lost_a_port(error: &BoardError) -> bool {
+    matches!(error, BoardError::Ended { tail, .. } if tail.contains("Could not set up host forwarding rule"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ended(tail: &str) -> BoardError {
+        BoardError::Ended { program: "qemu".into(), exit: "exit status: 1".into(), tail: tail.into() }
+    }
+
+    /// How many starts it took, and how it ended, when QEMU says `tail` the first `times` times.
+    fn starts(tail: &str, times: usize) -> (Vec<u16>, Result<(), BoardError>) {
+        let mut ports = Vec::new();
+        let result = start_at_free(&BTreeMap::from([(2222, 22)]), |forwards| {
+            ports.push(forwards[0].host);
+            if ports.len() <= times {
+                Err(ended(tail))
+            } else {
+                Ok(())
+            }
+        });
+        (ports, result)
+    }
+
+    #[test]
+    fn a_port_that_was_lost_meanwhile_is_replaced_at_most_twice() {
+        // As QEMU 7.2 has it.
+        let lost = "-netdev user,id=net,hostfwd=tcp:127.0.0.1:2222-:22: Could not set up host forwarding rule \
+                    'tcp:127.0.0.1:2222-:22'";
+        for (times, wanted, fine) in [(0, 1, true), (2, 3, true), (3, 3, false)] {
+            let (ports, result) = starts(lost, times);
+            assert_eq!((ports.len(), result.is_ok()), (wanted, fine), "{times}");
+        }
+        let (ports, result) = starts("no bootable device", 1);
+        assert!(ports.len() == 1 && result.unwrap_err().to_string().contains("no bootable device"));
+    }
 
     #[test]
     fn a_port_in_use_is_named_and_a_free_one_is_found() {

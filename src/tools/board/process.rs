@@ -3,6 +3,7 @@
 //! Invariant: a process sees the tool tree and the folders it is given, at their own paths, and no other part
 //! of the host's file system; dropping it ends it, by its own id.
 
+use super::stop::{Stop, LOOK};
 use super::BoardError;
 use crate::io::file::{self, at, FileError};
 use osbuild_sys::sandbox::{Child, Mount, Network, Sandbox, SandboxError, Stdio};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct ToolRoot {
     tree: PathBuf,
+    stop: Stop,
 }
 
 /// What to start.
@@ -37,6 +39,7 @@ pub struct Launch {
 
 pub struct Process {
     child: Child,
+    stop: Stop,
     launch: Launch,
     ended: Option<String>,
     /// The sandbox's own files; they go with it.
@@ -53,7 +56,16 @@ const ACCOUNTS: &[u8] = b"osbuild:x:1000:1000::/nonexistent:/bin/false\n";
 impl ToolRoot {
     /// `tree` is the checked-out tool tree.
     pub fn new(tree: PathBuf) -> ToolRoot {
-        ToolRoot { tree }
+        ToolRoot { tree, stop: Stop::default() }
+    }
+
+    /// The same, but no program is waited for once `stop` is wished.
+    pub fn until(self, stop: Stop) -> ToolRoot {
+        ToolRoot { stop, ..self }
+    }
+
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The host's path of a file of the tree.
@@ -67,7 +79,7 @@ impl ToolRoot {
         let sandbox = self.sandbox(&launch, scratch.path())?;
         let start = |source: SandboxError| BoardError::Start { program: launch.program.clone(), source };
         let child = sandbox.spawn().map_err(start)?;
-        Ok(Process { child, launch, ended: None, scratch })
+        Ok(Process { child, stop: self.stop.clone(), launch, ended: None, scratch })
     }
 
     fn sandbox(&self, launch: &Launch, scratch: &Path) -> Result<Sandbox, BoardError> {
@@ -111,20 +123,10 @@ impl ToolRoot {
             None => Err(BoardError::Silent { program: process.launch.program.clone(), waited: timeout }),
         }
     }
-
-    /// Runs with this terminal until it ends.
-    pub fn run_attached(&self, launch: Launch) -> Result<(), BoardError> {
-        let mut process = self.spawn(launch)?;
-        process.finish()?;
-        match process.ended.as_deref() {
-            Some(SUCCESS) => Ok(()),
-            _ => Err(process.ended_error()),
-        }
-    }
 }
 
 /// How the end of a process that succeeded is spelt.
-pub const SUCCESS: &str = "exit status: 0";
+const SUCCESS: &str = "exit status: 0";
 
 impl Process {
     /// How it ended; none while it runs.
@@ -143,6 +145,7 @@ impl Process {
             if let Some(exit) = self.poll()? {
                 return Ok(Some(exit.to_owned()));
             }
+            self.stop.check()?;
             if start.elapsed() >= timeout {
                 return Ok(None);
             }
@@ -165,6 +168,7 @@ impl Process {
             if self.poll()?.is_some() {
                 return Err(self.ended_error());
             }
+            self.stop.check()?;
             if start.elapsed() >= timeout {
                 return Err(BoardError::Silent { program, waited: timeout });
             }
@@ -180,11 +184,21 @@ impl Process {
         }
     }
 
-    /// Waits for its end, however long that takes.
-    fn finish(&mut self) -> Result<(), BoardError> {
-        let talk = |source| BoardError::Talk { program: self.launch.program.clone(), source };
-        self.ended = Some(self.child.wait().map_err(talk)?.to_string());
-        Ok(())
+    /// Waits until it has succeeded, however long that takes.
+    pub fn finish(&mut self) -> Result<(), BoardError> {
+        while self.poll()?.is_none() {
+            self.stop.check()?;
+            std::thread::sleep(LOOK);
+        }
+        match self.ended.as_deref() {
+            Some(SUCCESS) => Ok(()),
+            _ => Err(self.ended_error()),
+        }
+    }
+
+    /// From now on it is waited for, whatever is wished: its end is under way.
+    pub fn wait_in_spite_of_stop(&mut self) {
+        self.stop = Stop::default();
     }
 
     /// Ends it now.

@@ -23,8 +23,8 @@ pub enum Accelerator {
 /// Where the serial console, the status port and the control socket go.
 #[derive(Clone, Debug)]
 pub enum Channels {
-    /// The terminal; the console is also kept in this file.
-    Terminal { console_log: PathBuf },
+    /// The terminal; the console is also kept in this file. Somebody already listens at the control socket.
+    Terminal { console_log: PathBuf, control: PathBuf },
     /// Sockets on which somebody already listens.
     Sockets { console: PathBuf, status: PathBuf, control: PathBuf },
 }
@@ -121,7 +121,7 @@ fn devices(machine: &Machine) -> Vec<Words> {
 fn channels(machine: &Machine) -> Vec<Words> {
     let port = words("-device", format!("virtserialport,chardev=status,name={STATUS_PORT}"));
     match &machine.channels {
-        Channels::Terminal { console_log } => vec![
+        Channels::Terminal { console_log, control } => vec![
             words(
                 "-chardev",
                 format!("stdio,id=console,mux=on,signal=off,logappend=off,logfile={}", value(console_log)),
@@ -130,6 +130,8 @@ fn channels(machine: &Machine) -> Vec<Words> {
             words("-mon", "chardev=console,mode=readline"),
             words("-chardev", "ringbuf,id=status,size=65536"),
             port,
+            words("-chardev", format!("socket,id=control,path={}", value(control))),
+            words("-mon", "chardev=control,mode=control"),
         ],
         Channels::Sockets { console, status, control } => vec![
             words("-chardev", format!("socket,id=console,path={}", value(console))),
@@ -162,7 +164,7 @@ mod tests {
             durable: true,
             tpm: "/run/tpm".into(),
             forwards: vec![Forward { host: 2222, guest: 22 }, Forward { host: 8080, guest: 80 }],
-            channels: Channels::Terminal { console_log: "/state/console.log".into() },
+            channels: Channels::Terminal { console_log: "/state/console.log".into(), control: "/run/control".into() },
         }
     }
 

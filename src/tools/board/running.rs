@@ -8,7 +8,8 @@ use super::ports::{self, Forward};
 use super::process::{Launch, Process, ToolRoot};
 use super::qemu::{self, Accelerator, Channels, Machine};
 use super::qmp::Qmp;
-use super::state::{Origin, Source, State};
+use super::state::{self, Origin, Persistence, Source, State};
+use super::stop::Stop;
 use super::varstore::SecureBootKeys;
 use super::{tpm, BoardError};
 use crate::io::file::at;
@@ -18,17 +19,6 @@ use serde_json::Value;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What becomes of the changes that the guest makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// Goes on with the last run and keeps the changes.
-    Keep,
-    /// Starts as from the factory and keeps the changes.
-    Fresh,
-    /// Goes on with the last run and forgets the changes.
-    Snapshot,
-}
 
 /// Which board to start.
 #[derive(Clone, Debug)]
@@ -60,17 +50,15 @@ impl Bench {
         let folder = folder.map_err(at("create a folder in", parent))?;
         let source =
             Source { tools: &setup.tools, image: &setup.image, keys: &setup.keys, disk_bytes: setup.board.disk_bytes };
-        let (kept, origin) = State::open(&setup.state, setup.persistence == Persistence::Fresh, source)?;
-        let state = match setup.persistence {
-            Persistence::Snapshot => kept.snapshot(folder.path(), &setup.tools)?,
-            _ => kept,
-        };
-        let accelerator = accelerator::choose(&setup.tools, folder.path())?;
+        let (state, origin) = State::open(&setup.state, folder.path(), setup.persistence, source)?;
+        let accelerator = accelerator::choose(&setup.tools, folder.path());
         Ok(Bench { state, origin, accelerator, folder })
     }
 
     fn start_tpm(&self, setup: &Setup) -> Result<Process, BoardError> {
-        tpm::start(&setup.tools, &self.state.tpm, &self.socket("tpm.socket"), &self.state.folder.join("tpm.log"))
+        let socket = self.socket("tpm.socket");
+        state::remove(&socket)?;
+        tpm::start(&setup.tools, &self.state.tpm, &socket, &self.state.folder.join("tpm.log"))
     }
 
     fn socket(&self, name: &str) -> PathBuf {
@@ -114,20 +102,46 @@ pub struct Notice {
     pub forwards: Vec<Forward>,
 }
 
-/// Boots with the console in this terminal and returns when the machine is off.
+/// Boots with the console in this terminal and returns when the machine is off. Ctrl-C belongs to the guest; another
+/// wish to stop switches the machine off.
 pub fn run_in_terminal(setup: &Setup, tell: impl FnOnce(&Notice)) -> Result<(), BoardError> {
     let forwards = ports::declared(&setup.board.forwards)?;
     let bench = Bench::prepare(setup)?;
     let _tpm = bench.start_tpm(setup)?;
-    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log") };
+    let control = bench.socket("control");
+    let listener = listen(&control)?;
+    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log"), control };
     let durable = setup.persistence != Persistence::Snapshot;
     let machine = bench.machine(setup, forwards.clone(), durable, channels);
     tell(&Notice { origin: bench.origin, accelerator: bench.accelerator, forwards });
-    setup.tools.run_attached(bench.launch(&machine, None))
+    let mut machine = setup.tools.spawn(bench.launch(&machine, None))?;
+    let ended = machine.finish();
+    if matches!(ended, Err(BoardError::Interrupted)) {
+        switch_off(&mut machine, &listener)?;
+    }
+    ended
+}
+
+/// As Ctrl-A, X does: QEMU flushes its disks and leaves the terminal as it was.
+fn switch_off(machine: &mut Process, control: &UnixListener) -> Result<(), BoardError> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    machine.wait_in_spite_of_stop();
+    let control = machine.wait_until(PATIENCE, || accept(control))?;
+    Qmp::connect(control)?.quit()?;
+    machine.wait(PATIENCE)?;
+    Ok(())
 }
 
 /// A board without a terminal, as tests use it.
 pub struct Board {
+    // In this order on drop: what runs goes before the folders it uses.
+    live: Live,
+    bench: Bench,
+    stop: Stop,
+}
+
+/// A machine that runs, and the lines to it.
+struct Live {
     // In this order on drop: the machine goes before the TPM it talks to.
     control: Qmp,
     machine: Process,
@@ -135,7 +149,47 @@ pub struct Board {
     console: Feed,
     status: Feed,
     forwards: Vec<Forward>,
-    bench: Bench,
+}
+
+impl Live {
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn start(bench: &Bench, setup: &Setup, forwards: Vec<Forward>) -> Result<Live, BoardError> {
+        let tpm = bench.start_tpm(setup)?;
+        let paths = ["console", "status", "control"].map(|name| bench.socket(name));
+        let listeners = paths.iter().map(|path| listen(path)).collect::<Result<Vec<_>, _>>()?;
+        let [console, status, control] = paths;
+        let channels = Channels::Sockets { console, status, control };
+        let machine = bench.machine(setup, forwards.clone(), false, channels);
+        let start = Instant::now();
+        let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
+        let mut streams = Vec::new();
+        for listener in &listeners {
+            streams.push(machine.wait_until(Self::PATIENCE, || accept(listener))?);
+        }
+        let [console, status, control] =
+            <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
+        // It connects before it sets up its network: only with an answer here has it really started.
+        let control = Qmp::connect(control).map_err(|error| why_ended(&mut machine, error))?;
+        let stop = setup.tools.stop();
+        Ok(Live {
+            control,
+            machine,
+            _tpm: tpm,
+            console: Feed::read(console, start, &bench.state.folder.join("console.log"), stop)?,
+            status: Feed::read(status, start, &bench.state.folder.join("status.log"), stop)?,
+            forwards,
+        })
+    }
+}
+
+/// A machine that hung up says why in its log; the line that broke says nothing.
+fn why_ended(machine: &mut Process, error: BoardError) -> BoardError {
+    const HANGING_UP: Duration = Duration::from_secs(2);
+    match machine.wait(HANGING_UP) {
+        Ok(Some(_)) => machine.ended_error(),
+        _ => error,
+    }
 }
 
 /// How a board went off.
@@ -150,43 +204,17 @@ pub enum PowerOff {
 impl Board {
     /// Starts the machine; host ports are whatever is free. The console's times count from here.
     pub fn start(setup: &Setup) -> Result<Board, BoardError> {
-        const PATIENCE: Duration = Duration::from_secs(20);
         let bench = Bench::prepare(setup)?;
-        let tpm = bench.start_tpm(setup)?;
-        let forwards = ports::free(&setup.board.forwards)?;
-        let paths = ["console", "status", "control"].map(|name| bench.socket(name));
-        let mut listeners = Vec::new();
-        for path in &paths {
-            listeners.push(listen(path)?);
-        }
-        let [console, status, control] = paths;
-        let channels = Channels::Sockets { console, status, control };
-        let machine = bench.machine(setup, forwards.clone(), false, channels);
-        let start = Instant::now();
-        let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
-        let mut streams = Vec::new();
-        for listener in &listeners {
-            streams.push(machine.wait_until(PATIENCE, || accept(listener))?);
-        }
-        let [console, status, control] =
-            <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
-        Ok(Board {
-            control: Qmp::connect(control)?,
-            machine,
-            _tpm: tpm,
-            console: Feed::read(console, start, &bench.state.folder.join("console.log"))?,
-            status: Feed::read(status, start, &bench.state.folder.join("status.log"))?,
-            forwards,
-            bench,
-        })
+        let live = ports::start_at_free(&setup.board.forwards, |forwards| Live::start(&bench, setup, forwards))?;
+        Ok(Board { live, bench, stop: setup.tools.stop().clone() })
     }
 
     pub fn console(&self) -> &Feed {
-        &self.console
+        &self.live.console
     }
 
     pub fn control(&mut self) -> &mut Qmp {
-        &mut self.control
+        &mut self.live.control
     }
 
     pub fn accelerator(&self) -> Accelerator {
@@ -200,37 +228,45 @@ impl Board {
 
     /// Waits for a line of the console, said at any time, that matches one of `patterns`.
     pub fn expect_console(&self, patterns: &[Regex], timeout: Duration) -> Result<Seen, BoardError> {
-        self.console.expect(patterns, timeout)
+        self.live.console.expect(patterns, timeout)
     }
 
     /// The host port that leads to this port of the guest.
     pub fn forward(&self, guest: u16) -> Option<u16> {
-        self.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
+        self.live.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
     }
 
     /// The newest status that the agent wrote, if it wrote one.
     pub fn status(&self) -> Option<Value> {
-        serde_json::from_str(&self.status.last()?.text).ok()
+        serde_json::from_str(&self.live.status.last()?.text).ok()
+    }
+
+    /// Does nothing for a moment.
+    pub fn pause(&self, moment: Duration) -> Result<(), BoardError> {
+        std::thread::sleep(moment);
+        self.stop.check()
     }
 
     /// Waits for the guest to switch itself off or for QEMU to end; true when it did.
     pub fn wait_off(&mut self, timeout: Duration) -> Result<bool, BoardError> {
-        Ok(self.machine.wait(timeout)?.is_some())
+        Ok(self.live.machine.wait(timeout)?.is_some())
     }
 
     /// Presses the power button and waits; after `patience` the power goes.
     pub fn power_off(mut self, patience: Duration) -> Result<PowerOff, BoardError> {
         let start = Instant::now();
-        self.control.press_power_button()?;
+        self.live.control.press_power_button()?;
         if self.wait_off(patience)? {
             return Ok(PowerOff::Ordered(start.elapsed()));
         }
-        self.control.quit()?;
+        self.live.control.quit()?;
         Ok(PowerOff::Forced)
     }
 }
 
+/// Listens at `path`, which an earlier try may have left behind.
 fn listen(path: &Path) -> Result<UnixListener, BoardError> {
+    state::remove(path)?;
     let listener = UnixListener::bind(path).map_err(at("listen at", path))?;
     listener.set_nonblocking(true).map_err(at("listen at", path))?;
     Ok(listener)

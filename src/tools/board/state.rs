@@ -1,6 +1,7 @@
 //! The folder that a board keeps between runs: overlay disk, EFI variables, TPM.
 //!
-//! Invariant: the three belong together and to one image; they are made, kept and thrown away as one.
+//! Invariant: the three belong together and to one image; they are made, kept and thrown away as one. A snapshot only
+//! reads what is kept.
 
 use super::process::{self, Launch, ToolRoot};
 use super::qemu::FIRMWARE_VARIABLES;
@@ -33,6 +34,17 @@ pub struct State {
     lock: Arc<File>,
 }
 
+/// What becomes of the changes that the guest makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Goes on with the last run and keeps the changes.
+    Keep,
+    /// Starts as from the factory and keeps the changes.
+    Fresh,
+    /// Goes on with the last run and forgets the changes.
+    Snapshot,
+}
+
 /// Whether there was something to go on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -42,6 +54,24 @@ pub enum Origin {
     Made,
     /// Made now because the image is another one than that of the last run.
     ImageChanged,
+}
+
+/// What a folder holds from earlier runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    Nothing,
+    SameImage,
+    OtherImage,
+}
+
+impl Past {
+    fn origin(self, persistence: Persistence) -> Origin {
+        match (self, persistence) {
+            (_, Persistence::Fresh) | (Past::Nothing, _) => Origin::Made,
+            (Past::SameImage, _) => Origin::Kept,
+            (Past::OtherImage, _) => Origin::ImageChanged,
+        }
+    }
 }
 
 /// What a state is made from.
@@ -59,25 +89,57 @@ impl State {
         State { folder, disk, variables, tpm, image, below: None, lock }
     }
 
-    /// Goes on with the state in `folder`, or makes one there.
-    pub fn open(folder: &Path, fresh: bool, source: Source) -> Result<(State, Origin), BoardError> {
+    /// Goes on with the state in `folder`, or makes one: there, or for a snapshot in `scratch`.
+    pub fn open(
+        folder: &Path,
+        scratch: &Path,
+        persistence: Persistence,
+        source: Source,
+    ) -> Result<(State, Origin), BoardError> {
+        let (kept, past) = State::claim(folder, source)?;
+        let origin = past.origin(persistence);
+        let state = match (persistence, origin) {
+            (Persistence::Snapshot, Origin::Kept) => kept.snapshot(scratch, source.tools)?,
+            (Persistence::Snapshot, _) => {
+                // What is kept belongs to a run that is not this one's to end.
+                let state = State::at(scratch.to_owned(), kept.image, kept.lock);
+                state.make(source)?;
+                state
+            }
+            (_, Origin::Kept) => kept,
+            _ => kept.replace(source)?,
+        };
+        Ok((state, origin))
+    }
+
+    /// Locks `folder` and says what is in it.
+    fn claim(folder: &Path, source: Source) -> Result<(State, Past), BoardError> {
         file::create_dir_all(folder)?;
         let folder = folder.canonicalize().map_err(at("resolve", folder))?;
         let image = source.image.canonicalize().map_err(|_| BoardError::NoImage(source.image.to_owned()))?;
         let lock = Arc::new(lock(&folder)?);
         process::clear_leftovers(&folder)?;
         let state = State::at(folder, image, lock);
-        let identity = identity(&state.image, source.keys)?;
-        let recorded = state.folder.join("made-from");
-        let kept = file::read_text(&recorded).ok();
-        if !fresh && kept.as_deref() == Some(&identity) {
-            return Ok((state, Origin::Kept));
-        }
-        // The record goes first and comes last, so a half-made state is never gone on with.
-        remove(&recorded)?;
-        state.make(source)?;
-        file::write_atomic(&recorded, identity.as_bytes(), 0o644)?;
-        Ok((state, if kept.is_some() && !fresh { Origin::ImageChanged } else { Origin::Made }))
+        let past = match file::read_text(&state.record()).ok() {
+            None => Past::Nothing,
+            Some(made_from) if made_from == identity(&state.image, source.keys)? => Past::SameImage,
+            Some(_) => Past::OtherImage,
+        };
+        Ok((state, past))
+    }
+
+    /// The file that says what the state was made from.
+    fn record(&self) -> PathBuf {
+        self.folder.join("made-from")
+    }
+
+    /// The record goes first and comes last, so a half-made state is never gone on with.
+    fn replace(self, source: Source) -> Result<State, BoardError> {
+        let identity = identity(&self.image, source.keys)?;
+        remove(&self.record())?;
+        self.make(source)?;
+        file::write_atomic(&self.record(), identity.as_bytes(), 0o644)?;
+        Ok(self)
     }
 
     fn make(&self, source: Source) -> Result<(), BoardError> {
@@ -143,7 +205,8 @@ fn identity(image: &Path, keys: &SecureBootKeys) -> Result<String, BoardError> {
     Ok(format!("{} {} {} {seconds}.{nanoseconds:09} {keys}\n", image.display(), about.len(), about.ino()))
 }
 
-fn remove(path: &Path) -> Result<(), BoardError> {
+/// Removes a file, socket or folder, if it is there.
+pub fn remove(path: &Path) -> Result<(), BoardError> {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(at("remove", path)(e).into()),
@@ -176,4 +239,51 @@ fn overlay(
 
 fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state that was made from another image, and what opening it leaves of its disk, TPM and record. The tool
+    /// tree is empty, so nothing new comes in their place.
+    fn left_after(persistence: Persistence) -> [bool; 3] {
+        let [kept, scratch, tree] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let names = ["disk.qcow2", "tpm/tpm2-00.permall", "made-from"].map(|name| kept.path().join(name));
+        std::fs::create_dir(kept.path().join("tpm")).unwrap();
+        names.iter().for_each(|path| file::write_atomic(path, b"of an earlier image", 0o644).unwrap());
+        let image = scratch.path().join("disk.img");
+        file::write_atomic(&image, b"image", 0o644).unwrap();
+        let none = Vec::new;
+        let keys = SecureBootKeys {
+            owner: varstore::Guid([0; 16]),
+            platform_key: none(),
+            key_exchange_key: none(),
+            signature_db: none(),
+        };
+        let tools = ToolRoot::new(tree.path().to_owned());
+        let source = Source { tools: &tools, image: &image, keys: &keys, disk_bytes: 1 };
+        State::open(kept.path(), scratch.path(), persistence, source).unwrap_err();
+        names.map(|path| path.exists())
+    }
+
+    #[test]
+    fn a_snapshot_leaves_what_is_kept_even_when_the_image_is_another_one() {
+        assert_eq!(left_after(Persistence::Snapshot), [true; 3]);
+        assert_eq!(left_after(Persistence::Keep), [false; 3]);
+        assert_eq!(left_after(Persistence::Fresh), [false; 3]);
+    }
+
+    #[test]
+    fn where_a_state_comes_from() {
+        for (past, persistence, origin) in [
+            (Past::Nothing, Persistence::Keep, Origin::Made),
+            (Past::SameImage, Persistence::Keep, Origin::Kept),
+            (Past::SameImage, Persistence::Snapshot, Origin::Kept),
+            (Past::SameImage, Persistence::Fresh, Origin::Made),
+            (Past::OtherImage, Persistence::Snapshot, Origin::ImageChanged),
+        ] {
+            assert_eq!(past.origin(persistence), origin, "{past:?} {persistence:?}");
+        }
+    }
 }

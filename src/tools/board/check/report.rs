@@ -19,10 +19,10 @@ pub struct Outcome {
 /// Times of one boot, as seen from outside.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
-    /// Power on to the line with which the firmware hands over.
-    pub firmware: Duration,
-    /// That line to `osagent: ready`.
-    pub hand_over_to_ready: Duration,
+    /// Power on to the line with which the firmware hands over; none when it said no such line.
+    pub firmware: Option<Duration>,
+    /// That line to `osagent: ready`; none when one of them is missing.
+    pub hand_over_to_ready: Option<Duration>,
     /// Power button to power off; none when the guest did not do it itself.
     pub power_off: Option<Duration>,
 }
@@ -61,15 +61,15 @@ impl Report {
             }
         }
         let timings = &self.timings;
-        line(&mut text, &format!("firmware: {} ms", timings.firmware.as_millis()));
-        line(&mut text, &format!("firmware hand-over to ready: {} ms", timings.hand_over_to_ready.as_millis()));
-        line(
-            &mut text,
-            &match timings.power_off {
-                Some(took) => format!("power button to off: {} ms", took.as_millis()),
-                None => "power button to off: the guest did not answer".to_owned(),
-            },
-        );
+        for (what, took) in [
+            ("firmware", timings.firmware),
+            ("firmware hand-over to ready", timings.hand_over_to_ready),
+            ("power button to off", timings.power_off),
+        ] {
+            let took =
+                took.map_or_else(|| "it did not come to that".to_owned(), |took| format!("{} ms", took.as_millis()));
+            line(&mut text, &format!("{what}: {took}"));
+        }
         let (all, failed) = (self.outcomes.len(), self.failures());
         line(&mut text, &format!("{}: {} passed, {failed} failed ({})", self.product, all - failed, self.accelerator));
         text
@@ -85,8 +85,8 @@ impl Report {
             "accelerator": self.accelerator,
             "passed": self.passed(),
             "timings": {
-                "firmware_ms": milliseconds(self.timings.firmware),
-                "hand_over_to_ready_ms": milliseconds(self.timings.hand_over_to_ready),
+                "firmware_ms": self.timings.firmware.map(milliseconds),
+                "hand_over_to_ready_ms": self.timings.hand_over_to_ready.map(milliseconds),
                 "power_off_ms": self.timings.power_off.map(milliseconds),
             },
             "checks": self.outcomes.iter().map(outcome).collect::<Vec<_>>(),
@@ -137,7 +137,7 @@ mod tests {
         Report {
             product: "gateway".into(),
             accelerator: "tcg",
-            timings: Timings { firmware: ms(1500), hand_over_to_ready: ms(2500), power_off: None },
+            timings: Timings { firmware: Some(ms(1500)), hand_over_to_ready: Some(ms(2500)), power_off: None },
             outcomes: vec![outcome("is on", None), outcome("locks down", Some("wanted \"a\" < b"))],
         }
     }
@@ -148,6 +148,8 @@ mod tests {
         let text = report.text();
         assert!(text.contains("secure boot\n  ok   is on (12 ms)\n  FAIL locks down"), "{text}");
         assert!(text.contains("hand-over to ready: 2500 ms") && text.contains("1 passed, 1 failed"), "{text}");
+        assert!(text.contains("power button to off: it did not come to that"), "{text}");
+        assert_eq!(report.json()["timings"]["power_off_ms"], Value::Null);
         assert_eq!(report.json()["checks"][1]["passed"], false);
         assert!(report.junit().contains("message=\"wanted &quot;a&quot; &lt; b\""), "{}", report.junit());
         assert!(!report.passed());

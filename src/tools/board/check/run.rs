@@ -42,7 +42,8 @@ pub fn run(board: &Board, bench: &Bench, check: &Check) -> Outcome {
         };
         // A line that was said once stays said: waiting helps no check that forbids it.
         let hopeless = matches!(check.probe, Probe::ConsoleNever(_) | Probe::TypedInVain { .. });
-        if objection.is_none() || hopeless || start.elapsed() + BETWEEN_TRIES >= check.within {
+        let stopped = bench.tools.stop().check().is_err();
+        if objection.is_none() || hopeless || stopped || start.elapsed() + BETWEEN_TRIES >= check.within {
             break objection;
         }
         std::thread::sleep(BETWEEN_TRIES);

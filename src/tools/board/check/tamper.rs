@@ -1,67 +1,148 @@
-//! Negative boots: one bit of a disk copy changed, and who must refuse it.
+//! Negative boots: one bit of a disk copy changed, who must refuse it, and what must follow.
 //!
-//! Invariant: a boot that becomes ready in spite of the change is a failed check, never a passed one.
+//! Invariant: a boot that runs, becomes ready or shows a prompt in spite of the change is a failed check, never a
+//! passed one; so is a refusal after which the device neither resets nor stays in its firmware.
 
 use super::super::{damage, Board, BoardError, Persistence, Setup};
 use super::run::with_causes;
-use super::{known, Outcome, BOOT_PATIENCE, READY};
-use crate::io::file::{self, at};
+use super::{known, Outcome, BOOT_PATIENCE};
+use crate::io::file;
+use regex::Regex;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SUITE: &str = "changed bytes are refused";
-/// The ESP and the root of the slot that the image fills.
+/// The ESP and the root of the slot that the image fills, and the one writable partition.
 const ESP: &str = "esp-a";
 const ROOT: &str = "root-a";
+const DATA: &str = "data";
 const UKI: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Inside the superblock of EROFS, which every boot reads first.
 const ROOT_OFFSET: u64 = 1024 + 16;
+/// The magic number of ext4's superblock. Without it the agent has no file system to check or to mount, so it never
+/// comes to e2fsck and a backup superblock.
+const DATA_OFFSET: u64 = 1024 + 0x38;
+
 /// OVMF's words for an image whose signature does not hold.
 const FIRMWARE_REFUSES: &str = "failed to (load|start) .*: (Access Denied|Security Violation)";
 /// The kernel's words for a block whose hash does not hold.
 const KERNEL_REFUSES: &str = r"device-mapper: verity: .*block \d+ is corrupted";
-/// The kernel ran at all.
-const KERNEL_RUNS: &str = "(EFI stub:|Linux version)";
+/// The agent's words for a data partition that it cannot use.
+const AGENT_REFUSES: &str = "osagent: fatal: .* holds no ext4 file system";
+/// A system that is up, or somebody who waits for words: a shell's prompt, a login, a password.
+const UP: &str = r"(osagent: ready|login:|assword:|[#$>] ?$)";
+/// Anything behind the firmware ran: the hand-over to a disk, the stub, the kernel or the agent.
+const RAN: &str =
+    r"(^BdsDxe: starting .*Pci|EFI stub:|Linux version|^\[ *\d+\.\d+\] |osagent:|login:|assword:|[#$>] ?$)";
 
-/// Boots a copy with one bit of the UKI changed: the firmware must refuse it before it runs.
-pub fn changed_uki(setup: &Setup) -> Outcome {
-    outcome("the firmware refuses a UKI with one bit changed", || {
-        let change = |image: &Path, copy: &Path| damage::flip_bit_in_file(image, copy, ESP, UKI);
-        boot_changed(setup, "changed-uki", change, FIRMWARE_REFUSES, KERNEL_RUNS)
+/// How long a refusal may take to become a reset: the agent leaves a second to read its reason, the kernel none.
+const RESET_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a firmware that refused is watched: it has nothing else to start, so it does nothing more.
+const SETTLING: Duration = Duration::from_secs(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// What must follow a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    StayInFirmware,
+    Reset,
+}
+
+struct Case {
+    name: &'static str,
+    /// Folder of this boot's state and logs.
+    folder: &'static str,
+    change: fn(&Path, &Path) -> Result<(), BoardError>,
+    refused: &'static str,
+    forbidden: &'static str,
+    then: Then,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "the firmware refuses a UKI with one bit changed, and nothing of the kernel runs",
+        folder: "changed-uki",
+        change: |image, copy| damage::flip_bit_in_file(image, copy, ESP, UKI),
+        refused: FIRMWARE_REFUSES,
+        forbidden: RAN,
+        then: Then::StayInFirmware,
+    },
+    Case {
+        name: "the kernel refuses a root block with one bit changed, and the device resets",
+        folder: "changed-root",
+        change: |image, copy| damage::flip_bit_in_partition(image, copy, ROOT, ROOT_OFFSET),
+        refused: KERNEL_REFUSES,
+        forbidden: UP,
+        then: Then::Reset,
+    },
+    Case {
+        name: "the agent refuses a data partition that it cannot mount, and the device resets",
+        folder: "changed-data",
+        change: |image, copy| damage::flip_bit_in_partition(image, copy, DATA, DATA_OFFSET),
+        refused: AGENT_REFUSES,
+        forbidden: UP,
+        then: Then::Reset,
+    },
+];
+
+/// Boots a copy of the disk for each kind of change.
+pub fn refusals(setup: &Setup) -> impl Iterator<Item = Outcome> + '_ {
+    CASES.iter().map(|case| {
+        let start = Instant::now();
+        let objection = boot_changed(setup, case).unwrap_or_else(|error| Some(with_causes(&error)));
+        Outcome { suite: SUITE.to_owned(), name: case.name.to_owned(), objection, took: start.elapsed() }
     })
 }
 
-/// Boots a copy with one bit of the root file system changed: the kernel must refuse the block.
-pub fn changed_root_block(setup: &Setup) -> Outcome {
-    outcome("the kernel refuses a root block with one bit changed", || {
-        let change = |image: &Path, copy: &Path| damage::flip_bit_in_partition(image, copy, ROOT, ROOT_OFFSET);
-        boot_changed(setup, "changed-root", change, KERNEL_REFUSES, READY)
-    })
-}
-
-fn outcome(name: &str, boot: impl FnOnce() -> Result<Option<String>, BoardError>) -> Outcome {
-    let start = Instant::now();
-    let objection = boot().unwrap_or_else(|error| Some(with_causes(&error)));
-    Outcome { suite: SUITE.to_owned(), name: name.to_owned(), objection, took: start.elapsed() }
-}
-
-fn boot_changed(
-    setup: &Setup,
-    name: &str,
-    change: impl FnOnce(&Path, &Path) -> Result<(), BoardError>,
-    refused: &str,
-    accepted: &str,
-) -> Result<Option<String>, BoardError> {
-    let state = setup.state.join(name);
+fn boot_changed(setup: &Setup, case: &Case) -> Result<Option<String>, BoardError> {
+    let state = setup.state.join(case.folder);
     file::create_dir_all(&state)?;
     let copy = state.join("changed.img");
-    change(&setup.image, &copy)?;
-    let changed = Setup { image: copy.clone(), state, persistence: Persistence::Fresh, ..setup.clone() };
-    let board = Board::start(&changed)?;
-    let seen = board.expect_console(&[known(refused), known(accepted)], BOOT_PATIENCE)?;
-    drop(board);
-    std::fs::remove_file(&copy).map_err(at("remove", &copy))?;
-    Ok((seen.pattern != 0).then(|| format!("it ran in spite of the change: `{}`", seen.line.text)))
+    let booted = (case.change)(&setup.image, &copy).and_then(|()| {
+        let changed = Setup { image: copy.clone(), state, persistence: Persistence::Fresh, ..setup.clone() };
+        judge(&mut Board::start(&changed)?, case)
+    });
+    super::super::state::remove(&copy)?;
+    booted
+}
+
+/// None: it was refused, and what must follow followed.
+fn judge(board: &mut Board, case: &Case) -> Result<Option<String>, BoardError> {
+    let [refused, forbidden] = [case.refused, case.forbidden].map(known);
+    let seen = board.expect_console(&[refused, forbidden.clone()], BOOT_PATIENCE)?;
+    if seen.pattern != 0 {
+        return Ok(Some(in_spite(&seen.line.text)));
+    }
+    let missing = match case.then {
+        Then::StayInFirmware => stays(board, &forbidden)?,
+        Then::Reset => resets(board)?,
+    };
+    let shown = board.console().find(&forbidden).map(|line| in_spite(&line.text));
+    let spoke = board.status().map(|status| in_spite(&status.to_string()));
+    Ok(missing.or(shown).or(spoke))
+}
+
+fn in_spite(line: &str) -> String {
+    format!("it ran in spite of the change: `{line}`")
+}
+
+fn stays(board: &mut Board, forbidden: &Regex) -> Result<Option<String>, BoardError> {
+    match board.expect_console(std::slice::from_ref(forbidden), SETTLING) {
+        Ok(seen) => Ok(Some(in_spite(&seen.line.text))),
+        Err(BoardError::NotSeen { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn resets(board: &mut Board) -> Result<Option<String>, BoardError> {
+    let start = Instant::now();
+    while start.elapsed() < RESET_PATIENCE {
+        if board.control().events()?.iter().any(|event| event == "RESET") {
+            return Ok(None);
+        }
+        board.pause(BETWEEN_LOOKS)?;
+    }
+    Ok(Some(format!("it was refused, but the device did not reset within {} s", RESET_PATIENCE.as_secs())))
 }
 
 #[cfg(test)]
@@ -73,12 +154,35 @@ mod tests {
         let table = [
             (FIRMWARE_REFUSES, "BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0): Access Denied"),
             (KERNEL_REFUSES, "[    1.2] device-mapper: verity: 254:0: data block 0 is corrupted"),
-            (KERNEL_RUNS, "EFI stub: UEFI Secure Boot is enabled."),
+            (AGENT_REFUSES, "osagent: fatal: `/dev/vda7` holds no ext4 file system"),
         ];
         for (pattern, line) in table {
             assert!(known(pattern).is_match(line), "{line}");
         }
         let harmless = known(FIRMWARE_REFUSES);
         assert!(!harmless.is_match("BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0): Not Found"));
+    }
+
+    #[test]
+    fn whatever_came_up_is_recognised_and_a_refusal_is_none_of_it() {
+        for line in ["osagent: ready in 812 ms", "gateway-dev:~# ", "/ # ", "sh-5.2$ ", "gateway login: ", "Shell> "] {
+            assert!(known(UP).is_match(line), "{line}");
+        }
+        let started = "BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0)";
+        for line in ["EFI stub: UEFI Secure Boot is enabled.", "[    0.000000] Linux version 6.12", started] {
+            assert!(known(RAN).is_match(line) && !known(UP).is_match(line), "{line}");
+        }
+        for case in &CASES {
+            let refusals = [
+                "BdsDxe: loading Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0)",
+                "BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0): Access Denied",
+                "BdsDxe: No bootable option or device was found.",
+                "BdsDxe: Press any key to enter the Boot Manager Menu.",
+            ];
+            for line in refusals {
+                assert!(!known(case.forbidden).is_match(line), "{}: {line}", case.name);
+            }
+        }
+        assert!(!known(UP).is_match("osagent: fatal: `/dev/vda7` holds no ext4 file system"));
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Invariant: waiting ends, with the screen in the message.
 
-use crate::command::{Ended, Project};
+use super::{Ended, Project};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::pty::{grantpt, ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
-use rustix::termios::{tcsetwinsize, Winsize};
+use rustix::termios::{tcgetattr, tcsetwinsize, LocalModes, Winsize};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
@@ -25,6 +25,15 @@ pub struct Terminal {
 impl Terminal {
     /// Starts osbuild with a terminal of 100 columns; its standard output is a file.
     pub fn start(project: &Project, args: &[&str]) -> Terminal {
+        Terminal::with_output(project, args, |_, output| Stdio::from(output))
+    }
+
+    /// The same, with standard output on the terminal too.
+    pub fn whole(project: &Project, args: &[&str]) -> Terminal {
+        Terminal::with_output(project, args, |slave, _| Stdio::from(slave))
+    }
+
+    fn with_output(project: &Project, args: &[&str], choose: impl FnOnce(OwnedFd, File) -> Stdio) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
@@ -34,8 +43,9 @@ impl Terminal {
         let output = tempfile::tempfile().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_osbuild"));
         project.prepare(&mut command).args(args).env("TERM", "xterm-256color");
-        command.stdin(slave.try_clone().expect("a copy")).stderr(slave);
-        command.stdout(Stdio::from(output.try_clone().expect("a copy")));
+        let copy = || slave.try_clone().expect("a copy");
+        command.stdin(copy()).stderr(copy()).stdout(choose(copy(), output.try_clone().expect("a copy")));
+        drop(slave);
         let child = command.spawn().expect("started");
         Terminal { master, child, output, drawn: Vec::new() }
     }
@@ -64,7 +74,20 @@ impl Terminal {
         self
     }
 
-    pub fn ends(mut self) -> Ended {
+    /// Sends osbuild the signal of that name.
+    pub fn signal(&mut self, name: &str) -> &mut Terminal {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
+        assert!(sent.expect("sent").success());
+        self
+    }
+
+    /// Whether lines are edited and echoed by the terminal, as a shell expects to find it.
+    pub fn is_as_before(&self) -> bool {
+        let modes = tcgetattr(&self.master).expect("a terminal").local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    pub fn ends(&mut self) -> Ended {
         let start = Instant::now();
         while self.read() {
             assert!(start.elapsed() < PATIENCE, "it does not end:\n{}", self.screen());
@@ -93,7 +116,7 @@ impl Terminal {
     }
 
     /// What was drawn, without colours and movements.
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         let drawn = String::from_utf8_lossy(&self.drawn);
         let mut text = String::new();
         let mut characters = drawn.chars();
