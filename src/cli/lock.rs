@@ -1,13 +1,13 @@
-//! `osbuild lock`: resolves every tool package and source, and writes `osbuild.lock`.
+//! `osbuild lock`: resolves the tool packages and sources of every product, and writes `osbuild.lock`.
 //!
 //! Invariant: the old lock stays until the new one is whole.
 
 use super::project::Project;
 use super::report::Failure;
 use super::session::{fetcher, open_store, read_lock, LOCK_FILE};
-use crate::config;
+use crate::config::{self, Config};
 use crate::io::file;
-use crate::tools::lock::{update_lock, LockRequest};
+use crate::tools::lock::{update_lock, LockError, LockRequest};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct LockArgs {
@@ -17,12 +17,11 @@ pub struct LockArgs {
 }
 
 pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
-    let config = config::load(&project.root, None)?;
+    let configs = config::load_all(&project.root)?;
     let (store, _in_use) = open_store(&project)?;
     let path = project.root.join(LOCK_FILE);
     let old = if path.exists() { Some(read_lock(&project)?) } else { None };
-    let request = LockRequest { recipes: &config.recipes, tool_trees: &config.tool_trees, project: &project.root };
-    let update = update_lock(request, &store, &fetcher(&project, false), old.as_ref())?;
+    let update = update_lock(&request(&project, &configs)?, &store, &fetcher(&project, false), old.as_ref())?;
     update.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let packages: usize = update.lock.tool_trees.values().map(Vec::len).sum();
     let summary = format!("{packages} tool packages, {} sources", update.lock.source_sizes.len());
@@ -35,4 +34,13 @@ pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
         println!("{LOCK_FILE} written: {summary}");
     }
     Ok(())
+}
+
+/// What any product needs.
+fn request<'a>(project: &'a Project, configs: &'a [Config]) -> Result<LockRequest<'a>, LockError> {
+    let mut request = LockRequest::new(&project.root);
+    for config in configs {
+        request.add(&config.product.name, &config.recipes, &config.tool_trees)?;
+    }
+    Ok(request)
 }

@@ -11,6 +11,7 @@ use super::merge;
 use super::overrides::{Overrides, Situation};
 use super::read::File;
 use super::yaml::{Node, Value};
+use std::collections::BTreeSet;
 
 /// Fields that say how a product comes about rather than what it is.
 const OPERATIONS: [&str; 3] = ["extends", "append", "remove"];
@@ -37,6 +38,19 @@ pub fn chain<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -
     }
     chain.reverse();
     Some(chain)
+}
+
+/// The products to build for. One that others extend may leave its machine to them; then it is none by itself.
+pub fn buildable(index: &Index) -> Vec<&str> {
+    let extended: BTreeSet<&str> = index.products.values().filter_map(extends).map(|(name, _)| name).collect();
+    let has_machine = |file: &File| {
+        let parent = |file: &&File| extends(file).and_then(|(name, _)| index.products.get(name));
+        // A circle is reported elsewhere.
+        let mut chain = std::iter::successors(Some(file), parent).take(index.products.len());
+        chain.any(|file| file.tree.get("machine").is_some())
+    };
+    let stands = |(name, file): &(&String, &File)| !extended.contains(name.as_str()) || has_machine(file);
+    index.products.iter().filter(stands).map(|(name, _)| name.as_str()).collect()
 }
 
 fn extends(file: &File) -> Option<(&str, &Node)> {

@@ -56,6 +56,31 @@ pub fn load(
     }
 }
 
+/// Resolves each product that can be built; what is wrong with any of them is reported together.
+pub fn load_all(root: &Path) -> Result<Vec<Config>, Diagnostics> {
+    let mut problems = Vec::new();
+    let index = index::build(&mut read::project(root, &mut problems), &mut problems);
+    let names = inherit::buildable(&index);
+    if names.is_empty() {
+        // This says what there is instead.
+        return load(root, None, &BTreeMap::new()).map(|(config, _)| vec![config]);
+    }
+    let mut configs = Vec::new();
+    let mut wrong = Vec::new();
+    for name in names {
+        match load(root, Some(name), &BTreeMap::new()) {
+            Ok((config, _)) => configs.push(config),
+            Err(Diagnostics(list)) => wrong.extend(list),
+        }
+    }
+    // The lines have been quoted already.
+    if wrong.is_empty() {
+        Ok(configs)
+    } else {
+        Err(Diagnostics::new(wrong, &Sources::new()))
+    }
+}
+
 fn finish(mut problems: Vec<Diagnostic>, sources: &Sources) -> Diagnostics {
     if problems.is_empty() {
         problems.push(Diagnostic::nowhere("the configuration is not valid"));

@@ -66,6 +66,11 @@ pub fn load_with(
     load::load(project, product, vars).map(|(config, _)| config)
 }
 
+/// Everything that `project` defines, once for each product that can be built.
+pub fn load_all(project: &Path) -> Result<Vec<Config>, Diagnostics> {
+    load::load_all(project)
+}
+
 /// Problems that a later stage found, with the lines of `project` that they point at.
 pub fn explain(project: &Path, problems: Vec<Diagnostic>) -> Diagnostics {
     let mut sources = diagnostic::Sources::new();

@@ -4,8 +4,10 @@
 //! sources have been downloaded and compared with it.
 
 pub mod cargo_lock;
+mod request;
 
 pub use cargo_lock::CargoLockError;
+pub use request::LockRequest;
 
 use super::debian::archive::{Archive, DebianError};
 use super::debian::index::{Index, Package};
@@ -16,21 +18,11 @@ use crate::io::file::{self, FileError};
 use crate::io::store::Store;
 use crate::model::fetch::{Fetch, FetchPlace};
 use crate::model::lock::{Lock, LockedCrate, LockedPackage};
-use crate::model::recipe::{Place, Recipe, Source};
+use crate::model::recipe::{Recipe, Source};
 use crate::model::tooltree::ToolTree;
-use crate::model::{RecipeName, RelPath, ToolTreeName};
+use crate::model::{Origin, ProductName, RelPath, ToolTreeName};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-/// What is to be locked.
-#[derive(Clone, Copy)]
-pub struct LockRequest<'a> {
-    pub recipes: &'a BTreeMap<RecipeName, Recipe>,
-    pub tool_trees: &'a BTreeMap<ToolTreeName, ToolTree>,
-    /// The project's root.
-    pub project: &'a Path,
-}
+use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -46,6 +38,11 @@ pub enum LockError {
         #[source]
         source: ResolveError,
     },
+    #[error(
+        "tool tree `{tree}` asks for other packages in product `{second}` than in product `{first}`; \
+         one lock serves every product, so give one of them a tree of another name"
+    )]
+    Differs { tree: ToolTreeName, first: ProductName, second: ProductName, origin: Origin },
     #[error("package `{0}` has no valid size and SHA-256 in the archive's index")]
     Package(String),
     #[error(transparent)]
@@ -71,7 +68,7 @@ pub struct LockUpdate {
 
 /// Resolves everything anew; what `old` says about sources by SHA-256 still holds and is kept.
 pub fn update_lock(
-    request: LockRequest,
+    request: &LockRequest,
     store: &Store,
     fetcher: &Fetcher,
     old: Option<&Lock>,
@@ -82,11 +79,11 @@ pub fn update_lock(
     let archive = Archive::load(fetcher.http(), fetcher.debian_mirror()?)?;
     let index = archive.index()?;
     let mut lock = Lock::default();
-    for (name, tree) in request.tool_trees {
-        lock.tool_trees.insert(name.clone(), lock_tree(&index, tree)?);
+    for tree in request.trees() {
+        lock.tool_trees.insert(tree.name.clone(), lock_tree(&index, tree)?);
     }
-    lock.source_sizes = source_sizes(request.recipes, store, fetcher, old)?;
-    lock.crates = crates(&request, store, fetcher)?;
+    lock.source_sizes = source_sizes(request, store, fetcher, old)?;
+    lock.crates = crates(request, store, fetcher)?;
     Ok(LockUpdate { lock, notes: archive.notes.clone() })
 }
 
@@ -108,26 +105,20 @@ fn locked_package(package: &Package) -> Result<LockedPackage, LockError> {
 
 /// Sizes of all sources that recipes name by SHA-256; those not known yet are downloaded.
 fn source_sizes(
-    recipes: &BTreeMap<RecipeName, Recipe>,
+    request: &LockRequest,
     store: &Store,
     fetcher: &Fetcher,
     old: Option<&Lock>,
 ) -> Result<BTreeMap<String, u64>, LockError> {
-    let pinned = |recipe| sources_of(recipe).filter_map(move |source| Some((recipe, source, source.sha256.as_ref()?)));
-    let pinned: Vec<(&Recipe, &Source, &String)> = recipes.values().flat_map(pinned).collect();
-    let sizes = pinned.into_par_iter().map(|(recipe, source, sha256)| {
+    let sizes = request.archives().into_par_iter().map(|(recipe, source, sha256)| {
         let known = old.and_then(|old| old.source_sizes.get(sha256)).copied();
         let size_bytes = match known {
             Some(size_bytes) => size_bytes,
             None => fetch_source(recipe, source, sha256, store, fetcher)?,
         };
-        Ok((sha256.clone(), size_bytes))
+        Ok((sha256.to_owned(), size_bytes))
     });
     sizes.collect()
-}
-
-fn sources_of(recipe: &Recipe) -> impl Iterator<Item = &Source> {
-    recipe.sources.iter()
 }
 
 fn fetch_source(
@@ -154,15 +145,8 @@ fn crates(
     store: &Store,
     fetcher: &Fetcher,
 ) -> Result<BTreeMap<String, Vec<LockedCrate>>, LockError> {
-    let places = request.recipes.values().flat_map(sources_of).flat_map(|source| &source.places);
-    let paths: BTreeSet<&RelPath> = places
-        .filter_map(|place| match place {
-            Place::Crates { lock } => Some(lock),
-            _ => None,
-        })
-        .collect();
     let mut all = BTreeMap::new();
-    for path in paths {
+    for path in request.cargo_locks() {
         let text = file::read_text(&request.project.join(path))?;
         let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
         let digests = fetcher.fetch_crates(store, &wanted)?;
