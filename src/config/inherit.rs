@@ -6,10 +6,11 @@
 use super::cycle;
 use super::diagnostic::{suggest, Diagnostic};
 use super::file::overriding::TargetKind;
+use super::gaps::Gaps;
 use super::index::Index;
 use super::merge;
 use super::overrides::{Overrides, Situation};
-use super::read::File;
+use super::read::{File, Kind};
 use super::yaml::{Node, Value};
 use std::collections::BTreeSet;
 
@@ -17,9 +18,9 @@ use std::collections::BTreeSet;
 const OPERATIONS: [&str; 3] = ["extends", "append", "remove"];
 
 /// The products from the most general one to `name`; none when one is missing or they go in a circle.
-pub fn chain<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -> Option<Vec<&'a File>> {
+pub fn chain<'a>(index: &'a Index, name: &str, gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> Option<Vec<&'a File>> {
     let mut circles = circles(index);
-    let mut missing = unknown_parents(index);
+    let mut missing = unknown_parents(index, gaps);
     let broken = !circles.is_empty() || !missing.is_empty();
     problems.append(&mut circles);
     problems.append(&mut missing);
@@ -27,14 +28,17 @@ pub fn chain<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -
         return None;
     }
     let Some(mut file) = index.products.get(name) else {
-        let problem = Diagnostic::nowhere(format!("there is no product `{name}`"));
-        problems.push(problem.maybe_help(suggest(name, index.products.keys().map(String::as_str))));
+        if !gaps.may_define(Kind::Product, name) {
+            let problem = Diagnostic::nowhere(format!("there is no product `{name}`"));
+            problems.push(problem.maybe_help(suggest(name, index.products.keys().map(String::as_str))));
+        }
         return None;
     };
     let mut chain = vec![file];
-    while let Some(parent) = extends(file).and_then(|(name, _)| index.products.get(name)) {
-        chain.push(parent);
-        file = parent;
+    while let Some((parent, _)) = extends(file) {
+        // One that is not there has been reported, or could not be read.
+        file = index.products.get(parent)?;
+        chain.push(file);
     }
     chain.reverse();
     Some(chain)
@@ -70,11 +74,12 @@ fn circles(index: &Index) -> Vec<Diagnostic> {
     cycle::problems(&graph, "products", "extends")
 }
 
-fn unknown_parents(index: &Index) -> Vec<Diagnostic> {
+fn unknown_parents(index: &Index, gaps: &Gaps) -> Vec<Diagnostic> {
     let unknown = |file: &File| {
         let (parent, node) = extends(file)?;
         let known = index.products.keys().map(String::as_str);
-        (!index.products.contains_key(parent)).then(|| {
+        let is_known = index.products.contains_key(parent) || gaps.may_define(Kind::Product, parent);
+        (!is_known).then(|| {
             Diagnostic::at(&node.origin, format!("there is no product `{parent}` to extend"))
                 .maybe_help(suggest(parent, known))
         })
