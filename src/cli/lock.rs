@@ -7,6 +7,7 @@ use super::report::Failure;
 use super::session::{fetcher, open_store, read_lock, LOCK_FILE};
 use crate::config::{self, Config};
 use crate::io::file;
+use crate::model::lock::Lock;
 use crate::tools::lock::{update_lock, LockError, LockRequest};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
     let configs = config::load_all(&project.root)?;
     let (store, _in_use) = open_store(&project)?;
     let path = project.root.join(LOCK_FILE);
-    let old = if path.exists() { Some(read_lock(&project)?) } else { None };
+    let old = if path.exists() { old_lock(&project) } else { None };
     let update = update_lock(&request(&project, &configs)?, &store, &fetcher(&project, false), old.as_ref())?;
     update.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let packages: usize = update.lock.tool_trees.values().map(Vec::len).sum();
@@ -34,6 +35,12 @@ pub fn lock(project: Project, args: &LockArgs) -> Result<(), Failure> {
         println!("{LOCK_FILE} written: {summary}");
     }
     Ok(())
+}
+
+/// A lock that cannot be read is no reason not to write a good one.
+fn old_lock(project: &Project) -> Option<Lock> {
+    let noted = |failure| eprintln!("note: the old {LOCK_FILE} cannot be read, and counts as none: {failure}");
+    read_lock(project).map_err(noted).ok()
 }
 
 /// What any product needs.

@@ -112,7 +112,7 @@ fn an_override_of_a_product_reaches_those_that_extend_it() {
     let config = project.loaded("gateway-dev");
     assert_eq!(config.product.title, "Better");
     assert_eq!(config.machine.console, "tty0");
-    assert_eq!(config.tool_trees["c"].packages, ["gcc", "make", "perl"]);
+    assert_eq!(config.tool_trees["c"].request().packages, ["gcc", "make", "perl"]);
 }
 
 #[test]

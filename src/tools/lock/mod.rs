@@ -17,10 +17,10 @@ use super::fetch::{FetchError, Fetcher, Wanted, WantedCrate};
 use crate::io::file::{self, FileError};
 use crate::io::store::Store;
 use crate::model::fetch::{Fetch, FetchPlace};
-use crate::model::lock::{Lock, LockedCrate, LockedPackage};
+use crate::model::lock::{InvalidLocked, Lock, LockedCrate, LockedPackage, TreeRequest};
 use crate::model::recipe::{Recipe, Source};
 use crate::model::tooltree::ToolTree;
-use crate::model::{Origin, ProductName, RelPath, ToolTreeName};
+use crate::model::{Digest, Origin, ProductName, RelPath, ToolTreeName};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -45,6 +45,8 @@ pub enum LockError {
     Differs { tree: ToolTreeName, first: ProductName, second: ProductName, origin: Origin },
     #[error("package `{0}` has no valid size and SHA-256 in the archive's index")]
     Package(String),
+    #[error("the archive's index has a package that cannot be locked")]
+    Locked(#[from] InvalidLocked),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("`{0}` is not a SHA-256: it must have 64 hex digits")]
@@ -80,27 +82,35 @@ pub fn update_lock(
     let index = archive.index()?;
     let mut lock = Lock::default();
     for tree in request.trees() {
+        lock.requests.insert(tree.name.clone(), tree.request());
         lock.tool_trees.insert(tree.name.clone(), lock_tree(&index, tree)?);
     }
     lock.source_sizes = source_sizes(request, store, fetcher, old)?;
-    lock.crates = crates(request, store, fetcher)?;
+    for path in request.cargo_locks() {
+        let (sha256, crates) = crates(request, path, store, fetcher)?;
+        lock.cargo_locks.insert(path.to_string(), sha256);
+        lock.crates.insert(path.to_string(), crates);
+    }
     Ok(LockUpdate { lock, notes: archive.notes.clone() })
 }
 
 /// The packages of one tree.
 pub fn lock_tree(index: &Index, tree: &ToolTree) -> Result<Vec<LockedPackage>, LockError> {
     let failed = |source| LockError::Resolve { tree: tree.name.clone(), source };
-    let packages = resolve::resolve(index, &tree.packages, &tree.exclude).map_err(failed)?;
+    let TreeRequest { packages, exclude } = tree.request();
+    let packages = resolve::resolve(index, &packages, &exclude).map_err(failed)?;
     packages.into_iter().map(locked_package).collect()
 }
 
 fn locked_package(package: &Package) -> Result<LockedPackage, LockError> {
-    Ok(LockedPackage {
+    let package = LockedPackage {
         name: package.name.to_owned(),
         version: package.version.to_owned(),
         pool_path: package.filename.to_owned(),
         digest: package.digest().ok_or_else(|| LockError::Package(package.name.to_owned()))?,
-    })
+    };
+    package.check()?;
+    Ok(package)
 }
 
 /// Sizes of all sources that recipes name by SHA-256; those not known yet are downloaded.
@@ -139,23 +149,17 @@ fn fetch_source(
     Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {})?.size_bytes)
 }
 
-/// The crates of every Cargo.lock that a recipe names.
+/// The SHA-256 of the Cargo.lock at `path`, and the crates that it names.
 fn crates(
     request: &LockRequest,
+    path: &RelPath,
     store: &Store,
     fetcher: &Fetcher,
-) -> Result<BTreeMap<String, Vec<LockedCrate>>, LockError> {
-    let mut all = BTreeMap::new();
-    for path in request.cargo_locks() {
-        let text = file::read_text(&request.project.join(path))?;
-        let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
-        let digests = fetcher.fetch_crates(store, &wanted)?;
-        let locked = wanted.into_iter().zip(digests).map(|(WantedCrate { name, version, .. }, digest)| LockedCrate {
-            name,
-            version,
-            digest,
-        });
-        all.insert(path.to_string(), locked.collect());
-    }
-    Ok(all)
+) -> Result<(String, Vec<LockedCrate>), LockError> {
+    let text = file::read_text(&request.project.join(path))?;
+    let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
+    let digests = fetcher.fetch_crates(store, &wanted)?;
+    let locked = wanted.into_iter().zip(digests);
+    let locked = locked.map(|(WantedCrate { name, version, .. }, digest)| LockedCrate { name, version, digest });
+    Ok((Digest::of(text.as_bytes()).hex(), locked.collect()))
 }

@@ -35,7 +35,7 @@ impl<'a> LockRequest<'a> {
         self.recipes.extend(recipes.values());
         for (name, tree) in trees {
             let (first, known) = *self.trees.entry(name).or_insert((product, tree));
-            if (&known.packages, &known.exclude) != (&tree.packages, &tree.exclude) {
+            if known.request() != tree.request() {
                 let (first, second) = (first.clone(), product.clone());
                 return Err(LockError::Differs { tree: name.clone(), first, second, origin: tree.origin.clone() });
             }
@@ -73,12 +73,13 @@ impl<'a> LockRequest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Origin;
+    use crate::model::{Located, Origin};
 
     fn trees(name: &str, packages: &[&str]) -> BTreeMap<ToolTreeName, ToolTree> {
         let name = ToolTreeName::new(name).expect("valid");
         let origin = Origin { file: "layers/core/tools/c.yaml".into(), line: 3, column: 1 };
-        let packages = packages.iter().map(|&package| package.into()).collect();
+        let located = |package: &&str| Located { value: (*package).to_owned(), origin: origin.clone() };
+        let packages = packages.iter().map(located).collect();
         let tree = ToolTree { name: name.clone(), packages, exclude: vec![], links: BTreeMap::new(), origin };
         BTreeMap::from([(name, tree)])
     }
