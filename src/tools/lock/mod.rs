@@ -78,7 +78,7 @@ pub fn update_lock(
     if fetcher.is_offline() {
         return Err(LockError::Offline);
     }
-    let archive = Archive::load(fetcher.http(), fetcher.debian_mirror()?)?;
+    let archive = Archive::load(fetcher.http(), &fetcher.debian_mirrors()?.likeliest)?;
     let index = archive.index()?;
     let mut lock = Lock::default();
     for tree in request.trees() {
