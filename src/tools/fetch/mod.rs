@@ -14,7 +14,7 @@ mod error;
 mod git;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::tools) mod tests;
 
 pub use crates::WantedCrate;
 pub use error::{another_mirror, Attempt, FetchError, Reason};
@@ -97,10 +97,6 @@ impl Fetcher {
 
     pub fn http(&self) -> &Http {
         &self.http
-    }
-
-    pub fn is_offline(&self) -> bool {
-        self.options.offline
     }
 
     /// What may be a Debian mirror, looked up once.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 type Answer = dyn Fn(usize, &str, u64, &mut TcpStream) + Send + Sync;
 
 /// A server on loopback; its thread ends with the process.
-fn serve(answer: impl Fn(usize, &str, u64, &mut TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicU64>) {
+pub fn serve(answer: impl Fn(usize, &str, u64, &mut TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let requests = Arc::new(AtomicU64::new(0));
@@ -39,7 +39,7 @@ fn read_request(stream: &TcpStream) -> (String, u64) {
 }
 
 /// Sends a header and then `sent` of the `content.len() - offset` bytes it promises.
-fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
+pub fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
     let rest = &content[offset as usize..];
     let status = match offset {
         0 => "200 OK\r\n".to_owned(),
@@ -52,7 +52,7 @@ fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
     let _ = stream.write_all(&rest[..sent.min(rest.len())]);
 }
 
-fn status(stream: &mut TcpStream, status: &str) {
+pub fn status(stream: &mut TcpStream, status: &str) {
     let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
 }
 

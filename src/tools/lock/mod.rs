@@ -4,62 +4,30 @@
 //! sources have been downloaded and compared with it.
 
 pub mod cargo_lock;
+mod error;
 mod request;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use cargo_lock::CargoLockError;
+pub use error::LockError;
 pub use request::LockRequest;
 
-use super::debian::archive::{Archive, DebianError};
+use super::debian::archive::{Archive, Trust};
 use super::debian::index::{Index, Package};
-use super::debian::mirror::MirrorError;
+use super::debian::mirror::Mirrors;
 use super::debian::resolve::{self, ResolveError};
-use super::fetch::{FetchError, Fetcher, Wanted, WantedCrate};
-use crate::io::file::{self, FileError};
+use super::fetch::{Fetcher, Wanted, WantedCrate};
+use crate::io::file;
 use crate::io::store::Store;
 use crate::model::fetch::{Fetch, FetchPlace};
-use crate::model::lock::{InvalidLocked, Lock, LockedCrate, LockedPackage, TreeRequest};
+use crate::model::lock::{Lock, LockedCrate, LockedPackage, TreeRequest};
 use crate::model::recipe::{Recipe, Source};
 use crate::model::tooltree::ToolTree;
-use crate::model::{Digest, Origin, ProductName, RelPath, ToolTreeName};
+use crate::model::{Digest, Located, Origin, RelPath};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    #[error("a lock cannot be made offline: the package indexes come from the network")]
-    Offline,
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    #[error("Debian's archive cannot be used")]
-    Debian(#[from] DebianError),
-    #[error("tool tree `{tree}` cannot be resolved")]
-    Resolve {
-        tree: ToolTreeName,
-        #[source]
-        source: ResolveError,
-    },
-    #[error(
-        "tool tree `{tree}` asks for other packages in product `{second}` than in product `{first}`; \
-         one lock serves every product, so give one of them a tree of another name"
-    )]
-    Differs { tree: ToolTreeName, first: ProductName, second: ProductName, origin: Origin },
-    #[error("package `{0}` has no valid size and SHA-256 in the archive's index")]
-    Package(String),
-    #[error("the archive's index has a package that cannot be locked")]
-    Locked(#[from] InvalidLocked),
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    #[error("`{0}` is not a SHA-256: it must have 64 hex digits")]
-    Sha256(String),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("`{path}` cannot be used")]
-    CargoLock {
-        path: RelPath,
-        #[source]
-        source: CargoLockError,
-    },
-}
 
 /// A lock and what the user should know about how it came about.
 #[derive(Debug)]
@@ -74,29 +42,42 @@ pub fn update_lock(
     store: &Store,
     fetcher: &Fetcher,
     old: Option<&Lock>,
+    trust: &Trust,
 ) -> Result<LockUpdate, LockError> {
-    if fetcher.is_offline() {
-        return Err(LockError::Offline);
-    }
-    let archive = Archive::load(fetcher.http(), &fetcher.debian_mirrors()?.likeliest)?;
-    let index = archive.index()?;
+    let archive = load_archive(fetcher, trust)?;
+    let index = archive.index().map_err(LockError::Index)?;
     let mut lock = Lock::default();
     for tree in request.trees() {
         lock.requests.insert(tree.name.clone(), tree.request());
         lock.tool_trees.insert(tree.name.clone(), lock_tree(&index, tree)?);
     }
     lock.source_sizes = source_sizes(request, store, fetcher, old)?;
-    for path in request.cargo_locks() {
-        let (sha256, crates) = crates(request, path, store, fetcher)?;
+    for (path, origin) in request.cargo_locks() {
+        let (sha256, crates) = crates(request, path, origin, store, fetcher)?;
         lock.cargo_locks.insert(path.to_string(), sha256);
         lock.crates.insert(path.to_string(), crates);
     }
     Ok(LockUpdate { lock, notes: archive.notes.clone() })
 }
 
+/// From the first mirror whose signatures are right.
+fn load_archive(fetcher: &Fetcher, trust: &Trust) -> Result<Archive, LockError> {
+    let Mirrors { likeliest, others } = fetcher.debian_mirrors()?;
+    let load = |mirror| Archive::load(fetcher.http(), mirror, trust);
+    let failed = match load(likeliest) {
+        Ok(archive) => return Ok(archive),
+        Err(source) => LockError::Debian { mirror: likeliest.to_string(), source },
+    };
+    others.iter().find_map(|mirror| load(mirror).ok()).ok_or(failed)
+}
+
 /// The packages of one tree.
 pub fn lock_tree(index: &Index, tree: &ToolTree) -> Result<Vec<LockedPackage>, LockError> {
-    let failed = |source| LockError::Resolve { tree: tree.name.clone(), source };
+    let failed = |source: ResolveError| {
+        let is_it = |request: &&Located<String>| request.value.split('/').next() == source.asked_for();
+        let origin = tree.packages.iter().find(is_it).map_or(&tree.origin, |request| &request.origin).clone();
+        LockError::Resolve { tree: tree.name.clone(), origin, source }
+    };
     let TreeRequest { packages, exclude } = tree.request();
     let packages = resolve::resolve(index, &packages, &exclude).map_err(failed)?;
     packages.into_iter().map(locked_package).collect()
@@ -146,19 +127,26 @@ fn fetch_source(
         origin: Some(source.origin.clone()),
     };
     let wanted = Wanted { sha256: bytes, size_bytes: None };
-    Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {})?.size_bytes)
+    let failed = |error| LockError::Fetch { origin: source.origin.clone(), source: error };
+    Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {}).map_err(failed)?.size_bytes)
 }
 
 /// The SHA-256 of the Cargo.lock at `path`, and the crates that it names.
 fn crates(
     request: &LockRequest,
     path: &RelPath,
+    origin: &Origin,
     store: &Store,
     fetcher: &Fetcher,
 ) -> Result<(String, Vec<LockedCrate>), LockError> {
-    let text = file::read_text(&request.project.join(path))?;
-    let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
-    let digests = fetcher.fetch_crates(store, &wanted)?;
+    let text = file::read_text(&request.project.join(path))
+        .map_err(|source| LockError::File { origin: origin.clone(), source })?;
+    let wanted = cargo_lock::parse(&text).map_err(|source| {
+        let (path, origin) = (path.clone(), origin.clone());
+        LockError::CargoLock { path, origin, source }
+    })?;
+    let digests =
+        fetcher.fetch_crates(store, &wanted).map_err(|source| LockError::Fetch { origin: origin.clone(), source })?;
     let locked = wanted.into_iter().zip(digests);
     let locked = locked.map(|(WantedCrate { name, version, .. }, digest)| LockedCrate { name, version, digest });
     Ok((Digest::of(text.as_bytes()).hex(), locked.collect()))

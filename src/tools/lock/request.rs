@@ -5,8 +5,8 @@
 use super::LockError;
 use crate::model::recipe::{Place, Recipe, Source};
 use crate::model::tooltree::ToolTree;
-use crate::model::{ProductName, RecipeName, RelPath, ToolTreeName};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::model::{Origin, ProductName, RecipeName, RelPath, ToolTreeName};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is to be locked.
@@ -58,10 +58,13 @@ impl<'a> LockRequest<'a> {
         by_digest.into_values().collect()
     }
 
-    /// Every Cargo.lock that a recipe names.
-    pub fn cargo_locks(&self) -> BTreeSet<&'a RelPath> {
-        let places = self.sources().flat_map(|(_, source)| &source.places);
-        let lock = |place: &'a Place| if let Place::Crates { lock } = place { Some(lock) } else { None };
+    /// Every Cargo.lock that a recipe names, and where it does.
+    pub fn cargo_locks(&self) -> BTreeMap<&'a RelPath, &'a Origin> {
+        let places = self.sources().flat_map(|(_, source)| source.places.iter().map(move |place| (source, place)));
+        let lock = |(source, place): (&'a Source, &'a Place)| match place {
+            Place::Crates { lock } => Some((lock, &source.origin)),
+            _ => None,
+        };
         places.filter_map(lock).collect()
     }
 
@@ -73,7 +76,7 @@ impl<'a> LockRequest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Located, Origin};
+    use crate::model::Located;
 
     fn trees(name: &str, packages: &[&str]) -> BTreeMap<ToolTreeName, ToolTree> {
         let name = ToolTreeName::new(name).expect("valid");
