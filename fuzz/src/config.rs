@@ -33,6 +33,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+r\"\nchecksum = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n",
         "/usr/**/lib?*.so\nusr/a/b/libx.so",
         "{% if a %}{{ b.c | upper }}{% else %}{# no #}{{ \"x\" ~ 1 + 2 }}{% endif %}",
+        "{{ '}}' == ((((((((((((((((((1)))))))))))))))))) }}{# {{ ' #}{% raw %}{{ `(( {% endraw %}",
+        "{% set x = 'ab' %}{% set x = x ~ x %}{% set x = [x, x] %}{{ x | json_encode | replace(from='a', to='aaaa') }}",
+        "{% set y = 'ab' %}{% for a in [1, 2, 3, 4] %}{% for b in 'abcd' %}{% set_global y = y ~ b %}{% endfor %}{% endfor %}",
     ];
     texts.map(|text| text.as_bytes().to_vec()).to_vec()
 }

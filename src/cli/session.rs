@@ -152,7 +152,7 @@ impl Session {
             ExecError::Fetch { origin, cause } => {
                 let help = cause.help();
                 let failure = Failure::from(*cause);
-                self.explain(origin.as_ref(), failure.message, help.or(failure.help))
+                explain(&self.project, origin.as_ref(), failure.message, help.or(failure.help))
             }
             ExecError::Task { task, origin, cause } => {
                 let shell =
@@ -160,20 +160,20 @@ impl Session {
                 let help = cause.help(self.store.root());
                 let failure = Failure::from(*cause);
                 let message = format!("task `{task}` failed: {}", failure.message);
-                self.explain(Some(&origin), message, help.or(failure.help).or(shell))
+                explain(&self.project, Some(&origin), message, help.or(failure.help).or(shell))
             }
             other => other.into(),
         }
     }
+}
 
-    /// Shows the line of the configuration that is behind a failure.
-    fn explain(&self, origin: Option<&Origin>, message: String, help: Option<String>) -> Failure {
-        let diagnostic = match origin {
-            Some(origin) => Diagnostic::at(origin, message),
-            None => Diagnostic::nowhere(message),
-        };
-        config::explain(&self.project.root, vec![diagnostic.maybe_help(help)]).into()
-    }
+/// Shows the line of the configuration that is behind a failure.
+pub fn explain(project: &Project, origin: Option<&Origin>, message: String, help: Option<String>) -> Failure {
+    let diagnostic = match origin {
+        Some(origin) => Diagnostic::at(origin, message),
+        None => Diagnostic::nowhere(message),
+    };
+    config::explain(&project.root, vec![diagnostic.maybe_help(help)]).into()
 }
 
 /// The lock file's content; none yet is an error that says how to make it.

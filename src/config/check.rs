@@ -7,11 +7,13 @@ use super::diagnostic::{suggest, Diagnostic};
 use super::file::machine::MachineFile;
 use super::file::product::ProductFile;
 use super::file::recipe::{PackageEntry, RecipeFile};
+use super::gaps::Gaps;
 use super::lower::BUILT_IN;
+use super::read::Kind;
 use super::Fragment;
 use crate::model::recipe::RunsOn;
 use crate::model::{Located, Origin, RecipeName};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Everything that can be referred to.
 pub struct World<'a> {
@@ -19,6 +21,7 @@ pub struct World<'a> {
     pub packages: HashMap<&'a str, (&'a RecipeFile, &'a PackageEntry)>,
     pub tools: BTreeSet<&'a str>,
     pub fragments: &'a BTreeMap<String, Fragment>,
+    gaps: &'a Gaps,
 }
 
 impl<'a> World<'a> {
@@ -27,6 +30,7 @@ impl<'a> World<'a> {
         recipes: &'a [RecipeFile],
         tools: BTreeSet<&'a str>,
         fragments: &'a BTreeMap<String, Fragment>,
+        gaps: &'a Gaps,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut packages: HashMap<&str, (&RecipeFile, &PackageEntry)> = HashMap::new();
@@ -41,7 +45,7 @@ impl<'a> World<'a> {
             }
         }
         let recipes = recipes.iter().map(|recipe| (recipe.recipe.value.as_str(), recipe)).collect();
-        World { recipes, packages, tools, fragments }
+        World { recipes, packages, tools, fragments, gaps }
     }
 
     /// Recipes refer to recipes, packages, tool trees and fragments.
@@ -55,7 +59,7 @@ impl<'a> World<'a> {
             }
             for tree in &recipe.tools {
                 let name = tree.value.as_str();
-                if !self.tools.contains(name) {
+                if !self.tools.contains(name) && !self.gaps.may_define(Kind::Tools, name) {
                     let known = self.tools.iter().copied();
                     problems.push(unknown("tool tree", name, &tree.origin, known));
                 }
@@ -77,7 +81,7 @@ impl<'a> World<'a> {
     ) {
         let name = depended.value.as_str();
         match self.recipes.get(name) {
-            None => problems.push(self.unknown_recipe(name, &depended.origin)),
+            None => problems.extend(self.unknown_recipe(name, &depended.origin)),
             Some(recipe) if recipe.runs_on != runs_on => {
                 let (is, wanted) = match runs_on {
                     RunsOn::Device => ("host", "device"),
@@ -95,18 +99,22 @@ impl<'a> World<'a> {
         }
     }
 
-    fn unknown_recipe(&self, name: &str, origin: &Origin) -> Diagnostic {
+    /// None: a file that cannot be understood may have it.
+    fn unknown_recipe(&self, name: &str, origin: &Origin) -> Option<Diagnostic> {
+        if self.gaps.may_define(Kind::Recipe, name) {
+            return None;
+        }
         let problem = unknown("recipe", name, origin, self.recipes.keys().copied());
-        match self.packages.get(name) {
+        Some(match self.packages.get(name) {
             Some((recipe, _)) => {
                 problem.help(format!("`{name}` is a package; its recipe is `{}`", recipe.recipe.value))
             }
             None => problem,
-        }
+        })
     }
 
     fn check_package(&self, name: &str, origin: &Origin, problems: &mut Vec<Diagnostic>) {
-        if !self.packages.contains_key(name) {
+        if !self.packages.contains_key(name) && !self.gaps.may_hold_package(name) {
             let problem = unknown("package", name, origin, self.packages.keys().copied());
             problems.push(match self.recipes.get(name).and_then(|recipe| recipe.packages.first()) {
                 Some(_) => problem.help(format!("recipe `{name}` has packages: {}", self.package_names(name))),
@@ -135,19 +143,24 @@ impl<'a> World<'a> {
     pub fn check_machine(&self, machine: &MachineFile, problems: &mut Vec<Diagnostic>) {
         for recipe in [&machine.kernel, &machine.efi_stub] {
             if !self.recipes.contains_key(recipe.value.as_str()) {
-                problems.push(self.unknown_recipe(recipe.value.as_str(), &recipe.origin));
+                problems.extend(self.unknown_recipe(recipe.value.as_str(), &recipe.origin));
             }
         }
         self.check_fragments(machine.kernel_fragments.iter(), problems);
     }
 
-    /// A product refers to packages and fragments; packages refer to its users and groups.
-    pub fn check_product(&self, product: &ProductFile, problems: &mut Vec<Diagnostic>) {
-        for package in &product.packages {
+    /// A product refers to packages and fragments. It may have packages of its own beside those here: `own`.
+    pub fn check_references(&self, product: &ProductFile, own: &HashSet<String>, problems: &mut Vec<Diagnostic>) {
+        for package in product.packages.iter().filter(|package| !own.contains(package.value.as_str())) {
             self.check_package(package.value.as_str(), &package.origin, problems);
         }
         self.check_fragments(product.kernel_fragments.iter(), problems);
         super::lower::check_accounts(product, problems);
+    }
+
+    /// The product that is built: its packages refer to its users and groups, too.
+    pub fn check_product(&self, product: &ProductFile, problems: &mut Vec<Diagnostic>) {
+        self.check_references(product, &HashSet::new(), problems);
         for entry in self.closure(product).into_iter().flat_map(|package| &package.metadata) {
             let users: Vec<&str> = product.users.keys().map(String::as_str).chain(BUILT_IN).collect();
             let groups: Vec<&str> = product.groups.keys().map(String::as_str).chain(BUILT_IN).collect();

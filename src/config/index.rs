@@ -6,8 +6,9 @@ use super::cycle;
 use super::diagnostic::{suggest, Diagnostic};
 use super::file::layer::LayerFile;
 use super::file::overriding::{OverrideFile, TargetKind};
+use super::gaps::Gaps;
 use super::read::{File, Kind, Project};
-use super::record::{Decode, Problems};
+use super::record;
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ impl Index {
 /// Sorts the project's files; takes them out of `project`.
 pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
     let mut files = std::mem::take(&mut project.files);
-    let priorities = layers(&files, problems);
+    let priorities = layers(&files, &project.gaps, problems);
     let priority = |file: &File| file.layer.as_ref().map_or(-1, |l| priorities.get(&**l).copied().unwrap_or(0));
     // Stable: within one priority, by layer and path, as they were found.
     files.sort_by_key(priority);
@@ -44,7 +45,10 @@ pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
         let map = match file.kind {
             Kind::Layer => continue,
             Kind::Override => {
-                index.overrides.extend(decode(&file, problems));
+                match record::read(&file.tree, problems) {
+                    Some(one) => index.overrides.push(one),
+                    None => project.gaps.add(Kind::Override, &file.stem, project.sources.get(&file.path).cloned()),
+                }
                 continue;
             }
             Kind::Machine => &mut index.machines,
@@ -61,27 +65,22 @@ pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
         }
         map.insert(file.stem.clone(), file);
     }
-    if !project.incomplete {
-        check_targets(&index, problems);
-    }
+    check_targets(&index, &project.gaps, problems);
     index
 }
 
-fn decode<T: Decode>(file: &File, problems: &mut Vec<Diagnostic>) -> Option<T> {
-    let mut own = Problems::default();
-    let value = T::decode(&file.tree, &mut own);
-    problems.append(&mut own.list);
-    value
-}
-
 /// The priority of each layer.
-fn layers(files: &[File], problems: &mut Vec<Diagnostic>) -> BTreeMap<String, i64> {
-    let layers: Vec<LayerFile> =
-        files.iter().filter(|file| file.kind == Kind::Layer).filter_map(|file| decode(file, problems)).collect();
+fn layers(files: &[File], gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, i64> {
+    let layers: Vec<LayerFile> = files
+        .iter()
+        .filter(|file| file.kind == Kind::Layer)
+        .filter_map(|file| record::read(&file.tree, problems))
+        .collect();
     let names: BTreeMap<&str, &LayerFile> = layers.iter().map(|l| (l.layer.value.as_str(), l)).collect();
     for (layer, depended) in layers.iter().flat_map(|layer| layer.depends.iter().map(move |d| (layer, d))) {
         let name = &depended.value;
         match names.get(name.as_str()) {
+            None if gaps.may_define(Kind::Layer, name) => {}
             None => problems.push(
                 Diagnostic::at(&depended.origin, format!("there is no layer `{name}`"))
                     .maybe_help(suggest(name, names.keys().copied())),
@@ -117,30 +116,30 @@ fn check_name(file: &File, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check_targets(index: &Index, problems: &mut Vec<Diagnostic>) {
+fn check_targets(index: &Index, gaps: &Gaps, problems: &mut Vec<Diagnostic>) {
     for one in &index.overrides {
         let target = &one.target.value;
         let known = index.of(target.kind);
-        if !known.contains_key(&target.name) {
-            let what = match target.kind {
-                TargetKind::Machine => "machine",
-                TargetKind::Product => "product",
-                TargetKind::Tools => "tool tree",
-                TargetKind::Recipe => "recipe",
-            };
+        let (what, kind) = match target.kind {
+            TargetKind::Machine => ("machine", Kind::Machine),
+            TargetKind::Product => ("product", Kind::Product),
+            TargetKind::Tools => ("tool tree", Kind::Tools),
+            TargetKind::Recipe => ("recipe", Kind::Recipe),
+        };
+        if !known.contains_key(&target.name) && !gaps.may_define(kind, &target.name) {
             let message = format!("there is no {what} `{}` to override", target.name);
             let help = suggest(&target.name, known.keys().map(String::as_str));
             problems.push(Diagnostic::at(&one.target.origin, message).maybe_help(help));
         }
         let Some(when) = &one.when else { continue };
         let named = [
-            when.product.as_ref().map(|p| ("product", p.value.as_str(), &p.origin, &index.products)),
-            when.machine.as_ref().map(|m| ("machine", m.value.as_str(), &m.origin, &index.machines)),
+            when.product.as_ref().map(|p| (Kind::Product, p.value.as_str(), &p.origin, &index.products)),
+            when.machine.as_ref().map(|m| (Kind::Machine, m.value.as_str(), &m.origin, &index.machines)),
         ];
-        for (what, name, origin, known) in named.into_iter().flatten() {
-            if !known.contains_key(name) {
+        for (kind, name, origin, known) in named.into_iter().flatten() {
+            if !known.contains_key(name) && !gaps.may_define(kind, name) {
                 let help = suggest(name, known.keys().map(String::as_str));
-                problems.push(Diagnostic::at(origin, format!("there is no {what} `{name}`")).maybe_help(help));
+                problems.push(Diagnostic::at(origin, format!("there is no {} `{name}`", kind.key())).maybe_help(help));
             }
         }
     }

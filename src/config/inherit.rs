@@ -6,19 +6,21 @@
 use super::cycle;
 use super::diagnostic::{suggest, Diagnostic};
 use super::file::overriding::TargetKind;
+use super::gaps::Gaps;
 use super::index::Index;
 use super::merge;
 use super::overrides::{Overrides, Situation};
-use super::read::File;
+use super::read::{File, Kind};
 use super::yaml::{Node, Value};
+use std::collections::BTreeSet;
 
 /// Fields that say how a product comes about rather than what it is.
 const OPERATIONS: [&str; 3] = ["extends", "append", "remove"];
 
 /// The products from the most general one to `name`; none when one is missing or they go in a circle.
-pub fn chain<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -> Option<Vec<&'a File>> {
+pub fn chain<'a>(index: &'a Index, name: &str, gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> Option<Vec<&'a File>> {
     let mut circles = circles(index);
-    let mut missing = unknown_parents(index);
+    let mut missing = unknown_parents(index, gaps);
     let broken = !circles.is_empty() || !missing.is_empty();
     problems.append(&mut circles);
     problems.append(&mut missing);
@@ -26,17 +28,33 @@ pub fn chain<'a>(index: &'a Index, name: &str, problems: &mut Vec<Diagnostic>) -
         return None;
     }
     let Some(mut file) = index.products.get(name) else {
-        let problem = Diagnostic::nowhere(format!("there is no product `{name}`"));
-        problems.push(problem.maybe_help(suggest(name, index.products.keys().map(String::as_str))));
+        if !gaps.may_define(Kind::Product, name) {
+            let problem = Diagnostic::nowhere(format!("there is no product `{name}`"));
+            problems.push(problem.maybe_help(suggest(name, index.products.keys().map(String::as_str))));
+        }
         return None;
     };
     let mut chain = vec![file];
-    while let Some(parent) = extends(file).and_then(|(name, _)| index.products.get(name)) {
-        chain.push(parent);
-        file = parent;
+    while let Some((parent, _)) = extends(file) {
+        // One that is not there has been reported, or could not be read.
+        file = index.products.get(parent)?;
+        chain.push(file);
     }
     chain.reverse();
     Some(chain)
+}
+
+/// The products to build for. One that others extend may leave its machine to them; then it is none by itself.
+pub fn buildable(index: &Index) -> Vec<&str> {
+    let extended: BTreeSet<&str> = index.products.values().filter_map(extends).map(|(name, _)| name).collect();
+    let has_machine = |file: &File| {
+        let parent = |file: &&File| extends(file).and_then(|(name, _)| index.products.get(name));
+        // A circle is reported elsewhere.
+        let mut chain = std::iter::successors(Some(file), parent).take(index.products.len());
+        chain.any(|file| file.tree.get("machine").is_some())
+    };
+    let stands = |(name, file): &(&String, &File)| !extended.contains(name.as_str()) || has_machine(file);
+    index.products.iter().filter(stands).map(|(name, _)| name.as_str()).collect()
 }
 
 fn extends(file: &File) -> Option<(&str, &Node)> {
@@ -56,11 +74,12 @@ fn circles(index: &Index) -> Vec<Diagnostic> {
     cycle::problems(&graph, "products", "extends")
 }
 
-fn unknown_parents(index: &Index) -> Vec<Diagnostic> {
+fn unknown_parents(index: &Index, gaps: &Gaps) -> Vec<Diagnostic> {
     let unknown = |file: &File| {
         let (parent, node) = extends(file)?;
         let known = index.products.keys().map(String::as_str);
-        (!index.products.contains_key(parent)).then(|| {
+        let is_known = index.products.contains_key(parent) || gaps.may_define(Kind::Product, parent);
+        (!is_known).then(|| {
             Diagnostic::at(&node.origin, format!("there is no product `{parent}` to extend"))
                 .maybe_help(suggest(parent, known))
         })

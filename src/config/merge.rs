@@ -73,16 +73,19 @@ pub fn remove(base: &mut Node, gone: &Node, problems: &mut Vec<Diagnostic>) {
                 let position = entries.iter().position(|entry| Some(entry.key.as_str()) == key.text());
                 match position {
                     Some(position) => drop(entries.remove(position)),
-                    None => problems.push(missing(name(key), &key.origin, names(base_keys(entries)))),
+                    None => {
+                        let name = key.text().unwrap_or_default();
+                        problems.push(missing(name, &key.origin, names(base_keys(entries))));
+                    }
                 }
             }
         }
         (Value::List(items), Value::List(gone_items)) => {
             for item in gone_items {
                 let before = items.len();
-                items.retain(|old| name(old) != name(item));
+                items.retain(|old| !is_meant(old, item));
                 if items.len() == before {
-                    problems.push(missing(name(item), &item.origin, names(items.iter().map(name))));
+                    problems.push(missing_item(item, items));
                 }
             }
         }
@@ -101,13 +104,45 @@ fn names<'a>(list: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     list.collect()
 }
 
-/// What an item goes by: its text, or the first field of a mapping, which is its name.
-fn name(node: &Node) -> &str {
-    let named = |node: &'_ Node| node.get("name").is_some();
-    match &node.value {
-        Value::Map(_) if named(node) => node.get("name").and_then(Node::text).unwrap_or_default(),
-        Value::Map(entries) => entries.first().and_then(|entry| entry.node.text()).unwrap_or_default(),
-        _ => node.text().unwrap_or_default(),
+/// Fields that tell the items of a list apart; each kind of item has one at most.
+const IDENTITIES: [&str; 3] = ["name", "path", "option"];
+
+/// What an item goes by: its text, or the field of a mapping that is its identity.
+fn identity(node: &Node) -> Option<&str> {
+    let text = || IDENTITIES.iter().find_map(|key| node.get(key)?.text());
+    node.text().or_else(text)
+}
+
+/// Whether `gone` means the item `old`: by its identity, or word for word where it has none.
+fn is_meant(old: &Node, gone: &Node) -> bool {
+    match identity(gone) {
+        Some(name) => identity(old) == Some(name),
+        None => is_same(old, gone),
+    }
+}
+
+/// The same values, wherever and however they are written; the order of a mapping's keys means nothing.
+fn is_same(one: &Node, other: &Node) -> bool {
+    match (&one.value, &other.value) {
+        (Value::Scalar { text: one, .. }, Value::Scalar { text: other, .. }) => one == other,
+        (Value::List(one), Value::List(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Value::Map(entries), Value::Map(others)) => {
+            let has = |entry: &Entry| other.get(&entry.key).is_some_and(|other| is_same(&entry.node, other));
+            entries.len() == others.len() && entries.iter().all(has)
+        }
+        _ => false,
+    }
+}
+
+fn missing_item(item: &Node, items: &[Node]) -> Diagnostic {
+    match identity(item) {
+        Some(name) => missing(name, &item.origin, names(items.iter().filter_map(identity))),
+        None => Diagnostic::at(&item.origin, "there is no such item to remove").help(format!(
+            "write the whole item as it stands there, or its {}",
+            IDENTITIES.map(|key| format!("`{key}`")).join(", ")
+        )),
     }
 }
 
@@ -138,6 +173,30 @@ mod tests {
             document(&base, false),
             "list:\n  - a\n  - c\n  - d\nmap:\n  y: 3\nrecords:\n  - name: m\none: 2\nnew:\n  - e\n"
         );
+    }
+
+    #[test]
+    fn items_without_a_name_are_told_apart_by_all_they_hold() {
+        const SOURCES: &str = "sources: [{places: [{https: a}], into: x}, {places: [{https: b}]}, {file: c}]\n\
+            waivers: [{reason: r, option: A}, {reason: r, option: B}]\nmetadata: [{mode: \"1\", path: /a}]\n";
+        let removed = |text: &str| {
+            let (mut base, mut problems) = (tree(SOURCES), Vec::new());
+            remove(&mut base, &tree(text), &mut problems);
+            let left = ["sources", "waivers", "metadata"].map(|key| base.get(key).expect("a list").items().len());
+            (left, problems.into_iter().map(|p| p.message).collect::<Vec<_>>())
+        };
+        let gone = |text: &str| {
+            let (left, problems) = removed(text);
+            assert_eq!(problems, [""; 0], "{text}");
+            left
+        };
+        assert_eq!(gone("sources: [{places: [{https: \"b\"}]}]"), [2, 2, 1]);
+        assert_eq!(gone("sources: [{into: x, places: [{https: a}]}]"), [2, 2, 1]);
+        assert_eq!(gone("waivers: [B]\nmetadata: [{path: /a}]"), [3, 1, 0]);
+        for text in ["sources: [{places: [{https: c}]}]", "sources: [{places: [{https: a}]}]", "sources: [[]]"] {
+            assert_eq!(removed(text), ([3, 2, 1], vec!["there is no such item to remove".to_owned()]), "{text}");
+        }
+        assert_eq!(removed("waivers: [r]"), ([3, 2, 1], vec!["there is no `r` to remove".to_owned()]));
     }
 
     #[test]

@@ -6,17 +6,20 @@ mod check;
 mod cycle;
 pub mod diagnostic;
 mod file;
+mod gaps;
 mod index;
 mod inherit;
 mod load;
 pub mod lock;
 mod lower;
 mod merge;
+mod others;
 mod overrides;
 mod read;
 mod record;
 pub mod reference;
 mod render;
+mod resolve;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -64,6 +67,11 @@ pub fn load_with(
     vars: &BTreeMap<String, String>,
 ) -> Result<Config, Diagnostics> {
     load::load(project, product, vars).map(|(config, _)| config)
+}
+
+/// Everything that `project` defines, once for each product that can be built.
+pub fn load_all(project: &Path) -> Result<Vec<Config>, Diagnostics> {
+    load::load_all(project)
 }
 
 /// Problems that a later stage found, with the lines of `project` that they point at.

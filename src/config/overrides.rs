@@ -36,6 +36,11 @@ impl<'a> Overrides<'a> {
         Overrides { by_target }
     }
 
+    /// Whether any of them changes the `kind` called `name`.
+    pub fn has(&self, kind: TargetKind, name: &str) -> bool {
+        self.by_target.contains_key(&(kind, name))
+    }
+
     /// Changes `tree`, the `kind` called `name`.
     pub fn apply(&self, kind: TargetKind, name: &str, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
         for one in self.by_target.get(&(kind, name)).into_iter().flatten() {

@@ -4,6 +4,7 @@
 //! on the file system; one bad file does not hide what is wrong with the others.
 
 use super::diagnostic::{Diagnostic, Sources};
+use super::gaps::Gaps;
 use super::yaml::{self, Limits, Node};
 use super::Fragment;
 use crate::io::file::{self, FileError};
@@ -73,8 +74,8 @@ pub struct Project {
     pub fragments: BTreeMap<String, Fragment>,
     /// Folders of `layers/`.
     pub layers: Vec<Arc<str>>,
-    /// A file could not be read or is no YAML, so what it defines is not known to be missing.
-    pub incomplete: bool,
+    /// Files that could not be read, or that make no sense.
+    pub gaps: Gaps,
 }
 
 /// Reads everything. Problems are added to `problems`.
@@ -91,15 +92,15 @@ pub fn project(root: &Path, problems: &mut Vec<Diagnostic>) -> Project {
         let message = format!("`{}` has no layers", root.display());
         problems.push(Diagnostic::nowhere(message).help("a layer is a folder `layers/NAME` with a `layer.yaml`"));
     }
-    let before = problems.len();
-    let read: Vec<_> = found.into_par_iter().map(|found| read(root, found)).collect();
-    for outcome in read {
-        let Outcome { file, source, problems: own } = outcome;
+    let read: Vec<_> = found.into_par_iter().map(|found| (found.kind, found.stem.clone(), read(root, found))).collect();
+    for (kind, stem, Outcome { file, source, problems: own }) in read {
         problems.extend(own);
+        if file.is_none() {
+            project.gaps.add(kind, &stem, source.as_ref().map(|(_, text)| text.clone()));
+        }
         project.sources.extend(source);
         project.files.extend(file);
     }
-    project.incomplete = problems.len() > before;
     match fragments(root) {
         Ok(fragments) => project.fragments = fragments,
         Err(error) => problems.push(unreadable(&error)),

@@ -20,7 +20,8 @@ pub fn paths(config: &Config) -> BTreeSet<RelPath> {
     for recipe in config.recipes.values() {
         paths.extend(recipe.patches.iter().cloned());
         for place in recipe.sources.iter().flat_map(|source| &source.places) {
-            if let Place::File(path) = place {
+            // A Cargo.lock takes part in no build, but it must be the one that was locked.
+            if let Place::File(path) | Place::Crates { lock: path } = place {
                 paths.insert(path.clone());
             }
         }

@@ -40,7 +40,7 @@ fn part(
             Some(json!({ "kind": "tree", "input": at, "name": path.file_name(), "into": into }))
         }
         Some(Place::Crates { lock }) => {
-            let crates = crates(builder, source, lock, at, inputs)?;
+            let crates = crates(builder, recipe, source, lock, at, inputs)?;
             Some(json!({ "kind": "crates", "crates": crates, "into": into }))
         }
         _ => {
@@ -94,6 +94,7 @@ fn archive(builder: &mut PlanBuilder, recipe: &Recipe, source: &Source) -> Optio
 
 fn crates(
     builder: &mut PlanBuilder,
+    recipe: &Recipe,
     source: &Source,
     lock: &RelPath,
     at: &str,
@@ -104,6 +105,15 @@ fn crates(
         builder.problem(&source.origin, message, Some("run `osbuild lock`".to_owned()));
         return None;
     };
+    let Input::File { digest, .. } = local_input(builder, recipe, source, lock)? else {
+        builder.problem(&source.origin, format!("`{lock}` is not a file"), None);
+        return None;
+    };
+    if builder.lock.cargo_locks.get(lock.as_str()) != Some(&digest.hex()) {
+        let message = format!("`{lock}` has changed since osbuild.lock was made");
+        builder.problem(&source.origin, message, Some("run `osbuild lock`".to_owned()));
+        return None;
+    }
     let mut crates = Vec::new();
     for krate in locked {
         let (name, version) = (krate.name.clone(), krate.version.clone());

@@ -104,6 +104,11 @@ fn tree(builder: &mut PlanBuilder, name: &ToolTreeName, origin: &Origin) -> Opti
         builder.problem(&tree.origin, message, Some("run `osbuild lock`".to_owned()));
         return None;
     };
+    if builder.lock.requests.get(name) != Some(&tree.request()) {
+        let message = format!("tool tree `{name}` does not ask for what it did when osbuild.lock was made");
+        builder.problem(&tree.origin, message, Some("run `osbuild lock`".to_owned()));
+        return None;
+    }
     let mut inputs = Vec::new();
     let mut debs = Vec::new();
     for package in packages {

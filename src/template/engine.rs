@@ -2,9 +2,9 @@
 //!
 //! Invariant: the engine of a thread holds at most the template being rendered.
 
-use super::limits;
-use super::names::{self, Uses};
-use super::{is_template, Context, TemplateError};
+use super::bounded::{Bounded, OUTPUT_BYTES};
+use super::names::{self, Named, Uses};
+use super::{cost, is_template, limits, Context, TemplateError};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::error::Error;
@@ -35,8 +35,18 @@ pub fn render(text: &str, name: &str, context: &Context) -> Result<String, Templ
         engine.add_raw_template(SLOT, text).map_err(|error| located.syntax(&error))?;
         if let Ok(template) = engine.get_template(SLOT) {
             located.check(&names::of(&template.ast), context)?;
+            if let Some(excess) = cost::exceeded(&template.ast, context) {
+                let place = excess.word.map_or((1, 1), |word| located.find(&word));
+                return Err(located.error(place, excess.message, None));
+            }
         }
-        engine.render(SLOT, &context.0).map_err(|error| located.runtime(&error))
+        let mut output = Bounded::default();
+        let result = engine.render_to(SLOT, &context.0, &mut output);
+        if output.overflowed {
+            return Err(located.error((1, 1), format!("the template gives more than {OUTPUT_BYTES} bytes"), None));
+        }
+        result.map_err(|error| located.runtime(&error))?;
+        String::from_utf8(output.bytes).map_err(|error| located.error((1, 1), error.to_string(), None))
     })
 }
 
@@ -59,13 +69,17 @@ fn substitute(text: &str, context: &Context) -> Option<String> {
                 if !name.split('.').all(plain) {
                     return None;
                 }
-                match lookup(&context.0, name)? {
+                match lookup(&context.0, name.split('.'))? {
                     Value::String(value) => done.push_str(value),
                     Value::Number(value) if value.is_u64() => done.push_str(&value.to_string()),
                     Value::Bool(value) => done.push_str(if *value { "true" } else { "false" }),
                     _ => return None,
                 }
                 rest = after;
+                // Whoever counts the bytes says so.
+                if done.len() > OUTPUT_BYTES - text.len().min(OUTPUT_BYTES) {
+                    return None;
+                }
             }
             Some(b'%' | b'#') => return None,
             _ => {
@@ -78,11 +92,10 @@ fn substitute(text: &str, context: &Context) -> Option<String> {
     Some(done)
 }
 
-/// The value at a dotted path.
-fn lookup<'a>(context: &'a tera::Context, path: &str) -> Option<&'a Value> {
-    let mut parts = path.split('.');
-    let mut value = context.get(parts.next()?)?;
-    for part in parts {
+/// The value that `path` leads to.
+fn lookup<'a, 'p>(context: &'a tera::Context, mut path: impl Iterator<Item = &'p str>) -> Option<&'a Value> {
+    let mut value = context.get(path.next()?)?;
+    for part in path {
         value = match value {
             Value::Object(fields) => fields.get(part)?,
             Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
@@ -107,18 +120,19 @@ impl Located<'_> {
             let message = format!("function `{function}` is not available in templates");
             return Err(self.error(self.find(function), message, Some("only `throw` is".to_owned())));
         }
-        match uses.names.iter().find(|name| lookup(&context.0, name).is_none()) {
+        match uses.names.iter().find(|name| lookup(&context.0, name.path.iter().map(String::as_str)).is_none()) {
             Some(name) => Err(self.undefined(name, context)),
             None => Ok(()),
         }
     }
 
-    /// Names the first part of `path` that is not there, and what is there instead.
-    fn undefined(&self, path: &str, context: &Context) -> TemplateError {
+    /// Names the first step of `name` that is not there, and what is there instead.
+    fn undefined(&self, name: &Named, context: &Context) -> TemplateError {
+        let place = self.find(&name.text);
         let root = context.0.clone().into_json();
         let mut here = &root;
         let mut prefix = String::new();
-        for part in path.split('.') {
+        for part in &name.path {
             let next = match here {
                 Value::Object(fields) => fields.get(part),
                 Value::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
@@ -136,12 +150,12 @@ impl Located<'_> {
                         Some(suggest(part, "", &names).map_or(value.clone(), |hint| format!("{value}; {hint}")))
                     }
                 };
-                return self.error(self.find(path), format!("`{prefix}{part}` is not defined"), help);
+                return self.error(place, format!("`{prefix}{part}` is not defined"), help);
             };
             here = next;
             prefix = format!("{prefix}{part}.");
         }
-        self.error(self.find(path), format!("`{path}` is not defined"), None)
+        self.error(place, format!("`{}` is not defined", name.text), None)
     }
 
     fn syntax(&self, error: &tera::Error) -> TemplateError {

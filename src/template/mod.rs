@@ -1,11 +1,15 @@
 //! A Tera template and a context in, text out; strict about undefined names.
 //!
 //! Invariant: the result depends on the text and the context alone: no environment, clock, file or
-//! other template has a way in, and a name that is not in the context is an error even inside an `if`.
+//! other template has a way in, and a name that is not in the context is an error even inside an `if`. Time and
+//! memory are bounded, whatever the text.
 
+mod bounded;
+mod cost;
 mod engine;
 mod limits;
 mod names;
+mod path;
 
 use std::fmt;
 

@@ -1,36 +1,43 @@
 //! A parsed template in, the names it takes from its context out.
 //!
-//! Invariant: a name that the template binds itself, or asks about with `is defined` or `default`,
-//! is not among them.
+//! Invariant: a name that the template binds itself is not among them; one that it asks about with `is defined`
+//! is left out within that `if` only, and one with a `default` at that place only.
 
-use std::collections::BTreeSet;
+use super::path::{steps, Step};
 use tera::ast::{Expr, ExprVal, Forloop, FunctionCall, Node};
+
+/// A name as it is written, and the steps of it that can be looked up beforehand.
+pub(super) struct Named {
+    pub text: String,
+    pub path: Vec<String>,
+}
 
 /// What a template asks of the world around it, in order of appearance.
 #[derive(Default)]
 pub(super) struct Uses {
-    pub names: Vec<String>,
+    pub names: Vec<Named>,
     pub functions: Vec<String>,
-    /// Tags that reach for another template: `include`, `import`, `extends`, macros and blocks.
+    /// Tags that reach for another template (`include`, `import`, `extends`, macros and blocks), and filter
+    /// sections, which would hold any amount of text in memory.
     pub foreign: Vec<&'static str>,
     bound: Vec<String>,
-    asked: BTreeSet<String>,
+    /// What the present `if` and those around it have asked about.
+    asked: Vec<Vec<String>>,
 }
 
 /// Everything `nodes` use.
 pub(super) fn of(nodes: &[Node]) -> Uses {
     let mut uses = Uses::default();
     uses.nodes(nodes);
-    let asked = std::mem::take(&mut uses.asked);
-    let guarded = |name: &str| asked.iter().any(|a| name == a || name.starts_with(&format!("{a}.")));
-    uses.names.retain(|name| !guarded(name));
     uses
 }
 
 impl Uses {
     fn nodes(&mut self, nodes: &[Node]) {
         for node in nodes {
+            let asked = self.asked.len();
             self.node(node);
+            self.asked.truncate(asked);
         }
     }
 
@@ -40,10 +47,6 @@ impl Uses {
             Node::Set(_, set) => {
                 self.expression(&set.value);
                 self.bound.push(set.key.clone());
-            }
-            Node::FilterSection(_, section, _) => {
-                self.arguments(&section.filter);
-                self.nodes(&section.body);
             }
             Node::Forloop(_, forloop, _) => self.forloop(forloop),
             Node::If(branches, _) => {
@@ -55,6 +58,7 @@ impl Uses {
                     self.nodes(body);
                 }
             }
+            Node::FilterSection(..) => self.foreign.push("filter"),
             Node::MacroDefinition(..) => self.foreign.push("macro"),
             Node::Extends(..) => self.foreign.push("extends"),
             Node::Include(..) => self.foreign.push("include"),
@@ -77,15 +81,11 @@ impl Uses {
     }
 
     fn expression(&mut self, expression: &Expr) {
-        let defaulted = expression.filters.iter().any(|filter| filter.name == "default");
         for filter in &expression.filters {
             self.arguments(filter);
         }
         match &expression.val {
-            ExprVal::Ident(name) if defaulted => {
-                self.asked.insert(name.clone());
-            }
-            ExprVal::Ident(name) => self.name(name),
+            ExprVal::Ident(name) => self.name(name, expression.has_default_filter()),
             ExprVal::Math(math) => {
                 self.expression(&math.lhs);
                 self.expression(&math.rhs);
@@ -95,11 +95,11 @@ impl Uses {
                 self.expression(&logic.rhs);
             }
             ExprVal::Test(test) => {
-                if matches!(test.name.as_str(), "defined" | "undefined") {
-                    self.asked.insert(test.ident.clone());
-                } else {
-                    self.name(&test.ident);
+                let asks = matches!(test.name.as_str(), "defined" | "undefined");
+                if asks {
+                    self.asked.push(known_path(&steps(&test.ident)));
                 }
+                self.name(&test.ident, asks);
                 test.args.iter().for_each(|argument| self.expression(argument));
             }
             ExprVal::MacroCall(_) => self.foreign.push("macro"),
@@ -130,12 +130,24 @@ impl Uses {
         }
     }
 
-    fn name(&mut self, name: &str) {
-        // What stands in brackets is known only at run time, and Tera checks it then.
-        let path = name.split('[').next().unwrap_or(name);
-        let root = path.split('.').next().unwrap_or(path);
-        if !self.bound.iter().any(|bound| bound == root) {
-            self.names.push(path.to_owned());
+    /// `excused`: it may be absent here. What its brackets name may not.
+    fn name(&mut self, text: &str, excused: bool) {
+        let steps = steps(text);
+        for step in &steps {
+            if let Step::Computed(name) = step {
+                self.name(name, false);
+            }
+        }
+        let path = known_path(&steps);
+        let is_bound = path.first().is_some_and(|root| self.bound.contains(root));
+        if !excused && !is_bound && !self.asked.iter().any(|asked| path.starts_with(asked)) {
+            self.names.push(Named { text: text.to_owned(), path });
         }
     }
+}
+
+/// The steps before the first that is known only at run time; Tera checks the rest then.
+fn known_path(steps: &[Step]) -> Vec<String> {
+    let known = steps.iter().map_while(|step| if let Step::Field(name) = step { Some(name) } else { None });
+    known.map(|name| (*name).to_owned()).collect()
 }

@@ -84,16 +84,123 @@ fn a_template_cannot_exhaust_the_stack_or_the_memory() {
         (brackets, "more than 16 brackets are open at once"),
         (blocks, "more than 32 blocks are open at once"),
         (filters, "this tag is longer than 1024 bytes"),
+        // A close inside a string closes nothing.
+        (
+            format!("{{{{ '}}}}' == ({}1{}) }}}}", "(".repeat(20_000), ")".repeat(20_000)),
+            "this tag is longer than 1024 bytes",
+        ),
+        (
+            format!("{{{{ '}}}}' == {}1{} }}}}", "(".repeat(17), ")".repeat(17)),
+            "more than 16 brackets are open at once",
+        ),
+        (format!("{{# {{{{ ' #}}{{{{ {}1 }}}}{{# ' #}}", "(".repeat(17)), "more than 16 brackets are open at once"),
+        (
+            format!("{{% raw %}}{{% endraw\u{c} %}}{{# {{%- endraw -%}}{{{{ {}1 }}}}", "[".repeat(17)),
+            "more than 16 brackets are open at once",
+        ),
         ("{{ range(end=1000000000) }}".to_owned(), "function `range` is not available in templates"),
     ] {
         assert_eq!(fails(&text).message, expected);
     }
+    let comment = format!("{{# {{{{ don't #}}{}{{# isn't #}}", "x".repeat(2000));
+    let raw = format!("{{% raw %}}{{{{ ' {} {{% endraw %}}{{{{ version }}}}", "(".repeat(2000));
     let deepest = format!("{{{{ {}1{} }}}}", "(".repeat(16), ")".repeat(16));
+    let logic = format!("{{{{ {}true{} }}}}", "(".repeat(16), " and true)".repeat(16));
     let longest = format!("{{{{ {} }}}}", vec!["1"; 500].join("+"));
     let nested = format!("{}x{}", "{% if true %}".repeat(32), "{% endif %}".repeat(32));
-    for text in [deepest, longest, nested, "{% if not true and not false %}x{% endif %}".to_owned()] {
+    for text in
+        [comment, raw, deepest, logic, longest, nested, "{% if not true and not false %}x{% endif %}".to_owned()]
+    {
         render(&text, "t", &context()).unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+#[test]
+fn a_template_cannot_grow_or_run_without_end() {
+    let doubled = format!("{{% set x = \"ab\" %}}{}", "{% set x = x ~ x %}".repeat(40));
+    let nested = format!("{{% set x = \"ab\" %}}{}{{{{ x }}}}", "{% set x = [x, x, x] %}".repeat(40));
+    let list = (0..200).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let loops = |depth: usize| {
+        let open = format!("{{% for a in [{list}] %}}").repeat(depth);
+        format!("{open}{}", "{% endfor %}".repeat(depth))
+    };
+    let escapes = format!("{{{{ '\"' {} }}}}", "| json_encode ".repeat(60));
+    let repeats = format!("{{{{ 'aaaaaaaa' {} }}}}", "| replace(from='a',to='aaaaaaaa') ".repeat(12));
+    let outputs = format!("{{% for a in [{list}] %}}{}{{% endfor %}}", "0123456789".repeat(4000));
+    let names = "{{ vars.long }}".repeat(60_000);
+    for (text, expected) in [
+        (doubled, "a value in this template may have more than 4194304 bytes"),
+        (nested, "a value in this template may have more than 4194304 bytes"),
+        (loops(4), "rendering this takes too long: it loops over too much, or its texts are too long"),
+        (
+            format!("{}{}", "{% for a in [1] %}".repeat(5), "{% endfor %}".repeat(5)),
+            "more than 4 loops are in one another",
+        ),
+        ("{% for a in [1] %}{% set_global x = x ~ 'a' %}{% endfor %}".to_owned(), "`x` is not defined"),
+        (
+            "{% set x = '' %}{% for a in [1] %}{% set_global x = x ~ 'a' %}{% endfor %}".to_owned(),
+            "`x` grows each time round the loop",
+        ),
+        (
+            "{% set x = '' %}{% set y = '' %}{% for a in [1] %}{% set x = '' %}{% set_global x = y ~ 'a' %}\
+             {% set_global y = x %}{% endfor %}"
+                .to_owned(),
+            "`x` grows each time round the loop",
+        ),
+        (escapes, "a value in this template may have more than 4194304 bytes"),
+        (repeats, "a value in this template may have more than 4194304 bytes"),
+        (outputs, "the template gives more than 4194304 bytes"),
+        (names, "the template gives more than 4194304 bytes"),
+        ("{% filter upper %}a{% endfilter %}".to_owned(), "`filter` is not available in templates"),
+    ] {
+        let mut context = context();
+        context.insert("vars", json!({"long": "0123456789".repeat(20)}));
+        let error = render(&text, "t", &context).expect_err(expected);
+        assert_eq!(error.message, expected);
+    }
+}
+
+#[test]
+fn what_templates_do_for_a_living_is_within_the_limits() {
+    for (text, expected) in [
+        ("{{ version | replace(from=\".\", to=\"_\") | upper | trim }}", "1_3_1"),
+        ("{% set x = version %}{% set x = x ~ \"-\" ~ x %}{{ x }}", "1.3.1-1.3.1"),
+        ("{% for u, user in users %}{% for key, value in user %}{{ key }} {% endfor %}{% endfor %}", "shell uid "),
+        ("{% for u, user in users %}{% set n = u ~ \":\" ~ user.uid %}{{ n }}{% endfor %}", "root:0"),
+        (
+            "{% set last = \"\" %}{% for p in [\"a\", \"a\", \"b\"] %}{% if p != last %}{{ p }}{% endif %}\
+             {% set_global last = p %}{% endfor %}",
+            "ab",
+        ),
+        ("{% for part in version | split(pat=\".\") %}{{ part }}{% endfor %}", "131"),
+    ] {
+        assert_eq!(render(text, "t", &context()).unwrap_or_else(|error| panic!("{text}: {error}")), expected);
+    }
+}
+
+#[test]
+fn brackets_name_what_dots_name() {
+    assert_eq!(render("{{ features['ssh'] }}{{ users[\"root\"].uid }}", "t", &context()).expect("defined"), "true0");
+    let error = fails("{% if features['shs'] %}x{% endif %}");
+    assert_eq!(error.message, "`features.shs` is not defined");
+    assert_eq!((error.column, error.help.as_deref()), (7, Some("did you mean `features.ssh`?")));
+    assert_eq!(fails("{{ users[nobody].uid }}").message, "`nobody` is not defined");
+}
+
+#[test]
+fn asking_about_a_name_excuses_it_there_and_nowhere_else() {
+    for text in [
+        "{{ other | default(value=\"x\") }}{{ other }}",
+        "{{ other | default(value=\"x\") }}{% if other %}x{% endif %}",
+        "{{ version | default(value=other) }}",
+        "{% if other is defined %}{{ other }}{% endif %}{{ other }}",
+        "{% set known = other is defined %}{{ other }}",
+        "{{ other | upper | default(value=\"x\") }}",
+    ] {
+        assert_eq!(fails(text).message, "`other` is not defined", "{text}");
+    }
+    let elsewhere = "{% if other is not defined %}none{% elif other.deep %}{{ other.deep }}{% endif %}";
+    assert_eq!(render(elsewhere, "t", &context()).expect("excused"), "none");
 }
 
 proptest! {

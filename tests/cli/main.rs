@@ -12,6 +12,7 @@ mod host;
 mod image;
 mod interrupt;
 mod keys;
+mod lock;
 mod plan;
 mod readme;
 mod server;

@@ -21,7 +21,8 @@ record! {
         "set" set: Option<Tree>,
         /// Items to add at the end of lists.
         "append" append: Option<Tree>,
-        /// Items to take from lists, and keys to take from mappings.
+        /// Items to take from lists, and keys to take from mappings. An item is named by its text, by its `name`, `path`
+        /// or `option`, or is written whole.
         "remove" remove: Option<Tree>,
         /// When it applies; always if not given.
         "when" when: Option<Condition>,

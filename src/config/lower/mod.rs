@@ -63,7 +63,7 @@ pub fn tool_tree(file: ToolsFile, problems: &mut Vec<Diagnostic>) -> Option<Tool
     }
     (problems.len() == before).then(|| ToolTree {
         name: file.tools.value,
-        packages: values(file.packages),
+        packages: file.packages,
         exclude: values(file.exclude),
         links,
         origin: file.origin,

@@ -48,6 +48,14 @@ pub trait Decode: Sized {
     }
 }
 
+/// A whole file's tree; what is wrong with it is added to `problems`.
+pub fn read<T: Decode>(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<T> {
+    let mut own = Problems::default();
+    let value = T::decode(tree, &mut own);
+    problems.append(&mut own.list);
+    value
+}
+
 impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         T::decode(node, problems).map(Some)

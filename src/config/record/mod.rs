@@ -10,6 +10,6 @@ mod shape;
 
 pub(crate) use choice::choices;
 pub(crate) use decode::record;
-pub use decode::{check_fields, decode_field, origin, Decode, Problems};
+pub use decode::{check_fields, decode_field, origin, read, Decode, Problems};
 pub(crate) use scalar::parsed;
 pub use shape::{Field, Record, Shape};

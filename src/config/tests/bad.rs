@@ -224,6 +224,57 @@ fn everything_is_reported_at_once_in_order() {
 }
 
 #[test]
+fn one_bad_file_hides_no_mistake_elsewhere_and_makes_up_none() {
+    for (path, from, to) in [
+        (MUSL, "class: autotools", "class: autotool"),
+        (MUSL, "class: autotools", "class: [autotools"),
+        ("layers/core/tools/c.yaml", "packages", "packags"),
+        ("layers/core/tools/c.yaml", "[gcc", "[[gcc"),
+    ] {
+        let project = Project::new();
+        project.change(ZLIB, "class: make", "class: make\ntools: [c]");
+        project.change(path, from, to);
+        project.change(MACHINE, "kernel: linux", "kernel: linus");
+        project.change("layers/core/products/gateway-dev.yaml", "append:", "append:\n  kernel-fragments: [bas]");
+        project.write("layers/core/overrides/x.yaml", "schema: 1\noverride: recipe zlip\n");
+        let problems = project.problems("gateway");
+        for part in
+            ["there is no recipe `linus`", "there is no recipe `zlip`", "there is no kernel fragment `bas`", path]
+        {
+            assert!(problems.contains(part), "`{to}` hides `{part}`:\n{problems}");
+        }
+        for part in ["`musl`", "tree `c`"] {
+            assert!(
+                !problems.contains(&format!("there is no {part}")) && !problems.contains(&format!("no recipe {part}"))
+            );
+            assert!(!problems.contains(&format!("no package {part}")), "{problems}");
+        }
+    }
+    let project = Project::new();
+    project.change(PRODUCT, "packages: [zlib]", "packages: [zlib");
+    let problems = project.problems("gateway-dev");
+    assert!(problems.contains("this is not YAML") && !problems.contains("there is no product"), "{problems}");
+}
+
+#[test]
+fn other_products_are_checked_with_what_is_theirs() {
+    let dev = "layers/core/products/gateway-dev.yaml";
+    let project = Project::new();
+    project.change(dev, "packages: [musl]", "packages: [musl-dev]");
+    let problems = project.problems("gateway");
+    assert!(
+        problems.contains("there is no package `musl-dev`\n --> layers/core/products/gateway-dev.yaml:7:14"),
+        "{problems}"
+    );
+    // Only that product has the package, through an override.
+    let item = "append: {packages: [{name: \"{{ product }}-only\", files: [/x]}]}\nwhen: {feature: ssh}\n";
+    project.write("layers/core/overrides/x.yaml", &format!("schema: 1\noverride: recipe musl\n{item}"));
+    project.change(dev, "packages: [musl-dev]", "packages: [gateway-dev-only]");
+    project.loaded("gateway");
+    project.loaded("gateway-dev");
+}
+
+#[test]
 fn circles_show_the_chain() {
     let project = Project::new();
     project.change(MUSL, "class: autotools", "class: autotools\nbuild-depends: [zlib]");

@@ -112,7 +112,7 @@ fn an_override_of_a_product_reaches_those_that_extend_it() {
     let config = project.loaded("gateway-dev");
     assert_eq!(config.product.title, "Better");
     assert_eq!(config.machine.console, "tty0");
-    assert_eq!(config.tool_trees["c"].packages, ["gcc", "make", "perl"]);
+    assert_eq!(config.tool_trees["c"].request().packages, ["gcc", "make", "perl"]);
 }
 
 #[test]
@@ -153,4 +153,32 @@ fn values_from_outside_replace_variables() {
     let vars = BTreeMap::from([("sit".to_owned(), "x".to_owned())]);
     let problems = load_with(project.0.path(), None, &vars).expect_err("unknown").to_string();
     assert!(problems.contains("no variable `sit`") && problems.contains("did you mean `site`?"), "{problems}");
+}
+
+#[test]
+fn every_product_is_loaded_whatever_its_name() {
+    let project = Project::new();
+    let names = |project: &Project| -> Vec<String> {
+        let configs = load_all(project.0.path()).unwrap_or_else(|problems| panic!("{problems}"));
+        configs.iter().map(|config| config.product.name.to_string()).collect()
+    };
+    assert_eq!(names(&project), ["gateway", "gateway-dev"]);
+    // Without a machine, a product is only what those that extend it have in common.
+    project.change("layers/core/products/gateway.yaml", "machine: board\n", "");
+    project.change("layers/core/products/gateway-dev.yaml", "append:", "machine: board\nappend:");
+    assert_eq!(names(&project), ["gateway-dev"]);
+    file::remove_tree(&project.0.path().join("layers/core/products")).expect("removed");
+    project.write("layers/core/products/door.yaml", &FILES[2].1.replace("product: gateway", "product: door"));
+    assert_eq!(names(&project), ["door"]);
+}
+
+#[test]
+fn what_is_wrong_with_any_product_is_reported() {
+    let project = Project::new();
+    project.change("layers/core/products/gateway-dev.yaml", "packages: [musl]", "packages: [mussl]");
+    let problems = load_all(project.0.path()).expect_err("wrong").to_string();
+    assert!(
+        problems.contains("there is no package `mussl`\n --> layers/core/products/gateway-dev.yaml:7:14"),
+        "{problems}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What an archive holds so far: entries in, a tree out once the content has been stored.
 //!
-//! Invariant: no path of the listing runs through a symlink or a file.
+//! Invariant: no path of the listing runs through a symlink or a file; it has no more paths than the limit of entries.
 
 use super::entry::{self, Entry, Kind};
 use super::writers::{Slot, Writers};
@@ -111,6 +111,10 @@ impl<'a> Listing<'a> {
             return Err(ArchiveError::NameTooLong { limit_bytes: self.limits.names_bytes as usize });
         }
         self.items.insert(path, item);
+        // A single long path makes a folder of each of its components.
+        if self.items.len() as u64 > self.limits.entries {
+            return Err(ArchiveError::TooManyEntries { limit: self.limits.entries });
+        }
         Ok(())
     }
 

@@ -30,6 +30,7 @@ pub struct Limits {
     /// Content of all files together.
     pub total_bytes: u64,
     pub file_bytes: u64,
+    /// Headers of the archive, and likewise paths of the tree: folders that a longer path implies count too.
     pub entries: u64,
     /// All paths and symlink targets together, as they are kept in memory.
     pub names_bytes: u64,
@@ -54,13 +55,18 @@ impl Default for Limits {
 const LIMIT_EXPANSION: u64 = 200;
 /// Small archives of much of the same may unpack to this much in any case.
 const ALLOWED_BYTES: u64 = 64 << 20;
+/// An entry for so many bytes of the archive: packages of tiny files have one for 130, the kernel for 1,600.
+const ENTRY_BYTES: u64 = 64;
+/// Small archives may have this many entries in any case.
+const ALLOWED_ENTRIES: u64 = 10_000;
 
 impl Limits {
     /// For an archive of that size.
     fn for_archive(size_bytes: u64) -> Limits {
         let limits = Limits::default();
         let expanded_bytes = size_bytes.saturating_mul(LIMIT_EXPANSION).max(ALLOWED_BYTES);
-        Limits { total_bytes: limits.total_bytes.min(expanded_bytes), ..limits }
+        let entries = (size_bytes / ENTRY_BYTES).max(ALLOWED_ENTRIES);
+        Limits { total_bytes: limits.total_bytes.min(expanded_bytes), entries: limits.entries.min(entries), ..limits }
     }
 }
 
@@ -79,7 +85,10 @@ pub enum ArchiveError {
     TooLarge { limit_bytes: u64 },
     #[error("`{path}` is larger than the limit for one file: {limit_bytes} bytes")]
     FileTooLarge { path: String, limit_bytes: u64 },
-    #[error("the archive has more entries than its limit: {limit}")]
+    #[error(
+        "the archive has more entries than its limit: {limit}, where {ALLOWED_ENTRIES} or one for each {ENTRY_BYTES} \
+         bytes of its own size are allowed, and a folder above a file is one, too"
+    )]
     TooManyEntries { limit: u64 },
     #[error("the archive has a name longer than the limit: {limit_bytes} bytes")]
     NameTooLong { limit_bytes: usize },

@@ -196,6 +196,21 @@ fn bombs_hit_a_limit_before_they_fill_anything() {
 }
 
 #[test]
+fn few_bytes_of_deep_paths_make_no_flood_of_folders() {
+    let deep = "d/".repeat(40);
+    let path = |n| format!("{n}/{deep}f");
+    let bomb = |count: u32| (0..count).fold(Fixture::default(), |fixture, n| fixture.file(&path(n), b"")).end();
+    let (_guard, store) = store();
+    let unpack_xz = |count| {
+        let blob = store.put_bytes(&xz(&bomb(count))).expect("kept");
+        unpack(&store, &blob, 0, None).map(|tree| store.walk(&tree).expect("a whole tree").len())
+    };
+    assert_eq!(unpack_xz(230).expect("within the limit"), 230 * 42);
+    assert!(matches!(unpack_xz(1_800), Err(ArchiveError::TooManyEntries { limit: ALLOWED_ENTRIES })));
+    assert_eq!(Limits::for_archive(150 << 20).entries, Limits::default().entries);
+}
+
+#[test]
 fn names_without_end() {
     let gnu = Fixture::default().entry(EntryType::GNULongName, "l", "", 0, &[b'a'; 100_000]).file("x", b"");
     assert!(matches!(error_of(&gnu.end()), ArchiveError::NameTooLong { .. }));

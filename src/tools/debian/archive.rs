@@ -5,7 +5,7 @@
 use super::index::{Index, IndexError};
 use super::mirror::Mirror;
 use super::release::{self, Release, ReleaseError, ACCEPT_VARIABLE};
-use super::signature::{self, SignatureError};
+use super::signature::{self, SignatureError, SignedPublicKey};
 use super::SUITES;
 use crate::io::http::{Http, HttpError};
 use crate::model::Digest;
@@ -28,6 +28,8 @@ pub enum DebianError {
         #[source]
         source: SignatureError,
     },
+    #[error(transparent)]
+    Keys(SignatureError),
     #[error("suite `{suite}` cannot be used")]
     Release {
         suite: String,
@@ -50,6 +52,21 @@ pub enum DebianError {
     Index(#[from] IndexError),
 }
 
+/// Whose indexes are believed.
+pub struct Trust {
+    pub keys: Vec<SignedPublicKey>,
+    /// Whether an index may have run out long ago.
+    pub accept_expired: bool,
+}
+
+impl Trust {
+    /// Debian's archive keys, and what the environment says of its age.
+    pub fn of_debian() -> Result<Trust, DebianError> {
+        let accept_expired = std::env::var_os(ACCEPT_VARIABLE).is_some_and(|value| value == "1");
+        Ok(Trust { keys: signature::archive_keys().map_err(DebianError::Keys)?, accept_expired })
+    }
+}
+
 /// The texts of every suite, to build an [`Index`] from.
 pub struct Archive {
     packages: Vec<(&'static str, String)>,
@@ -59,12 +76,11 @@ pub struct Archive {
 
 impl Archive {
     /// Downloads and checks the indexes of all suites.
-    pub fn load(http: &Http, mirror: &Mirror) -> Result<Archive, DebianError> {
+    pub fn load(http: &Http, mirror: &Mirror, trust: &Trust) -> Result<Archive, DebianError> {
         let mut archive = Archive { packages: Vec::new(), notes: Vec::new() };
-        let accept_expired = std::env::var_os(ACCEPT_VARIABLE).is_some_and(|value| value == "1");
         for suite in SUITES {
-            let release = load_release(http, mirror, suite)?;
-            let age = release.check_age(now(), accept_expired);
+            let release = load_release(http, mirror, suite, trust)?;
+            let age = release.check_age(now(), trust.accept_expired);
             archive.notes.extend(age.map_err(|source| DebianError::Release { suite: suite.to_owned(), source })?);
             archive.packages.push((suite, load_packages(http, mirror, &release)?));
         }
@@ -80,11 +96,10 @@ impl Archive {
     }
 }
 
-fn load_release(http: &Http, mirror: &Mirror, suite: &str) -> Result<Release, DebianError> {
+fn load_release(http: &Http, mirror: &Mirror, suite: &str, trust: &Trust) -> Result<Release, DebianError> {
     let bytes = http.get_bytes(&mirror.url(&format!("dists/{suite}/InRelease")), LIMIT_RELEASE_BYTES)?;
     let untrusted = |source| DebianError::Signature { suite: suite.to_owned(), source };
-    let keys = signature::archive_keys().map_err(untrusted)?;
-    let text = signature::verify(&bytes, &keys).map_err(untrusted)?;
+    let text = signature::verify(&bytes, &trust.keys).map_err(untrusted)?;
     release::parse(&text, suite).map_err(|source| DebianError::Release { suite: suite.to_owned(), source })
 }
 

@@ -1,33 +1,33 @@
-//! The host's apt configuration in, the URL of a mirror of Debian's archive out. sources.list(5).
+//! The host's apt configuration in, the URLs of what may be mirrors of Debian's archive out. sources.list(5).
 //!
 //! No mirror is named in this program: the host's owner has chosen one, or names one in
-//! `OSBUILD_DEBIAN_MIRROR`. Invariant: what is found carries a Debian suite, so another
-//! distribution's archive is never taken for Debian's.
+//! `OSBUILD_DEBIAN_MIRROR`. Other people's archives have suites of the same names, and even a folder of the same
+//! name, so what is found are candidates. Invariant: nothing here is trusted; a signature or a SHA-256 tells
+//! whether a candidate has what is wanted, and if not, the next one is asked.
 
 use super::stanza::stanzas;
 use crate::io::file;
+use crate::io::http::without_password;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub const VARIABLE: &str = "OSBUILD_DEBIAN_MIRROR";
-/// Names of Debian suites that are not security or partial suites. Any mirror of them has the older ones, too.
-const SUITES: [&str; 11] = [
-    "bookworm",
-    "bookworm-backports",
-    "bookworm-updates",
-    "trixie",
-    "forky",
-    "sid",
-    "oldoldstable",
-    "oldstable",
-    "stable",
-    "testing",
-    "unstable",
-];
+/// Suites that Debian alone names so. Any mirror of them has the older ones, too.
+const CODENAMES: [&str; 6] = ["bookworm", "bookworm-backports", "bookworm-updates", "trixie", "forky", "sid"];
+/// Suites whose names everybody uses.
+const ALIASES: [&str; 5] = ["oldoldstable", "oldstable", "stable", "testing", "unstable"];
 
 /// Where Debian's archive is: a URL without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     base: String,
+}
+
+/// At least one mirror, the likeliest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrors {
+    pub likeliest: Mirror,
+    pub others: Vec<Mirror>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,39 +61,79 @@ impl Mirror {
         }
     }
 
-    /// The mirror that the environment names, else the one that the host's apt uses.
-    pub fn of_host() -> Result<Mirror, MirrorError> {
-        let named = std::env::var(VARIABLE).ok().filter(|url| !url.trim().is_empty());
-        Mirror::discover(named.as_deref(), Path::new("/etc/apt"))
-    }
-
-    /// [`Mirror::of_host`] with what it looks at given.
-    pub fn discover(named: Option<&str>, apt: &Path) -> Result<Mirror, MirrorError> {
-        if let Some(url) = named {
-            return Mirror::new(url);
-        }
-        let sources = read_sources(apt);
-        let of_suite = |wanted: &dyn Fn(&str) -> bool| {
-            let is_main = |source: &&Source| source.components.iter().any(|component| component == "main");
-            let fitting = sources.iter().filter(is_main).filter(|source| source.suites.iter().any(|s| wanted(s)));
-            fitting.flat_map(|source| &source.uris).find_map(|uri| Mirror::from_uri(uri))
-        };
-        of_suite(&|suite| suite == super::DEFAULT_SUITE)
-            .or_else(|| of_suite(&|suite| SUITES.contains(&suite)))
-            .ok_or_else(|| MirrorError::NotFound { apt: apt.to_owned() })
-    }
-
     /// `mirror+file:` names a file that lists mirrors.
-    fn from_uri(uri: &str) -> Option<Mirror> {
-        let Some(list) = uri.strip_prefix("mirror+file:") else { return Mirror::new(uri).ok() };
+    fn from_uri(uri: &str) -> Vec<Mirror> {
+        let Some(list) = uri.strip_prefix("mirror+file:") else { return Mirror::new(uri).into_iter().collect() };
         let path = format!("/{}", list.trim_start_matches('/'));
-        let text = file::read_text(Path::new(&path)).ok()?;
-        text.lines().filter_map(|line| line.split_whitespace().next()).find_map(|url| Mirror::new(url).ok())
+        let Ok(text) = file::read_text(Path::new(&path)) else { return Vec::new() };
+        text.lines().filter_map(|line| line.split_whitespace().next()).filter_map(|url| Mirror::new(url).ok()).collect()
+    }
+
+    /// How unlikely it is that this is Debian's archive, as apt is told to get `suites` there; none: it is not.
+    fn unlikelihood(&self, suites: &[String]) -> Option<u8> {
+        let any = |names: &[&str]| suites.iter().any(|suite| names.contains(&suite.as_str()));
+        let path = self.base.splitn(4, '/').nth(3).unwrap_or_default();
+        let is_debian = path == "debian" || path.ends_with("/debian");
+        match (path, suites.iter().any(|suite| suite == super::DEFAULT_SUITE)) {
+            _ if !any(&CODENAMES) && !any(&ALIASES) => None,
+            ("debian", true) => Some(0),
+            ("debian", false) => Some(1),
+            _ if is_debian => Some(2),
+            _ => any(&CODENAMES).then_some(3),
+        }
     }
 
     /// The URL of a file by its path below the archive's root.
     pub fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
+    }
+}
+
+impl Mirrors {
+    /// The mirror that the environment names, else those that the host's apt may use.
+    pub fn of_host() -> Result<Mirrors, MirrorError> {
+        let named = std::env::var(VARIABLE).ok().filter(|url| !url.trim().is_empty());
+        Mirrors::discover(named.as_deref(), Path::new("/etc/apt"))
+    }
+
+    /// [`Mirrors::of_host`] with what it looks at given.
+    pub fn discover(named: Option<&str>, apt: &Path) -> Result<Mirrors, MirrorError> {
+        if let Some(url) = named {
+            return Mirror::new(url).map(Mirrors::from);
+        }
+        let mut found: Vec<(u8, Mirror)> = Vec::new();
+        for source in read_sources(apt).iter().filter(|source| source.components.iter().any(|c| c == "main")) {
+            let mirrors = source.uris.iter().flat_map(|uri| Mirror::from_uri(uri));
+            found.extend(mirrors.filter_map(|mirror| Some((mirror.unlikelihood(&source.suites)?, mirror))));
+        }
+        // Stable: otherwise in the order of apt's own files.
+        found.sort_by_key(|(unlikelihood, _)| *unlikelihood);
+        let mut mirrors: Vec<Mirror> = Vec::new();
+        for (_, mirror) in found {
+            if !mirrors.contains(&mirror) {
+                mirrors.push(mirror);
+            }
+        }
+        let mut mirrors = mirrors.into_iter();
+        let likeliest = mirrors.next().ok_or_else(|| MirrorError::NotFound { apt: apt.to_owned() })?;
+        Ok(Mirrors { likeliest, others: mirrors.collect() })
+    }
+
+    /// The likeliest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Mirror> {
+        std::iter::once(&self.likeliest).chain(&self.others)
+    }
+}
+
+impl From<Mirror> for Mirrors {
+    fn from(likeliest: Mirror) -> Self {
+        Mirrors { likeliest, others: Vec::new() }
+    }
+}
+
+impl fmt::Display for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(&self.base))
     }
 }
 
@@ -152,14 +192,14 @@ fn deb822(text: &str) -> Vec<Source> {
 mod tests {
     use super::*;
 
-    fn discover(files: &[(&str, &str)]) -> Result<Mirror, MirrorError> {
+    fn discover(files: &[(&str, &str)]) -> Result<Mirrors, MirrorError> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         file::create_dir_all(&folder.path().join("sources.list.d")).expect("a folder");
         for (name, text) in files {
             let text = text.replace("APT", &folder.path().to_string_lossy());
             file::write_atomic(&folder.path().join(name), text.as_bytes(), 0o644).expect("written");
         }
-        Mirror::discover(None, folder.path())
+        Mirrors::discover(None, folder.path())
     }
 
     #[test]
@@ -174,9 +214,24 @@ mod tests {
             ("m.list2", "# mirrors\nhttp://m.example/debian\tpriority:1\n"),
         ];
         for files in [&[("sources.list.d/debian.sources", deb822)][..], &[("sources.list", lines)], &list] {
-            let mirror = discover(files).expect("found");
-            assert_eq!(mirror.url("pool/x.deb"), "http://m.example/debian/pool/x.deb");
+            let mirrors = discover(files).expect("found");
+            assert_eq!(mirrors.likeliest.url("pool/x.deb"), "http://m.example/debian/pool/x.deb");
         }
+    }
+
+    #[test]
+    fn archives_of_other_people_come_after_debians_or_not_at_all() {
+        let lines =
+            "deb https://packages.example/tool stable main\ndeb https://wine.example/builds/debian bookworm main\n\
+            deb http://odd.example/mirror/ bookworm main\ndeb http://m.example/debian stable main\n\
+            deb http://m.example/debian/ trixie main\ndeb https://editor.example/debian stable contrib\n";
+        let shown = |text: &str| -> Vec<String> {
+            discover(&[("sources.list", text)]).expect("found").iter().map(Mirror::to_string).collect()
+        };
+        let expected = ["http://m.example/debian", "https://wine.example/builds/debian", "http://odd.example/mirror"];
+        assert_eq!(shown(lines), expected);
+        let error = discover(&[("sources.list", "deb https://packages.example/tool stable main\n")]).expect_err("none");
+        assert!(matches!(error, MirrorError::NotFound { .. }), "{error}");
     }
 
     #[test]
@@ -187,9 +242,9 @@ mod tests {
             let error = discover(files).expect_err("no mirror");
             assert!(error.to_string().contains("Set OSBUILD_DEBIAN_MIRROR to the URL"), "{error}");
         }
-        assert!(matches!(Mirror::discover(Some("ftp://x"), Path::new("/none")), Err(MirrorError::Invalid(_))));
-        let named = Mirror::discover(Some("http://x.example/debian/"), Path::new("/none")).expect("named");
-        assert_eq!(named.url("p"), "http://x.example/debian/p");
+        assert!(matches!(Mirrors::discover(Some("ftp://x"), Path::new("/none")), Err(MirrorError::Invalid(_))));
+        let named = Mirrors::discover(Some("http://x.example/debian/"), Path::new("/none")).expect("named");
+        assert_eq!(named.likeliest.url("p"), "http://x.example/debian/p");
     }
 
     proptest::proptest! {

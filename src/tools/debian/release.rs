@@ -17,7 +17,6 @@ pub const ACCEPT_VARIABLE: &str = "OSBUILD_ACCEPT_EXPIRED_INDEX";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub suite: String,
-    pub date: String,
     pub valid_until: Option<String>,
     pub by_hash: bool,
     /// By path below the suite's folder.
@@ -56,7 +55,6 @@ pub fn parse(text: &str, suite: &str) -> Result<Release, ReleaseError> {
     }
     Ok(Release {
         suite: suite.to_owned(),
-        date: field("Date")?.to_owned(),
         valid_until: stanza.get("Valid-Until").map(str::to_owned),
         by_hash: stanza.get("Acquire-By-Hash") == Some("yes"),
         indexes,

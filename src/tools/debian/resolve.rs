@@ -17,15 +17,27 @@ pub enum ResolveError {
     #[error("there is no package `{name}` in suite `{suite}`{hint}")]
     NoPackage { name: String, suite: String, hint: String },
     #[error("`{suite}` is not one of the suites: {}", SUITES.join(", "))]
-    NoSuite { suite: String },
+    NoSuite { name: String, suite: String },
     #[error("nothing meets the dependency `{relation}`, needed by {chain}")]
-    Unmet { relation: String, chain: String },
+    Unmet { relation: String, chain: String, asked_for: String },
     #[error("`{package}` has a dependency that cannot be read")]
     Relation {
         package: String,
         #[source]
         source: InvalidRelation,
     },
+}
+
+impl ResolveError {
+    /// The package that the tree asks for and that leads here, where it is known.
+    pub fn asked_for(&self) -> Option<&str> {
+        match self {
+            ResolveError::NoPackage { name, .. }
+            | ResolveError::NoSuite { name, .. }
+            | ResolveError::Unmet { asked_for: name, .. } => Some(name),
+            ResolveError::Relation { .. } => None,
+        }
+    }
 }
 
 /// The packages of a tree, sorted by name. `exclude` names dependencies that are not followed.
@@ -38,7 +50,8 @@ pub fn resolve<'i, 'a>(
     for request in requests {
         let (name, suite) = request.split_once('/').unwrap_or((request, DEFAULT_SUITE));
         let known = SUITES.into_iter().find(|known| *known == suite);
-        pins.insert(name.to_owned(), known.ok_or_else(|| ResolveError::NoSuite { suite: suite.to_owned() })?);
+        let unknown = || ResolveError::NoSuite { name: name.to_owned(), suite: suite.to_owned() };
+        pins.insert(name.to_owned(), known.ok_or_else(unknown)?);
     }
     // Each restart pins one more package, so this ends.
     loop {
@@ -182,7 +195,7 @@ impl<'i, 'a> Attempt<'_, 'i, 'a> {
             chain.push_str(&format!(", needed by `{parent}`"));
             name = parent;
         }
-        ResolveError::Unmet { relation, chain }
+        ResolveError::Unmet { relation, chain, asked_for: name.to_owned() }
     }
 }
 

@@ -4,7 +4,8 @@
 //! not looked at: suites that no longer move are signed once, and the pin is the trust.
 //! Invariant: text is returned only together with a valid signature over exactly that text.
 
-use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey};
+pub use pgp::composed::SignedPublicKey;
+use pgp::composed::{CleartextSignedMessage, Deserializable};
 
 const KEYS: [&str; 4] = [
     include_str!("keys/bookworm-automatic.asc"),
@@ -60,26 +61,28 @@ pub fn verify(message: &[u8], keys: &[SignedPublicKey]) -> Result<String, Signat
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::tools) mod tests {
     use super::*;
     use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
     use pgp::types::Password;
     use rand_core::OsRng;
 
-    fn new_key() -> SignedSecretKey {
+    pub fn new_key() -> SignedSecretKey {
         let mut parameters = SecretKeyParamsBuilder::default();
         parameters.key_type(KeyType::Ed25519Legacy).can_sign(true).primary_user_id("archive <a@example>".into());
         parameters.build().expect("parameters").generate(OsRng).expect("a key")
+    }
+
+    pub fn sign(key: &SignedSecretKey, text: &str) -> String {
+        let message = CleartextSignedMessage::sign(OsRng, text, &**key, &Password::empty());
+        message.expect("signed").to_armored_string(ArmorOptions::default()).expect("armored")
     }
 
     #[test]
     fn only_what_a_known_key_has_signed_is_returned() {
         let (known, stranger) = (new_key(), new_key());
         let keys = [known.to_public_key()];
-        let sign = |key: &SignedSecretKey| {
-            let message = CleartextSignedMessage::sign(OsRng, "Suite: x\n- dash\n", &**key, &Password::empty());
-            message.expect("signed").to_armored_string(ArmorOptions::default()).expect("armored")
-        };
+        let sign = |key| sign(key, "Suite: x\n- dash\n");
         let good = sign(&known);
         assert_eq!(verify(good.as_bytes(), &keys).expect("valid").trim_end(), "Suite: x\n- dash");
         let error = |message: &str| verify(message.as_bytes(), &keys).expect_err("refused");

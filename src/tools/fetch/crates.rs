@@ -1,9 +1,9 @@
 //! `.crate` files of the registry in cargo's own cache in, blobs in the store out.
 //!
 //! The host's cargo downloads them, so the user's registries, mirrors, proxies and credentials apply. It is
-//! given a package that depends on each crate at its exact version without features: then it resolves
-//! nothing and fetches just these. A version that was yanked since cannot be had this way, unless cargo has
-//! it in its cache. Invariant: a crate's SHA-256 is that of the lock, whatever registry it came from.
+//! given a package that depends on each crate at its exact version without features, and a Cargo.lock that has
+//! them already, as cargo takes a version that was yanked only from there.
+//! Invariant: a crate's SHA-256 is that of the lock, whatever registry it came from.
 
 use super::{from_file, Attempt, Failure, FetchError, Fetcher, Reason, Wanted};
 use crate::io::store::{Store, StoreError};
@@ -64,6 +64,7 @@ impl Fetcher {
         let folder = store.temporary_folder()?;
         let manifest = folder.path().join("Cargo.toml");
         file::write_atomic(&manifest, manifest_of(crates).as_bytes(), 0o644)?;
+        file::write_atomic(&folder.path().join("Cargo.lock"), lock_of(crates).as_bytes(), 0o644)?;
         file::write_atomic(&folder.path().join("lib.rs"), b"", 0o644)?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
@@ -82,7 +83,7 @@ impl Fetcher {
         FetchError::Unavailable {
             name: format!("crate {} {}", wanted.name, wanted.version),
             wanted: wanted.wanted,
-            attempts: vec![Attempt { place: "cargo".to_owned(), reason }],
+            attempts: vec![Attempt { place: "cargo".to_owned(), reason, is_debian: false }],
         }
     }
 
@@ -125,6 +126,23 @@ fn find(store: &Store, folders: &[PathBuf], wanted: &WantedCrate) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+/// How cargo names its default registry in a lock, whatever the user has put in its place.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// Dependencies are left out: cargo adds them, and keeps what is there.
+fn lock_of(crates: &[&WantedCrate]) -> String {
+    let mut text = "version = 3\n\n[[package]]\nname = \"osbuild-fetch\"\nversion = \"0.0.0\"\n".to_owned();
+    for WantedCrate { name, version, wanted } in crates {
+        let checksum = hex::encode(wanted.sha256);
+        let entry = format!(
+            "\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{REGISTRY}\"\n\
+             checksum = \"{checksum}\"\n"
+        );
+        text.push_str(&entry);
+    }
+    text
 }
 
 /// Names and versions have been checked to hold nothing that TOML would have to escape.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every place that was asked is in the message, once.
 
-use super::Wanted;
+use super::{Place, Wanted};
 use crate::io::command::CommandError;
 use crate::io::file::FileError;
 use crate::io::http::HttpError;
@@ -23,6 +23,15 @@ pub enum FetchError {
 pub struct Attempt {
     pub place: String,
     pub reason: Reason,
+    /// Whether it was asked for a file of Debian's archive.
+    pub is_debian: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(place: &Place, reason: Reason) -> Attempt {
+        let is_debian = matches!(place, Place::Debian(..));
+        Attempt { place: place.to_string(), reason, is_debian }
+    }
 }
 
 /// Why a place did not do.
@@ -67,7 +76,7 @@ struct Tried<'a>(&'a [Attempt]);
 
 impl fmt::Display for Tried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Attempt { place, reason } in self.0 {
+        for Attempt { place, reason, .. } in self.0 {
             let reason_text = reason.to_string();
             match reason_text.contains(place) {
                 true => write!(f, "\n  {reason_text}")?,
@@ -115,8 +124,16 @@ fn help_for(wanted: &Wanted, attempts: &[Attempt]) -> String {
             .to_owned();
     }
     let hex = hex::encode(wanted.sha256);
+    let is_mirror = |attempt: &Attempt| attempt.is_debian && matches!(attempt.reason, Reason::Http(_));
+    let other = attempts.iter().any(is_mirror).then(another_mirror).map(|help| format!("{help}; or "));
+    let other = other.unwrap_or_default();
     format!(
-        "check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \
+        "{other}check the network and the proxy (`https_proxy`, `http_proxy`), add a place to the recipe, \
          or put the file into a project mirror under the name {hex}"
     )
+}
+
+/// For a mirror that does not answer, or does not have what Debian's archive has.
+pub fn another_mirror() -> String {
+    format!("name another mirror of Debian's archive: `export {VARIABLE}=http://MIRROR/debian`")
 }

@@ -14,12 +14,12 @@ mod error;
 mod git;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::tools) mod tests;
 
 pub use crates::WantedCrate;
-pub use error::{Attempt, FetchError, Reason};
+pub use error::{another_mirror, Attempt, FetchError, Reason};
 
-use super::debian::mirror::{Mirror, MirrorError};
+use super::debian::mirror::{Mirror, MirrorError, Mirrors};
 use crate::io::file::{self, FileError};
 use crate::io::http::{without_password, Http, HttpError};
 use crate::io::store::{Store, StoreError};
@@ -74,7 +74,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 pub struct Fetcher {
     options: FetchOptions,
     http: Http,
-    mirror: OnceLock<Result<Mirror, MirrorError>>,
+    mirrors: OnceLock<Result<Mirrors, MirrorError>>,
     /// One cargo at a time: they would wait for each other's lock anyway.
     cargo: Mutex<()>,
     /// Hosts that could not be reached.
@@ -92,24 +92,20 @@ pub struct Wanted {
 impl Fetcher {
     pub fn new(options: FetchOptions) -> Fetcher {
         let (cargo, unreachable) = (Mutex::default(), Mutex::default());
-        Fetcher { options, http: Http::new(), mirror: OnceLock::new(), cargo, unreachable }
+        Fetcher { options, http: Http::new(), mirrors: OnceLock::new(), cargo, unreachable }
     }
 
     pub fn http(&self) -> &Http {
         &self.http
     }
 
-    pub fn is_offline(&self) -> bool {
-        self.options.offline
-    }
-
-    /// The Debian mirror, looked up once.
-    pub fn debian_mirror(&self) -> Result<&Mirror, MirrorError> {
+    /// What may be a Debian mirror, looked up once.
+    pub fn debian_mirrors(&self) -> Result<&Mirrors, MirrorError> {
         let find = || match &self.options.debian_mirror {
-            Some(url) => Mirror::new(url),
-            None => Mirror::of_host(),
+            Some(url) => Mirror::new(url).map(Mirrors::from),
+            None => Mirrors::of_host(),
         };
-        self.mirror.get_or_init(find).as_ref().map_err(Clone::clone)
+        self.mirrors.get_or_init(find).as_ref().map_err(Clone::clone)
     }
 
     /// Makes sure that the blob is in the store.
@@ -140,7 +136,7 @@ impl Fetcher {
                     Ok(digest) => return Ok(digest),
                     Err(Failure::Store(e)) => return Err(e.into()),
                     Err(Failure::Place(reason)) if !patient && reason.is_transient() => again.push(place),
-                    Err(Failure::Place(reason)) => attempts.push(Attempt { place: self.name_of(&place), reason }),
+                    Err(Failure::Place(reason)) => attempts.push(Attempt::new(&place, reason)),
                 }
             }
             (places, patient) = (again, true);
@@ -148,24 +144,27 @@ impl Fetcher {
         Err(FetchError::Unavailable { name: fetch.name.clone(), wanted: *wanted, attempts })
     }
 
-    /// As it is shown: a place in the Debian archive with the mirror that was asked.
-    fn name_of(&self, place: &Place) -> String {
-        match (place, self.mirror.get()) {
-            (Place::Listed(FetchPlace::Debian(path)), Some(Ok(mirror))) => without_password(&mirror.url(path)),
-            _ => place.to_string(),
-        }
-    }
-
     /// The project's mirror and the listed places, those on unreachable hosts last.
     fn places<'a>(&'a self, fetch: &'a Fetch) -> Vec<Place<'a>> {
         let mirror = self.options.project_mirror.as_deref().map(Place::Mirror);
-        let mut places: Vec<Place> = mirror.into_iter().chain(fetch.places.iter().map(Place::Listed)).collect();
+        let listed = fetch.places.iter().flat_map(|place| self.at_each_mirror(place));
+        let mut places: Vec<Place> = mirror.into_iter().chain(listed).collect();
         let unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         places.sort_by_key(|place| match place {
             Place::Listed(FetchPlace::Https(url)) => unreachable.contains(host(url)),
+            Place::Debian(mirror, path) => unreachable.contains(host(&mirror.url(path))),
             _ => false,
         });
         places
+    }
+
+    fn at_each_mirror<'a>(&'a self, place: &'a FetchPlace) -> Vec<Place<'a>> {
+        match (place, self.debian_mirrors()) {
+            (FetchPlace::Debian(path), Ok(mirrors)) => {
+                mirrors.iter().map(|mirror| Place::Debian(mirror, path)).collect()
+            }
+            _ => vec![Place::Listed(place)],
+        }
     }
 
     fn try_place(
@@ -183,10 +182,11 @@ impl Fetcher {
             }
             Place::Mirror(folder) => from_file(store, wanted, &Path::new(folder).join(hex), progress),
             Place::Listed(FetchPlace::Https(url)) => self.via_url(store, wanted, url, patient, progress),
-            Place::Listed(FetchPlace::Debian(path)) => {
-                let mirror = self.debian_mirror().map_err(Reason::Mirror)?;
-                self.via_url(store, wanted, &mirror.url(path), patient, progress)
-            }
+            Place::Debian(mirror, path) => self.via_url(store, wanted, &mirror.url(path), patient, progress),
+            Place::Listed(FetchPlace::Debian(path)) => match self.debian_mirrors() {
+                Ok(mirrors) => self.via_url(store, wanted, &mirrors.likeliest.url(path), patient, progress),
+                Err(error) => Err(Reason::Mirror(error).into()),
+            },
             Place::Listed(FetchPlace::Git { url, commit }) => self.via_git(store, wanted, url, commit, progress),
             Place::Listed(FetchPlace::Crate { name, version }) => {
                 let wanted = WantedCrate { name: name.clone(), version: version.clone(), wanted: *wanted };
@@ -224,6 +224,8 @@ fn host(url: &str) -> &str {
 
 enum Place<'a> {
     Mirror(&'a str),
+    /// A path of the Debian archive at one mirror.
+    Debian(&'a Mirror, &'a str),
     Listed(&'a FetchPlace),
 }
 
@@ -231,6 +233,7 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Mirror(mirror) => write!(f, "project mirror {}", without_password(mirror)),
+            Place::Debian(mirror, path) => f.write_str(&without_password(&mirror.url(path))),
             Place::Listed(FetchPlace::Https(url)) => f.write_str(&without_password(url)),
             Place::Listed(place) => place.fmt(f),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 type Answer = dyn Fn(usize, &str, u64, &mut TcpStream) + Send + Sync;
 
 /// A server on loopback; its thread ends with the process.
-fn serve(answer: impl Fn(usize, &str, u64, &mut TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicU64>) {
+pub fn serve(answer: impl Fn(usize, &str, u64, &mut TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let requests = Arc::new(AtomicU64::new(0));
@@ -39,7 +39,7 @@ fn read_request(stream: &TcpStream) -> (String, u64) {
 }
 
 /// Sends a header and then `sent` of the `content.len() - offset` bytes it promises.
-fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
+pub fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
     let rest = &content[offset as usize..];
     let status = match offset {
         0 => "200 OK\r\n".to_owned(),
@@ -52,7 +52,7 @@ fn send(stream: &mut TcpStream, content: &[u8], offset: u64, sent: usize) {
     let _ = stream.write_all(&rest[..sent.min(rest.len())]);
 }
 
-fn status(stream: &mut TcpStream, status: &str) {
+pub fn status(stream: &mut TcpStream, status: &str) {
     let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
 }
 
@@ -179,6 +179,19 @@ fn a_body_of_unknown_length_ends_at_the_limit_and_is_checked() {
 }
 
 #[test]
+fn candidates_for_debians_archive_are_asked_in_their_order() {
+    let (other, other_requests) = serve(|_, _, _, stream| status(stream, "404 Not Found"));
+    let (debian, _) = serve(|_, _, _, stream| send(stream, &content(), 0, usize::MAX));
+    let fixture = fixture();
+    let fetcher = Fetcher::new(fixture.options.clone());
+    let [likeliest, right] = [other, debian].map(|url| Mirror::new(&url).expect("a URL"));
+    fetcher.mirrors.set(Ok(Mirrors { likeliest, others: vec![right] })).expect("not looked up yet");
+    let fetch = Fetch { name: "x".into(), places: vec![FetchPlace::Debian("pool/x.deb".into())], origin: None };
+    fetcher.fetch(&fixture.store, &Digest::of(&content()), &fetch, &|_| {}).expect("from the second");
+    assert_eq!(other_requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_mirror_that_is_down_or_ill_is_retried_and_reported() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let (ill, requests) = serve(|_, _, _, stream| status(stream, "503 Service Unavailable"));
@@ -188,7 +201,8 @@ fn a_mirror_that_is_down_or_ill_is_retried_and_reported() {
     let error = fixture.fetch(places).expect_err("down");
     let refused = format!("\n  cannot get `http://{closed}/debian/pool/main/z/zlib/x.deb`: io: Connection refused");
     assert!(error.to_string().contains(&refused), "{error}");
-    assert!(error.help().is_some_and(|help| help.contains("check the network")), "{:?}", error.help());
+    let help = error.help().expect("help");
+    assert!(help.contains("check the network") && help.contains("export OSBUILD_DEBIAN_MIRROR="), "{help}");
     // Once to see whether it answers, and four times with patience.
     assert_eq!(requests.load(Ordering::SeqCst), 5);
     assert!(matches!(
@@ -287,7 +301,8 @@ fn a_git_commit_gives_the_same_tar_whatever_its_attributes() {
 #[test]
 fn a_host_without_the_program_that_fetches_is_told_which() {
     let start = CommandError::Start { argv: "git init".into(), source: std::io::ErrorKind::NotFound.into() };
-    let attempts = vec![Attempt { place: "https://git.example/x".into(), reason: Reason::Command(start) }];
+    let attempts =
+        vec![Attempt { place: "https://git.example/x".into(), reason: Reason::Command(start), is_debian: false }];
     let wanted = Wanted { sha256: [1; 32], size_bytes: None };
     let error = FetchError::Unavailable { name: "x".into(), wanted, attempts };
     assert!(error.to_string().contains("cannot start `git init`"), "{error}");
@@ -317,4 +332,49 @@ fn crates_come_from_cargos_cache_when_their_checksum_is_right() {
         let error = fetcher.fetch_crates(&fixture.store, &[missing]).expect_err("not in the cache");
         assert!(matches!(reasons(error)[..], [Reason::Offline]));
     }
+}
+
+/// A package as the registry has it.
+fn crate_file(name: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+    for (path, text) in [("Cargo.toml", manifest.as_str()), ("src/lib.rs", "")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, format!("{name}-1.0.0/{path}"), text.as_bytes()).expect("in memory");
+    }
+    builder.into_inner().and_then(flate2::write::GzEncoder::finish).expect("in memory")
+}
+
+#[test]
+fn a_crate_that_was_yanked_after_it_was_locked_is_fetched() {
+    let package = crate_file("gone");
+    let (sha256, body) = (Digest::of(&package), package.clone());
+    // The sparse protocol of the registry: its configuration, an index file a crate, and the crate.
+    let (url, _) = serve(move |_, path, _, stream| match path {
+        "/config.json" => {
+            let address = stream.local_addr().expect("connected");
+            send(stream, format!("{{\"dl\":\"http://{address}/dl/{{crate}}\"}}").as_bytes(), 0, usize::MAX);
+        }
+        "/go/ne/gone" => {
+            let entry = format!(
+                "{{\"name\":\"gone\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{}\",\"features\":{{}},\"yanked\":true}}\n",
+                sha256.hex()
+            );
+            send(stream, entry.as_bytes(), 0, usize::MAX);
+        }
+        "/dl/gone" => send(stream, &body, 0, usize::MAX),
+        _ => status(stream, "404 Not Found"),
+    });
+    let mut fixture = fixture();
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let config =
+        format!("[source.crates-io]\nreplace-with = \"local\"\n[source.local]\nregistry = \"sparse+{url}/\"\n");
+    file::write_atomic(&home.path().join("config.toml"), config.as_bytes(), 0o644).expect("written");
+    fixture.options.cargo_home = Some(home.path().to_owned());
+    let wanted = Wanted { sha256: sha256.sha256, size_bytes: None };
+    let crates = [WantedCrate { name: "gone".into(), version: "1.0.0".into(), wanted }];
+    let fetched = Fetcher::new(fixture.options.clone()).fetch_crates(&fixture.store, &crates);
+    assert_eq!(fetched.unwrap_or_else(|error| panic!("{error}")), [sha256]);
 }

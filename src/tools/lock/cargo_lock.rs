@@ -1,8 +1,9 @@
 //! A Cargo.lock in, the crates of the registry that it names out, sorted by name and version.
 //!
 //! Cargo writes this file itself, in one fixed form of TOML: tables `[[package]]` of `key = "value"` lines.
-//! Invariant: names and versions hold nothing but letters, digits and `-_.+`; each crate has a checksum.
+//! Invariant: names and versions are valid, so they are safe as names of files; each crate has a checksum.
 
+use crate::model::lock::check_crate;
 use crate::tools::fetch::{Wanted, WantedCrate};
 
 const LIMIT_CRATES: usize = 100_000;
@@ -66,10 +67,9 @@ fn unquoted(value: &str) -> Option<&str> {
 
 fn wanted(package: Package) -> Result<Option<WantedCrate>, CargoLockError> {
     let invalid = |reason| CargoLockError::Invalid { line: package.line, reason };
-    let plain =
-        |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b));
-    let name = package.name.filter(plain).ok_or(invalid("the package has no valid name"))?;
-    let version = package.version.filter(plain).ok_or(invalid("the package has no valid version"))?;
+    let name = package.name.ok_or(invalid("the package has no name"))?;
+    let version = package.version.ok_or(invalid("the package has no version"))?;
+    check_crate(name, version).map_err(|_| invalid("the package has no valid name and version"))?;
     let Some(source) = package.source else { return Ok(None) };
     if !source.starts_with("registry+") && !source.starts_with("sparse+") {
         return Err(CargoLockError::Git(name.to_owned()));

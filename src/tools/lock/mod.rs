@@ -4,63 +4,30 @@
 //! sources have been downloaded and compared with it.
 
 pub mod cargo_lock;
+mod error;
+mod request;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use cargo_lock::CargoLockError;
+pub use error::LockError;
+pub use request::LockRequest;
 
-use super::debian::archive::{Archive, DebianError};
+use super::debian::archive::{Archive, Trust};
 use super::debian::index::{Index, Package};
-use super::debian::mirror::MirrorError;
+use super::debian::mirror::Mirrors;
 use super::debian::resolve::{self, ResolveError};
-use super::fetch::{FetchError, Fetcher, Wanted, WantedCrate};
-use crate::io::file::{self, FileError};
+use super::fetch::{Fetcher, Wanted, WantedCrate};
+use crate::io::file;
 use crate::io::store::Store;
 use crate::model::fetch::{Fetch, FetchPlace};
-use crate::model::lock::{Lock, LockedCrate, LockedPackage};
-use crate::model::recipe::{Place, Recipe, Source};
+use crate::model::lock::{Lock, LockedCrate, LockedPackage, TreeRequest};
+use crate::model::recipe::{Recipe, Source};
 use crate::model::tooltree::ToolTree;
-use crate::model::{RecipeName, RelPath, ToolTreeName};
+use crate::model::{Digest, Located, Origin, RelPath};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-/// What is to be locked.
-#[derive(Clone, Copy)]
-pub struct LockRequest<'a> {
-    pub recipes: &'a BTreeMap<RecipeName, Recipe>,
-    pub tool_trees: &'a BTreeMap<ToolTreeName, ToolTree>,
-    /// The project's root.
-    pub project: &'a Path,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    #[error("a lock cannot be made offline: the package indexes come from the network")]
-    Offline,
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    #[error("Debian's archive cannot be used")]
-    Debian(#[from] DebianError),
-    #[error("tool tree `{tree}` cannot be resolved")]
-    Resolve {
-        tree: ToolTreeName,
-        #[source]
-        source: ResolveError,
-    },
-    #[error("package `{0}` has no valid size and SHA-256 in the archive's index")]
-    Package(String),
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    #[error("`{0}` is not a SHA-256: it must have 64 hex digits")]
-    Sha256(String),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("`{path}` cannot be used")]
-    CargoLock {
-        path: RelPath,
-        #[source]
-        source: CargoLockError,
-    },
-}
+use std::collections::BTreeMap;
 
 /// A lock and what the user should know about how it came about.
 #[derive(Debug)]
@@ -71,63 +38,78 @@ pub struct LockUpdate {
 
 /// Resolves everything anew; what `old` says about sources by SHA-256 still holds and is kept.
 pub fn update_lock(
-    request: LockRequest,
+    request: &LockRequest,
     store: &Store,
     fetcher: &Fetcher,
     old: Option<&Lock>,
+    trust: &Trust,
 ) -> Result<LockUpdate, LockError> {
-    if fetcher.is_offline() {
-        return Err(LockError::Offline);
-    }
-    let archive = Archive::load(fetcher.http(), fetcher.debian_mirror()?)?;
-    let index = archive.index()?;
+    let archive = load_archive(fetcher, trust)?;
+    let index = archive.index().map_err(LockError::Index)?;
     let mut lock = Lock::default();
-    for (name, tree) in request.tool_trees {
-        lock.tool_trees.insert(name.clone(), lock_tree(&index, tree)?);
+    for tree in request.trees() {
+        lock.requests.insert(tree.name.clone(), tree.request());
+        lock.tool_trees.insert(tree.name.clone(), lock_tree(&index, tree)?);
     }
-    lock.source_sizes = source_sizes(request.recipes, store, fetcher, old)?;
-    lock.crates = crates(&request, store, fetcher)?;
+    lock.source_sizes = source_sizes(request, store, fetcher, old)?;
+    for (path, origin) in request.cargo_locks() {
+        let (sha256, crates) = crates(request, path, origin, store, fetcher)?;
+        lock.cargo_locks.insert(path.to_string(), sha256);
+        lock.crates.insert(path.to_string(), crates);
+    }
     Ok(LockUpdate { lock, notes: archive.notes.clone() })
+}
+
+/// From the first mirror whose signatures are right.
+fn load_archive(fetcher: &Fetcher, trust: &Trust) -> Result<Archive, LockError> {
+    let Mirrors { likeliest, others } = fetcher.debian_mirrors()?;
+    let load = |mirror| Archive::load(fetcher.http(), mirror, trust);
+    let failed = match load(likeliest) {
+        Ok(archive) => return Ok(archive),
+        Err(source) => LockError::Debian { mirror: likeliest.to_string(), source },
+    };
+    others.iter().find_map(|mirror| load(mirror).ok()).ok_or(failed)
 }
 
 /// The packages of one tree.
 pub fn lock_tree(index: &Index, tree: &ToolTree) -> Result<Vec<LockedPackage>, LockError> {
-    let failed = |source| LockError::Resolve { tree: tree.name.clone(), source };
-    let packages = resolve::resolve(index, &tree.packages, &tree.exclude).map_err(failed)?;
+    let failed = |source: ResolveError| {
+        let is_it = |request: &&Located<String>| request.value.split('/').next() == source.asked_for();
+        let origin = tree.packages.iter().find(is_it).map_or(&tree.origin, |request| &request.origin).clone();
+        LockError::Resolve { tree: tree.name.clone(), origin, source }
+    };
+    let TreeRequest { packages, exclude } = tree.request();
+    let packages = resolve::resolve(index, &packages, &exclude).map_err(failed)?;
     packages.into_iter().map(locked_package).collect()
 }
 
 fn locked_package(package: &Package) -> Result<LockedPackage, LockError> {
-    Ok(LockedPackage {
+    let package = LockedPackage {
         name: package.name.to_owned(),
         version: package.version.to_owned(),
         pool_path: package.filename.to_owned(),
         digest: package.digest().ok_or_else(|| LockError::Package(package.name.to_owned()))?,
-    })
+    };
+    package.check()?;
+    Ok(package)
 }
 
 /// Sizes of all sources that recipes name by SHA-256; those not known yet are downloaded.
 fn source_sizes(
-    recipes: &BTreeMap<RecipeName, Recipe>,
+    request: &LockRequest,
     store: &Store,
     fetcher: &Fetcher,
     old: Option<&Lock>,
 ) -> Result<BTreeMap<String, u64>, LockError> {
-    let pinned = |recipe| sources_of(recipe).filter_map(move |source| Some((recipe, source, source.sha256.as_ref()?)));
-    let pinned: Vec<(&Recipe, &Source, &String)> = recipes.values().flat_map(pinned).collect();
-    let sizes = pinned.into_par_iter().map(|(recipe, source, sha256)| {
+    let sizes = request.archives().into_par_iter().map(|(recipe, source, sha256)| {
         let known = old.and_then(|old| old.source_sizes.get(sha256)).copied();
         let size_bytes = match known {
             Some(size_bytes) => size_bytes,
             None => fetch_source(recipe, source, sha256, store, fetcher)?,
         };
-        Ok((sha256.clone(), size_bytes))
+        Ok((sha256.to_owned(), size_bytes))
     });
     sizes.collect()
-}
-
-fn sources_of(recipe: &Recipe) -> impl Iterator<Item = &Source> {
-    recipe.sources.iter()
 }
 
 fn fetch_source(
@@ -145,33 +127,27 @@ fn fetch_source(
         origin: Some(source.origin.clone()),
     };
     let wanted = Wanted { sha256: bytes, size_bytes: None };
-    Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {})?.size_bytes)
+    let failed = |error| LockError::Fetch { origin: source.origin.clone(), source: error };
+    Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {}).map_err(failed)?.size_bytes)
 }
 
-/// The crates of every Cargo.lock that a recipe names.
+/// The SHA-256 of the Cargo.lock at `path`, and the crates that it names.
 fn crates(
     request: &LockRequest,
+    path: &RelPath,
+    origin: &Origin,
     store: &Store,
     fetcher: &Fetcher,
-) -> Result<BTreeMap<String, Vec<LockedCrate>>, LockError> {
-    let places = request.recipes.values().flat_map(sources_of).flat_map(|source| &source.places);
-    let paths: BTreeSet<&RelPath> = places
-        .filter_map(|place| match place {
-            Place::Crates { lock } => Some(lock),
-            _ => None,
-        })
-        .collect();
-    let mut all = BTreeMap::new();
-    for path in paths {
-        let text = file::read_text(&request.project.join(path))?;
-        let wanted = cargo_lock::parse(&text).map_err(|source| LockError::CargoLock { path: path.clone(), source })?;
-        let digests = fetcher.fetch_crates(store, &wanted)?;
-        let locked = wanted.into_iter().zip(digests).map(|(WantedCrate { name, version, .. }, digest)| LockedCrate {
-            name,
-            version,
-            digest,
-        });
-        all.insert(path.to_string(), locked.collect());
-    }
-    Ok(all)
+) -> Result<(String, Vec<LockedCrate>), LockError> {
+    let text = file::read_text(&request.project.join(path))
+        .map_err(|source| LockError::File { origin: origin.clone(), source })?;
+    let wanted = cargo_lock::parse(&text).map_err(|source| {
+        let (path, origin) = (path.clone(), origin.clone());
+        LockError::CargoLock { path, origin, source }
+    })?;
+    let digests =
+        fetcher.fetch_crates(store, &wanted).map_err(|source| LockError::Fetch { origin: origin.clone(), source })?;
+    let locked = wanted.into_iter().zip(digests);
+    let locked = locked.map(|(WantedCrate { name, version, .. }, digest)| LockedCrate { name, version, digest });
+    Ok((Digest::of(text.as_bytes()).hex(), locked.collect()))
 }
