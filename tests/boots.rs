@@ -40,11 +40,13 @@ fn last_lines(text: &str) -> String {
 }
 
 fn timings(report: &Value) -> String {
-    let (product, accelerator) = (&report["product"], &report["accelerator"]);
+    let text = |field: &Value| field.as_str().expect("text").to_owned();
+    let (product, accelerator) = (text(&report["product"]), text(&report["accelerator"]));
     let ms = |name: &str| report["timings"][name].as_u64().expect("a time in milliseconds");
     let (firmware, ready, off) = (ms("firmware_ms"), ms("hand_over_to_ready_ms"), ms("power_off_ms"));
     let boot = format!("firmware {firmware} ms, hand-over to ready {ready} ms, power button to off {off} ms");
-    let others = suite(report, REFUSALS).map(|check| format!("  {}: {} ms\n", check["name"], check["milliseconds"]));
+    let others =
+        suite(report, REFUSALS).map(|check| format!("  {}: {} ms\n", text(&check["name"]), check["milliseconds"]));
     format!("{product} on {accelerator}: {boot}\n{}", others.collect::<String>())
 }
 
