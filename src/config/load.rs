@@ -91,17 +91,7 @@ fn resolve(
     let recipes = std::mem::take(&mut index.recipes);
     let resolved = resolve::product(&index, wanted, &project.gaps, problems);
     let Some(resolved) = resolved else {
-        // Without a product there is nothing to render with; look at the files as they are.
-        let own: Vec<Vec<Diagnostic>> = recipes
-            .par_iter()
-            .map(|(_, file)| {
-                let mut problems = Vec::new();
-                check_alone::<RecipeFile>(file, &mut problems);
-                problems
-            })
-            .collect();
-        problems.extend(own.into_iter().flatten());
-        index.tools.values().for_each(|file| check_alone::<ToolsFile>(file, problems));
+        check_unrendered(&index, &recipes, problems);
         return None;
     };
     let Resolved { overrides, context, effective } = resolved;
@@ -110,15 +100,8 @@ fn resolve(
     let tools = tools(&index, &overrides, &context, problems);
     let others = others::resolve(&index, &recipes, wanted.product, &project.gaps, problems);
     let Project { gaps, sources, .. } = project;
-    let recipes = recipe_files(
-        recipes,
-        &overrides,
-        &context,
-        |path, name| {
-            gaps.add(Kind::Recipe, name, sources.get(path).cloned());
-        },
-        problems,
-    );
+    let failed = |path: &str, name: &str| gaps.add(Kind::Recipe, name, sources.get(path).cloned());
+    let recipes = recipe_files(recipes, &overrides, &context, failed, problems);
     let fragments = std::mem::take(&mut project.fragments);
     let trees = index.tools.keys().map(String::as_str).collect();
     let world = World::new(&recipes, trees, &fragments, &project.gaps, problems);
@@ -128,6 +111,20 @@ fn resolve(
     others.iter().for_each(|other| other.check(&world, problems));
     assemble(Parts { index: &index, product_file, machine_file, tools, recipes, fragments }, problems)
         .map(|config| (config, effective))
+}
+
+/// Without a product there is nothing to render with: looks at the files as they are.
+fn check_unrendered(index: &Index, recipes: &BTreeMap<String, File>, problems: &mut Vec<Diagnostic>) {
+    let own: Vec<Vec<Diagnostic>> = recipes
+        .par_iter()
+        .map(|(_, file)| {
+            let mut problems = Vec::new();
+            check_alone::<RecipeFile>(file, &mut problems);
+            problems
+        })
+        .collect();
+    problems.extend(own.into_iter().flatten());
+    index.tools.values().for_each(|file| check_alone::<ToolsFile>(file, problems));
 }
 
 /// Reports what is wrong with `file` whatever inheritance and templates make of it.

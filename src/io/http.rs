@@ -2,9 +2,10 @@
 //!
 //! TLS trusts the certificates in `SSL_CERT_FILE`, or else the host's usual bundles, or, on a host without
 //! any, the public roots that are built in. Proxies come from `http_proxy`, `https_proxy`, `all_proxy`
-//! and `no_proxy`. Invariant: no wait is without a time limit, and an error shows no password of a URL.
+//! and `no_proxy`. Invariant: no wait is without a time limit, no body takes for ever, and an error shows no password of a URL.
 
 use super::file;
+use super::pace::{Pace, Paced};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct Http {
     agent: ureq::Agent,
     /// What is wrong with the certificates that the user chose; no other ones stand in for them.
     wrong_certificates: Option<String>,
+    pace: Pace,
 }
 
 /// What a server answered.
@@ -105,7 +107,12 @@ impl Http {
             .timeout_per_read(Some(SILENCE_TIMEOUT))
             .tls_config(tls)
             .build();
-        Http { agent: config.new_agent(), wrong_certificates }
+        Http { agent: config.new_agent(), wrong_certificates, pace: Pace::default() }
+    }
+
+    /// Expects bodies at another pace.
+    pub fn at(self, pace: Pace) -> Http {
+        Http { pace, ..self }
     }
 
     /// Asks for `url` from byte `offset` on.
@@ -129,7 +136,8 @@ impl Http {
         };
         let body = response.into_body();
         let length = body.content_length();
-        Ok(Response { offset, length, body: Box::new(body.into_with_config().limit(u64::MAX).reader()) })
+        let body = Paced::new(body.into_with_config().limit(u64::MAX).reader(), self.pace);
+        Ok(Response { offset, length, body: Box::new(body) })
     }
 
     /// The whole of a small file.

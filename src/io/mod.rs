@@ -5,4 +5,5 @@
 pub mod command;
 pub mod file;
 pub mod http;
+pub mod pace;
 pub mod store;

@@ -32,6 +32,8 @@ impl Tiny {
             "tools:\n  tiny:\n    - {{name: tiny, version: \"1\", file: pool/tiny.deb, size: {size}, sha256: \"{hex}\"}}\n"
         );
         project.edit("osbuild.lock", "\ntools:\n", &format!("\n{line}"));
+        let request = "requests:\n  tiny: {packages: [tiny], exclude: []}\n";
+        project.edit("osbuild.lock", "\nrequests:\n", &format!("\n{request}"));
         let project = project
             .env("OSBUILD_CACHE", cache.path().display().to_string())
             .env("OSBUILD_MIRROR", mirror.path().display().to_string())

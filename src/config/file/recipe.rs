@@ -2,7 +2,7 @@
 //!
 //! Invariant: field names here are those of the file; [`crate::model::recipe`] has the meaning.
 
-use super::scalar::{DevicePath, Mode, Pattern, Schema, Sha256, SourcePath, Word};
+use super::scalar::{DevicePath, License, Mode, Pattern, Schema, Sha256, SourcePath, Word};
 use crate::config::record::{choices, record, Decode, Problems, Shape};
 use crate::config::yaml::{Node, Value};
 use crate::model::recipe::{KconfigKind, RunsOn};
@@ -25,7 +25,7 @@ record! {
         /// What it is, in half a line.
         "summary" summary: String,
         /// SPDX licence expression.
-        "license" license: String,
+        "license" license: License,
         /// Where the result runs.
         "runs-on" runs_on: RunsOn = RunsOn::Device => "device",
         /// Archives, project files and crates that make up the source tree.

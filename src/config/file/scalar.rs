@@ -2,6 +2,7 @@
 //!
 //! Invariant: each is checked where it is read, so the rest of `config` never sees a bad one.
 
+use crate::config::diagnostic::suggest;
 use crate::config::record::{parsed, Decode, Problems, Shape};
 use crate::config::yaml::Node;
 use crate::model::RelPath;
@@ -54,6 +55,10 @@ pub struct Sha256(pub String);
 #[derive(Clone, Debug)]
 pub struct Date(pub String);
 
+/// An SPDX licence expression.
+#[derive(Clone, Debug)]
+pub struct License(pub String);
+
 /// Text, or a number or boolean taken as it is written.
 #[derive(Clone, Debug)]
 pub struct Word(pub String);
@@ -102,6 +107,7 @@ parsed! {
     SourcePath, "a path inside the source tree, or `.`", None, source_path;
     Pattern, "a pattern over paths on the device, such as `/usr/lib/*.so*`", Some("^/|\\{[{%]"), pattern;
     Sha256, "a SHA-256: 64 lower-case hex digits", Some("^[0-9a-f]{64}$|\\{[{%]"), sha256;
+    License, "an SPDX licence expression, such as `MIT OR Apache-2.0`", None, license;
     Date, "a day, `YYYY-MM-DD`", Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$|\\{[{%]"), date;
     Account, "a name: a-z, digits, `_` and `-`", Some("^[a-z_][a-z0-9_-]{0,30}$|\\{[{%]"), account;
 }
@@ -151,6 +157,20 @@ fn sha256(text: &str) -> Result<Sha256, String> {
     }
 }
 
+/// SPDX 2.3, annex D. Ids that SPDX has withdrawn are not accepted: most of them say too little, as `GPL-2.0` does.
+fn license(text: &str) -> Result<License, String> {
+    let Err(error) = spdx::Expression::parse(text) else { return Ok(License(text.to_owned())) };
+    let wrong = text.get(error.span.clone()).filter(|wrong| !wrong.is_empty()).unwrap_or(text);
+    let known = spdx::identifiers::LICENSES.iter().filter(|license| license.flags & spdx::flags::IS_DEPRECATED == 0);
+    let imprecise = spdx::imprecise_license_id(wrong).map(|(id, _)| id.name).filter(|name| *name != wrong);
+    let hint = match imprecise {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => suggest(wrong, known.map(|license| license.name)),
+    };
+    let hint = hint.unwrap_or_else(|| "licences that SPDX does not list are `LicenseRef-NAME`".to_owned());
+    Err(format!("`{text}` is not an SPDX licence expression: see `{wrong}`; {hint}"))
+}
+
 fn date(text: &str) -> Result<Date, String> {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |text: &str, digits: usize| {
@@ -193,6 +213,34 @@ mod tests {
         }
         for bad in ["", "M", "1T", "1.5G", "-1M", "1 M", "99999999999999999999", "18446744073709551615G"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn licences_are_those_of_spdx() {
+        for good in
+            ["MIT", "curl", "(MIT OR Apache-2.0) AND Zlib", "GPL-2.0-only WITH Linux-syscall-note", "LicenseRef-Own"]
+        {
+            assert!(license(good).is_ok(), "{good}");
+        }
+        for (bad, hint) in [
+            ("MTI", "see `MTI`; did you mean `MIT`?"),
+            ("GPL-2.0", "see `GPL-2.0`; did you mean `GPL-2.0-only`?"),
+            ("Apache 2.0", "did you mean `Apache-2.0`?"),
+            ("MIT, Zlib", "`MIT, Zlib` is not an SPDX licence expression"),
+            ("MIT AND", "is not an SPDX licence expression"),
+            ("Own Licence of Ours", "is not an SPDX licence expression"),
+            ("", "is not an SPDX licence expression"),
+        ] {
+            let error = license(bad).map(|_| ()).expect_err(bad);
+            assert!(error.contains(hint), "{bad}: {error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_licence_makes_it_panic(text in "([ ()+:/A-Z.é-]|MIT|GPL-2.0| AND | WITH |LicenseRef-){0,12}") {
+            let _ = license(&text);
         }
     }
 

@@ -28,7 +28,7 @@ pub fn recipe(mut file: RecipeFile, problems: &mut Vec<Diagnostic>) -> Option<Re
         origin: file.recipe.origin,
         name: file.recipe.value,
         version: file.version,
-        license: file.license,
+        license: file.license.0,
         summary: file.summary,
         runs_on: file.runs_on,
         sources,

@@ -60,6 +60,12 @@ const CASES: &[Case] = &[
     (PRODUCT, "2031-12-31", "2031-02-30", &["`2031-02-30` is not a day"]),
     (PRODUCT, "1.2.3", "1.2", &["`1.2` is not a product version"]),
     (ZLIB, "schema: 1", "schema: 2", &["this osbuild reads schema 1, not 2", "1:9"]),
+    (
+        ZLIB,
+        "license: Zlib",
+        "license: zlib licence",
+        &["`zlib licence` is not an SPDX licence expression", "recipe.yaml:5:10"],
+    ),
     // bad name
     (ZLIB, "name: zlib", "name: Zlib", &["`Zlib` is not a name"]),
     (ZLIB, "recipe: zlib", "recipe: zlip", &["this recipe is named `zlip`, but its path says `zlib`"]),

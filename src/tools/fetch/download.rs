@@ -6,10 +6,11 @@
 
 use super::Reason;
 use crate::io::http::{Http, Response};
+use crate::io::pace::is_too_slow;
 use std::io::{self, Read};
 use std::time::Duration;
 
-/// Even a server that sends a few bytes at a time is given up at last.
+/// Even a server that hangs up again and again is given up at last; one that sends too slowly, at once.
 const LIMIT_CONNECTIONS: usize = 64;
 
 pub struct Download<'a> {
@@ -75,7 +76,7 @@ impl<'a> Download<'a> {
         let Some(pause) = pause else {
             // How much arrived says more than how the last connection ended.
             let reason = match reason {
-                Reason::Read(_) if self.wanted_bytes.is_some() => self.truncated(),
+                Reason::Read(error) if self.wanted_bytes.is_some() && !is_too_slow(&error) => self.truncated(),
                 reason => reason,
             };
             return Err(io::Error::other(reason));

@@ -6,6 +6,7 @@ use super::{Place, Wanted};
 use crate::io::command::CommandError;
 use crate::io::file::FileError;
 use crate::io::http::HttpError;
+use crate::io::pace::is_too_slow;
 use crate::io::store::StoreError;
 use crate::tools::debian::mirror::{MirrorError, VARIABLE};
 use std::fmt;
@@ -66,7 +67,8 @@ impl Reason {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Reason::Http(error) => error.is_transient(),
-            Reason::Truncated { .. } | Reason::Read(_) => true,
+            Reason::Truncated { .. } => true,
+            Reason::Read(error) => !is_too_slow(error),
             _ => false,
         }
     }

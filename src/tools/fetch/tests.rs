@@ -1,5 +1,6 @@
 use super::*;
 use crate::io::command::{self, CommandError};
+use crate::io::pace::Pace;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,6 +138,28 @@ fn a_download_that_breaks_off_is_resumed() {
     });
     fixture().fetch(vec![https(&url, "/file")]).expect("fetched");
     assert_eq!(requests.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_server_that_only_trickles_is_given_up_for_the_next_place() {
+    let (slow, requests) = serve(|_, _, _, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1200000\r\n\r\n");
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let (good, _) = serve(|_, _, _, stream| send(stream, &content(), 0, usize::MAX));
+    let fixture = fixture();
+    let mut fetcher = Fetcher::new(fixture.options.clone());
+    fetcher.http = Http::new().at(Pace { least_bytes: 10_000, window: Duration::from_millis(200) });
+    let digest = Digest::of(&content());
+    let fetch = |places| Fetch { name: "x".to_owned(), places, origin: None };
+    let alone = fetch(vec![https(&slow, "/x")]);
+    let error = fetcher.fetch(&fixture.store, &digest, &alone, &|_| {}).expect_err("too slow");
+    assert!(error.to_string().contains("the server is too slow: it sent "), "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    let both = fetch(vec![https(&slow, "/x"), https(&good, "/x")]);
+    fetcher.fetch(&fixture.store, &digest, &both, &|_| {}).expect("from the second place");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum LockError {
     Debian {
         mirror: String,
         #[source]
-        source: DebianError,
+        source: Box<DebianError>,
     },
     #[error("Debian's archive cannot be used")]
     Index(#[source] DebianError),
@@ -43,7 +43,7 @@ pub enum LockError {
     Fetch {
         origin: Origin,
         #[source]
-        source: FetchError,
+        source: Box<FetchError>,
     },
     #[error("`{0}` is not a SHA-256: it must have 64 hex digits")]
     Sha256(String),
@@ -79,13 +79,8 @@ impl LockError {
     pub fn help(&self) -> Option<String> {
         match self {
             LockError::Fetch { source, .. } => source.help(),
-            LockError::Debian { source: DebianError::Http(_), .. } => {
-                Some(format!("{}; or check the network and the proxy (`https_proxy`, `http_proxy`)", another_mirror()))
-            }
-            LockError::Debian { source: DebianError::Release { .. }, .. } | LockError::Index(_) => {
-                Some(format!("wait until it has been updated, or {}", another_mirror()))
-            }
-            LockError::Debian { .. } => Some(another_mirror()),
+            LockError::Debian { source, .. } => Some(help_for(source)),
+            LockError::Index(_) => Some(another_mirror()),
             LockError::File { .. } => Some("`crates` names a Cargo.lock by its path in the project".to_owned()),
             LockError::CargoLock { .. } => Some("let cargo write that file anew: `cargo generate-lockfile`".to_owned()),
             LockError::Resolve { .. } => {
@@ -93,5 +88,14 @@ impl LockError {
             }
             _ => None,
         }
+    }
+}
+
+fn help_for(error: &DebianError) -> String {
+    let other = another_mirror();
+    match error {
+        DebianError::Http(_) => format!("{other}; or check the network and the proxy (`https_proxy`, `http_proxy`)"),
+        DebianError::Release { .. } => format!("wait until the mirror has been updated, or {other}"),
+        _ => other,
     }
 }

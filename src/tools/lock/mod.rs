@@ -66,7 +66,7 @@ fn load_archive(fetcher: &Fetcher, trust: &Trust) -> Result<Archive, LockError> 
     let load = |mirror| Archive::load(fetcher.http(), mirror, trust);
     let failed = match load(likeliest) {
         Ok(archive) => return Ok(archive),
-        Err(source) => LockError::Debian { mirror: likeliest.to_string(), source },
+        Err(source) => LockError::Debian { mirror: likeliest.to_string(), source: Box::new(source) },
     };
     others.iter().find_map(|mirror| load(mirror).ok()).ok_or(failed)
 }
@@ -127,7 +127,7 @@ fn fetch_source(
         origin: Some(source.origin.clone()),
     };
     let wanted = Wanted { sha256: bytes, size_bytes: None };
-    let failed = |error| LockError::Fetch { origin: source.origin.clone(), source: error };
+    let failed = |error| LockError::Fetch { origin: source.origin.clone(), source: Box::new(error) };
     Ok(fetcher.obtain(store, &wanted, &fetch, &|_| {}).map_err(failed)?.size_bytes)
 }
 
@@ -145,8 +145,9 @@ fn crates(
         let (path, origin) = (path.clone(), origin.clone());
         LockError::CargoLock { path, origin, source }
     })?;
-    let digests =
-        fetcher.fetch_crates(store, &wanted).map_err(|source| LockError::Fetch { origin: origin.clone(), source })?;
+    let digests = fetcher
+        .fetch_crates(store, &wanted)
+        .map_err(|source| LockError::Fetch { origin: origin.clone(), source: Box::new(source) })?;
     let locked = wanted.into_iter().zip(digests);
     let locked = locked.map(|(WantedCrate { name, version, .. }, digest)| LockedCrate { name, version, digest });
     Ok((Digest::of(text.as_bytes()).hex(), locked.collect()))

@@ -85,7 +85,7 @@ fn lock_from(mirror: &str, trust: &Trust, package: &str) -> Result<LockUpdate, L
 
 fn refused(archive: TestArchive, trust: &Trust) -> DebianError {
     match lock_from(&archive.serve(), trust, "hello") {
-        Err(LockError::Debian { mirror, source }) if mirror.starts_with("http://127.0.0.1:") => source,
+        Err(LockError::Debian { mirror, source }) if mirror.starts_with("http://127.0.0.1:") => *source,
         other => panic!("{other:?}"),
     }
 }
