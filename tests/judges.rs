@@ -6,6 +6,8 @@
 
 mod command;
 
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use command::{osbuild, Project};
 use osbuild::tools::board::{Launch, ToolRoot};
 use std::path::{Path, PathBuf};
@@ -58,6 +60,11 @@ impl Judge {
     }
 }
 
+/// The folder whose keys the image was signed with.
+fn keys() -> PathBuf {
+    std::env::var_os("OSBUILD_KEYS").map_or(Project::of_this_repository().root.join("keys"), PathBuf::from)
+}
+
 #[test]
 fn partitions_file_systems_tree_and_signature_are_sound() {
     let judge = Judge::new("filesystems");
@@ -68,8 +75,12 @@ fn partitions_file_systems_tree_and_signature_are_sound() {
 
     let (accepted, said) = judge.ask("/usr/sbin/fsck.vfat", &["-n", &judge.path("esp.img")]);
     assert!(accepted, "{said}");
+    // In the second copy of the FAT, which must be like the first: behind the reserved sectors and the first copy.
+    assert!(!judge.ask("/usr/sbin/fsck.vfat", &["-n", &judge.changed("esp.img", second_fat(&judge))]).0);
     let (accepted, said) = judge.ask("/usr/sbin/e2fsck", &["-fn", &judge.path("data.ext4")]);
     assert!(accepted, "{said}");
+    // In the superblock's count of free blocks.
+    assert!(!judge.ask("/usr/sbin/e2fsck", &["-fn", &judge.changed("data.ext4", 1024 + 12)]).0);
 
     let hash = std::fs::read_to_string(judge.image.join("root-hash")).expect("read");
     let verify =
@@ -78,9 +89,8 @@ fn partitions_file_systems_tree_and_signature_are_sound() {
     assert!(accepted, "{said}");
     assert!(!verify(&judge.changed("root.erofs", 40_000)).0);
 
-    let keys = std::env::var_os("OSBUILD_KEYS").map_or(Project::of_this_repository().root.join("keys"), PathBuf::from);
     let certificate = judge.scratch.path().join("db.crt");
-    std::fs::copy(keys.join("db.crt"), &certificate).expect("copied");
+    std::fs::copy(keys().join("db.crt"), &certificate).expect("copied");
     let certificate = certificate.display().to_string();
     let verify = |uki: &str| judge.ask("/usr/bin/sbverify", &["--cert", &certificate, uki]);
     let (accepted, said) = verify(&judge.path("uki.efi"));
@@ -88,11 +98,59 @@ fn partitions_file_systems_tree_and_signature_are_sound() {
     assert!(!verify(&judge.changed("uki.efi", 3_000_000)).0);
 }
 
+/// Where the second copy of the allocation table starts. BIOS parameter block: bytes per sector, reserved sectors, and
+/// sectors of one copy.
+fn second_fat(judge: &Judge) -> usize {
+    let boot = std::fs::read(judge.image.join("esp.img")).expect("read");
+    let number = |at: usize| usize::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
+    let fat_sectors = match number(22) {
+        0 => number(36),
+        sectors => sectors,
+    };
+    number(11) * (number(14) + fat_sectors)
+}
+
+/// The manifest's envelope, taken apart as its specification says and given to OpenSSL.
+#[test]
+fn the_manifest_is_signed_by_the_release_key() {
+    let judge = Judge::new("filesystems");
+    let envelope = std::fs::read(judge.image.join("manifest.dsse.json")).expect("read");
+    let envelope: serde_json::Value = serde_json::from_slice(&envelope).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let bytes = |value: &serde_json::Value| STANDARD.decode(text(value)).expect("base64");
+    let (kind, payload) = (text(&envelope["payloadType"]), bytes(&envelope["payload"]));
+    let mut signed = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+    signed.extend(payload);
+    let file = |name: &str, bytes: &[u8]| {
+        let path = judge.scratch.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path.display().to_string()
+    };
+    let key = file("release.pub", &std::fs::read(keys().join("release.pub")).expect("read"));
+    let signature = file("signature", &bytes(&envelope["signatures"][0]["sig"]));
+    let verify = |signed: &str| {
+        let args = ["pkeyutl", "-verify", "-pubin", "-inkey", &key, "-rawin", "-in", signed, "-sigfile", &signature];
+        judge.ask("/usr/bin/openssl", &args)
+    };
+    let (accepted, said) = verify(&file("signed", &signed));
+    assert!(accepted && said.contains("Signature Verified Successfully"), "{said}");
+    signed[40] ^= 1;
+    assert!(!verify(&file("changed", &signed)).0);
+}
+
 #[test]
 fn the_root_file_system_is_sound() {
     let judge = Judge::new("c+erofs-utils");
-    let (accepted, said) = judge.ask("/usr/bin/fsck.erofs", &[&judge.path("root.erofs")]);
-    assert!(accepted, "{said}");
+    // Its exit status is 0 for some damage that it reports.
+    let sound = |path: &str| {
+        let (accepted, said) = judge.ask("/usr/bin/fsck.erofs", &[path]);
+        (accepted && !said.contains("<E>"), said)
+    };
+    let (is_sound, said) = sound(&judge.path("root.erofs"));
+    assert!(is_sound, "{said}");
+    // In the superblock, which has a checksum.
+    let (is_sound, said) = sound(&judge.changed("root.erofs", 1024 + 16));
+    assert!(!is_sound, "{said}");
     let size = std::fs::metadata(judge.image.join("root.erofs")).expect("there").len();
     println!("root.erofs: {size} bytes");
     assert!(size <= 12 << 20, "the default root file system has at most 12 MB: {size}");
