@@ -6,7 +6,7 @@ use super::{dsse, verify};
 use crate::image::pe;
 use crate::io::file;
 use crate::io::store::Store;
-use crate::model::machine::{Architecture, Machine, PartitionSizes, VirtualBoard};
+use crate::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Digest, MachineName, Origin, RecipeName};
 use proptest::prelude::*;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -25,6 +25,7 @@ fn machine() -> Machine {
     Machine {
         name: MachineName::new("board").expect("valid"),
         architecture: Architecture::X86_64,
+        firmware: Firmware::Uefi,
         partitions: PartitionSizes { esp_bytes: 5 * MIB, root_bytes: 2 * MIB, verity_bytes: MIB, data_bytes: MIB },
         kernel: RecipeName::new("linux").expect("valid"),
         efi_stub: RecipeName::new("stub").expect("valid"),

@@ -105,6 +105,7 @@ const CASES: &[Case] = &[
         "metadata: [{path: /usr/bin/x, user: joe}]",
         &["there is no user `joe`", "add it to `users:` of product `gateway`"],
     ),
+    (MACHINE, "kernel: linux", "firmware: bios\nkernel: linux", &["`bios` is not a firmware", "5:11"]),
     // templates
     (
         ZLIB,
