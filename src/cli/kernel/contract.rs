@@ -13,7 +13,7 @@ use crate::io::store::Node;
 use crate::model::recipe::{BuildClass, KconfigKind};
 use crate::model::RelPath;
 use crate::plan::class::editing;
-use crate::plan::kconfig::{Configuration, Requested, Symbols};
+use crate::plan::kconfig::{without_modules, Configuration, Edit, FragmentError, Requested, Symbols};
 use crate::plan::task::{Command, Input, OutputRef, Task, TaskId};
 use std::collections::BTreeMap;
 
@@ -81,6 +81,14 @@ impl Contract {
         let Node::File { digest, .. } = node else { return Err(Failure::new("the configuration is not a file")) };
         let text = self.session.store.read(digest, LIMIT_BYTES)?;
         Ok(Configuration::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// What of `edit` no build would take, because nothing brings modules to the device.
+    pub fn modules(&self, edit: &Edit) -> Vec<FragmentError> {
+        match self.kind {
+            KconfigKind::Linux => without_modules(edit.requested()).err().unwrap_or_default(),
+            KconfigKind::Busybox => Vec::new(),
+        }
     }
 
     fn configure_task(&self) -> Result<&Task, Failure> {

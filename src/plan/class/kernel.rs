@@ -28,7 +28,7 @@ pub(in crate::plan) fn configure(
     tools: &Input,
 ) -> Option<Input> {
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
-    let text = allconfig(builder, &fragments)?;
+    let text = allconfig(builder, kind, &fragments)?;
     let lines = configure_script(kind, builder.config.machine.architecture, &text);
     let command = shell(tools.clone(), BTreeMap::new(), lines);
     let name = format!("{}:config", recipe.name);
@@ -52,9 +52,13 @@ pub(in crate::plan) fn configure(
 }
 
 /// What the fragments request together, sorted: so a changed comment or order does not rebuild the kernel.
-fn allconfig(builder: &mut PlanBuilder, fragments: &[&Fragment]) -> Option<String> {
+fn allconfig(builder: &mut PlanBuilder, kind: KconfigKind, fragments: &[&Fragment]) -> Option<String> {
     let texts = fragments.iter().map(|fragment| (fragment.file.as_str(), fragment.text.as_str()));
-    match kconfig::requested(texts) {
+    let requested = kconfig::requested(texts).and_then(|requested| match kind {
+        KconfigKind::Linux => kconfig::without_modules(requested),
+        KconfigKind::Busybox => Ok(requested),
+    });
+    match requested {
         Ok(requested) => Some(kconfig::allconfig(&requested)),
         Err(errors) => {
             for error in errors {
