@@ -43,6 +43,7 @@ fn a_machine_with_another_processor_is_planned_with_its_cross_compiler() {
     );
     assert!(!task("lz4:build").contains("aarch64"), "{}", task("lz4:build"));
     assert!(task("linux:config").contains("ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-"));
+    assert!(task("linux:build").contains("arch/arm64/boot/Image"));
     assert!(task("linux:check").contains("\\\"architecture\\\":\\\"arm64\\\""), "{}", task("linux:check"));
 }
 

@@ -29,7 +29,8 @@ pub(in crate::plan) fn configure(
 ) -> Option<Input> {
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
     let text = allconfig(builder, kind, &fragments)?;
-    let lines = configure_script(kind, builder.config.machine.architecture, &text);
+    let architecture = super::built_for(recipe, builder.config.machine.architecture);
+    let lines = configure_script(kind, architecture, &text);
     let command = shell(tools.clone(), BTreeMap::new(), lines);
     let name = format!("{}:config", recipe.name);
     let config = builder.task(name, &recipe.origin, command, inputs.to_vec(), &["config"]);
@@ -41,7 +42,7 @@ pub(in crate::plan) fn configure(
         .collect();
     let parameters = json!({
         "fragments": fragments, "waivers": waivers, "root": "source/Kconfig",
-        "architecture": builder.config.machine.architecture.kernel(),
+        "architecture": architecture.kernel(),
     });
     let source = inputs.iter().find(|input| input.path.as_ref().is_some_and(|path| path.as_str() == "src"))?;
     let checked =
@@ -138,6 +139,15 @@ pub(super) fn make_variables(kind: KconfigKind, architecture: Architecture) -> S
     }
 }
 
+/// The kernel as an EFI program, which the stub starts; a shell word.
+fn image(architecture: Architecture, make: &str) -> String {
+    match architecture {
+        Architecture::X86_64 => format!("$(make -s {make} image_name)"),
+        // What make calls the image is packed with gzip, and so no EFI program.
+        Architecture::Aarch64 => "arch/arm64/boot/Image".to_owned(),
+    }
+}
+
 /// The build: configuration in place, then the image (linux) or the program and its links (busybox).
 pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[String]) -> String {
     let make = make_variables(kind, architecture);
@@ -147,9 +157,10 @@ pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[
             "unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n\
              cp ../config .config\n\
              make -j\"$(nproc)\" {make}{arguments}\n\
-             install -Dm644 \"$(make -s {make} image_name)\" \"$DESTDIR/boot/vmlinuz\"\n\
+             install -Dm644 \"{image}\" \"$DESTDIR/boot/vmlinuz\"\n\
              install -Dm644 .config \"$DESTDIR/boot/config\"\n\
-             make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n"
+             make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n",
+            image = image(architecture, &make),
         ),
         KconfigKind::Busybox => format!(
             "cp ../config .config\n\

@@ -25,6 +25,11 @@ pub struct BuildScript {
 }
 
 /// The whole build script of `recipe`.
+/// The processor that `recipe` is built for: `machine`'s, or that of the tools.
+pub fn built_for(recipe: &Recipe, machine: Architecture) -> Architecture {
+    target::Target::of(recipe, machine).architecture
+}
+
 pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
     let target = target::Target::of(recipe, architecture);
     let body = match &recipe.class {
@@ -35,7 +40,7 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         BuildClass::Cmake { options } => cmake::lines(&target, options),
         BuildClass::Meson { options } => meson::lines(&target, options),
         BuildClass::Cargo { binaries } => cargo::lines(&target, binaries),
-        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, architecture, arguments),
+        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, target.architecture, arguments),
         BuildClass::Prebuilt { install } | BuildClass::Files { install } => prebuilt::lines(install),
     };
     let mut env = target.env();
