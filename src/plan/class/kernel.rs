@@ -148,6 +148,25 @@ fn image(architecture: Architecture, make: &str) -> String {
     }
 }
 
+/// What the environment of Linux said before flags for programs were added. Its makefiles take none of it, and the
+/// script unsets the flags; so it stays as it is, and a new flag for programs does not compile the kernel anew.
+const LINUX_ENV: [(&str, &str); 2] = [
+    (
+        "CFLAGS",
+        "-Os -pipe -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC \
+         -ffunction-sections -fdata-sections -ffile-prefix-map=/work=.",
+    ),
+    ("PKG_CONFIG_LIBDIR", "/work/sysroot/usr/lib/pkgconfig"),
+];
+
+/// The environment of the build, from that of a program for the same target.
+pub(super) fn env(kind: KconfigKind, mut programs: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if kind == KconfigKind::Linux {
+        programs.extend(LINUX_ENV.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    programs
+}
+
 /// The build: configuration in place, then the image (linux) or the program and its links (busybox).
 pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[String]) -> String {
     let make = make_variables(kind, architecture);

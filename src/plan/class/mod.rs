@@ -43,7 +43,10 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, target.architecture, arguments),
         BuildClass::Prebuilt { install } | BuildClass::Files { install } => prebuilt::lines(install),
     };
-    let mut env = target.env();
+    let mut env = match &recipe.class {
+        BuildClass::Kernel { kind, .. } => kernel::env(*kind, target.env()),
+        _ => target.env(),
+    };
     env.extend(recipe.env.clone());
     let mut lines = String::from("mkdir -p out\nexport DESTDIR=/work/out\ncd src\n");
     lines.push_str(target.select_libc());

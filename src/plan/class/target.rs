@@ -56,7 +56,8 @@ impl Target {
         if self.runs_on == RunsOn::Device {
             set("LDFLAGS", DEVICE_LDFLAGS.to_owned());
             set("SYSROOT", "/work/sysroot".to_owned());
-            set("PKG_CONFIG_LIBDIR", "/work/sysroot/usr/lib/pkgconfig".to_owned());
+            let folders = ["lib", "share"].map(|folder| format!("/work/sysroot/usr/{folder}/pkgconfig"));
+            set("PKG_CONFIG_LIBDIR", folders.join(":"));
             set("PKG_CONFIG_SYSROOT_DIR", "/work/sysroot".to_owned());
         }
         env
@@ -72,7 +73,7 @@ impl Target {
             }
             RunsOn::Host => {
                 "if [ -d /work/sysroot/usr ]; then export CPPFLAGS=-I/work/sysroot/usr/include \
-                 LDFLAGS=-L/work/sysroot/usr/lib PKG_CONFIG_PATH=/work/sysroot/usr/lib/pkgconfig; fi\n"
+                 LDFLAGS=-L/work/sysroot/usr/lib PKG_CONFIG_PATH=/work/sysroot/usr/lib/pkgconfig:/work/sysroot/usr/share/pkgconfig; fi\n"
             }
         }
     }
