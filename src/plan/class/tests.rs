@@ -2,8 +2,8 @@
 
 use super::{quote, script, BuildScript};
 use crate::model::machine::Architecture;
-use crate::model::recipe::{BuildClass, InstallFile, KconfigKind, Recipe, RunsOn};
-use crate::model::{Origin, RecipeName, RelPath};
+use crate::model::recipe::{BuildClass, FileMetadata, InstallFile, KconfigKind, OutputPackage, Recipe, RunsOn};
+use crate::model::{Origin, PackageName, RecipeName, RelPath};
 
 const X86_64: Architecture = Architecture::X86_64;
 const AARCH64: Architecture = Architecture::Aarch64;
@@ -177,6 +177,32 @@ fn flags_for_programs_are_no_part_of_the_kernels_task() {
     assert_eq!(linux.env["PKG_CONFIG_LIBDIR"], "/work/sysroot/usr/lib/pkgconfig");
     assert_ne!(linux.env["CFLAGS"], programs.env["CFLAGS"]);
     assert!(linux.lines.contains("unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n"));
+}
+
+#[test]
+fn a_set_id_file_or_folder_is_refused_unless_its_mode_is_declared() {
+    let mut recipe = recipe(class("make"), RunsOn::Device);
+    let lines = script(&recipe, X86_64).lines;
+    assert!(lines.starts_with("mkdir -p out\nchmod g-s out\n"), "{lines}");
+    assert!(lines.contains("find . ! -type l -perm /6000)"), "{lines}");
+    let metadata = |path: &str, mode: Option<u32>| FileMetadata {
+        path: RelPath::new(path).expect("a path"),
+        user: None,
+        group: None,
+        mode,
+        xattrs: Default::default(),
+        device: None,
+        origin: origin(),
+    };
+    recipe.packages.push(OutputPackage {
+        name: PackageName::new("p").expect("valid"),
+        files: vec![],
+        run_depends: vec![],
+        metadata: vec![metadata("usr/bin/su", Some(0o4755)), metadata("usr/bin/other", None)],
+        origin: origin(),
+    });
+    let lines = script(&recipe, X86_64).lines;
+    assert!(lines.contains("-perm /6000 ! -path ./usr/bin/su)"), "{lines}");
 }
 
 #[test]

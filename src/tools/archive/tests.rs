@@ -70,7 +70,7 @@ fn store() -> (tempfile::TempDir, Store) {
 fn unpack_bytes(bytes: &[u8], strip: u32, limits: &Limits) -> Result<Vec<String>, ArchiveError> {
     let (_guard, store) = store();
     let blob = store.put_bytes(bytes)?;
-    let tree = unpack_within(&store, &blob, strip, None, limits)?;
+    let tree = unpack_within(&store, &blob, strip, None, limits)?.tree;
     Ok(dump(&store, &tree))
 }
 
@@ -125,7 +125,7 @@ fn an_archive_inside_a_deb_is_unpacked_in_one_go() {
     let outer = Fixture::default().file("./usr/src/linux.tar.xz", &xz(&good())).end();
     let blob = store.put_bytes(&deb(&xz(&outer))).expect("kept");
     let inner = RelPath::new("usr/src/linux.tar.xz").expect("a path");
-    let tree = unpack(&store, &blob, 1, Some(&inner)).expect("unpacked");
+    let tree = unpack(&store, &blob, 1, Some(&inner)).expect("unpacked").tree;
     assert_eq!(dump(&store, &tree).len(), 4);
     let absent = RelPath::new("usr/src/other").expect("a path");
     assert!(matches!(unpack(&store, &blob, 1, Some(&absent)), Err(ArchiveError::NoInner(_))));
