@@ -164,7 +164,8 @@ pub struct FileMetadata {
     pub group: Option<String>,
     /// Permission bits with setuid, setgid and sticky: `0o4755`.
     pub mode: Option<u32>,
-    pub xattrs: BTreeMap<String, String>,
+    /// Full name, such as `security.capability`, to value.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     pub device: Option<DeviceNode>,
     pub origin: Origin,
 }

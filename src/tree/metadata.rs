@@ -61,7 +61,7 @@ fn apply(
     item.uid = uid.unwrap_or(item.uid);
     item.gid = gid.unwrap_or(item.gid);
     item.mode = metadata.mode.unwrap_or(item.mode);
-    item.xattrs.extend(metadata.xattrs.clone());
+    item.xattrs.extend(metadata.xattrs.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     if let Some(reason) = mode_problem(&item.content, item.mode) {
         composer.problems.add(format!("{label}: mode {:04o} {reason}", item.mode));
     }

@@ -55,7 +55,7 @@ pub struct Item {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    pub xattrs: BTreeMap<String, String>,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Item {

@@ -241,7 +241,7 @@ fn sizes_are_told_by_package_and_slot() {
 fn metadata_sets_owners_modes_xattrs_and_devices() {
     let mut fixture = Fixture::new();
     fixture.parameters["packages"][1]["metadata"] = json!([
-        { "path": "bin/web", "user": "net", "group": "net", "mode": 0o4750, "xattrs": {"security.capability": "x"},
+        { "path": "bin/web", "user": "net", "group": "net", "mode": 0o4750, "xattrs": {"security.capability": "0100ff"},
           "device": null, "origin": "w:1:1" },
         { "path": "dev/lp0", "user": null, "group": null, "mode": 0o660, "xattrs": {},
           "device": {"block": false, "major": 6, "minor": 0}, "origin": "w:2:1" },
