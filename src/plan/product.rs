@@ -30,7 +30,7 @@ pub mod goals {
 }
 
 pub const ROOTFS_STEP: &str = "rootfs";
-const ROOTFS_VERSION: u32 = 1;
+const ROOTFS_VERSION: u32 = 2;
 pub const VERITY_STEP: &str = "verity";
 pub const VERITY_VERSION: u32 = 2;
 pub const INITRAMFS_STEP: &str = "initramfs";

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io::BufWriter;
 
 pub const NAME: &str = "rootfs";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 pub const ROOT_TAR: &str = "root.tar";
 pub const PACKAGES_JSON: &str = "packages.json";
