@@ -1,4 +1,5 @@
 mod metadata;
+mod programs;
 
 use super::packages::{split, Definition, Parameters as SplitParameters};
 use super::parameters::Parameters;
