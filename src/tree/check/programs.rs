@@ -89,6 +89,10 @@ impl Program<'_> {
             problems.add(format!("{} is built for another processor than the machine's: {cpu}", self.label()));
             return;
         }
+        if needs.is_fixed {
+            let help = "link it with `-pie`, or `-static-pie`: a program at a known address is easier to take over";
+            problems.add_with_help(format!("{} is not position-independent", self.label()), help);
+        }
         if let Some(interpreter) = &needs.interpreter {
             let help = "add the package with the C library the program was linked against";
             match self.program(interpreter) {

@@ -3,6 +3,7 @@
 use super::Fixture;
 use serde_json::json;
 
+const FIXED: u8 = 2;
 const MOVABLE: u8 = 3;
 const LOADER: &str = "/lib/ld.so.1";
 
@@ -92,4 +93,13 @@ fn a_script_depends_on_its_interpreter() {
     fixture.package("shell", &[("bin/sh", "*shell")]);
     fixture.skeleton(&[("usr/bin/a", "*#!/bin/sh\n")]);
     assert_eq!(fixture.problems(), [""; 0]);
+}
+
+#[test]
+fn a_program_at_a_fixed_address_is_an_error_that_names_it() {
+    let mut fixture = with_tool(FIXED, "libx.so.1");
+    fixture.parameters["packages"][4]["run_depends"] = json!(["lib"]);
+    let problems = fixture.problems();
+    let expected = "`/usr/bin/tool` of package `tool` is not position-independent\n  help: link it with `-pie`";
+    assert!(matches!(&problems[..], [one] if one.starts_with(expected)), "{problems:#?}");
 }
