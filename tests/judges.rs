@@ -21,9 +21,12 @@ struct Judge {
 
 impl Judge {
     fn new(tree: &str) -> Judge {
-        let project = Project::of_this_repository();
-        let disk = osbuild(&project, &["image"]).succeeds().output;
-        let tools = osbuild(&project, &["tools", tree]).succeeds().output;
+        Judge::of(&Project::of_this_repository(), tree)
+    }
+
+    fn of(project: &Project, tree: &str) -> Judge {
+        let disk = osbuild(project, &["image"]).succeeds().output;
+        let tools = osbuild(project, &["tools", tree]).succeeds().output;
         let image = project.root.join(disk.trim()).canonicalize().expect("an image");
         let scratch = tempfile::tempdir_in(project.root.join("out")).expect("a folder");
         let image = image.parent().expect("a folder").to_owned();
@@ -154,4 +157,83 @@ fn the_root_file_system_is_sound() {
     let size = std::fs::metadata(judge.image.join("root.erofs")).expect("there").len();
     println!("root.erofs: {size} bytes");
     assert!(size <= 12 << 20, "the default root file system has at most 12 MB: {size}");
+}
+
+/// What EROFS writes before the name and value of an attribute: the kernel's `struct erofs_xattr_entry`.
+fn attribute(index: u8, name: &str, value: &[u8]) -> Vec<u8> {
+    let size = u16::try_from(value.len()).expect("short").to_le_bytes();
+    [&[u8::try_from(name.len()).expect("short"), index, size[0], size[1]], name.as_bytes(), value].concat()
+}
+
+/// The number after `label`.
+fn number(text: &str, label: &str) -> usize {
+    let after = text.split_once(label).unwrap_or_else(|| panic!("no `{label}` in {text}")).1;
+    let digits: String = after.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number after `{label}` in {text}"))
+}
+
+#[test]
+fn owners_modes_attributes_and_device_nodes_are_what_another_reader_finds_in_the_root() {
+    let project = Project::copy();
+    let metadata = "\
+groups: {meter: {gid: 701}}
+users: {meter: {uid: 700, group: meter}}
+metadata:
+  - path: /etc/hosts
+    user: meter
+    group: meter
+    mode: \"0640\"
+    xattrs: {user.origin: 0x00ff0a, security.capability: 0sAQAAAgAEAAAAAAAAAAAAAAAAAAA=, trusted.note: plain}
+  - {path: /usr/bin/curl, group: meter, mode: \"2750\"}
+  - {path: /etc/ssl, user: meter, mode: \"1777\"}
+  - {path: /usr/lib/osbuild/lp0, group: meter, mode: \"0660\", device: {major: 6, minor: 3}}
+  - {path: /usr/lib/osbuild/disk, device: {block: true, major: 254, minor: 300}}
+hostname: gateway
+";
+    project.edit("layers/core/products/gateway.yaml", "hostname: gateway\n", metadata);
+    let judge = Judge::of(&project, "c+erofs-utils");
+    let image = judge.path("root.erofs");
+    let (accepted, said) = judge.ask("/usr/bin/fsck.erofs", &["--xattrs", &image]);
+    assert!(accepted, "{said}");
+
+    let bytes = std::fs::read(judge.image.join("root.erofs")).expect("read");
+    for (path, kind, owners, mode) in [
+        ("/etc/hosts", "regular file", "Uid: 700   Gid: 701 ", 0o10_0640_u16),
+        ("/etc/motd", "regular file", "Uid: 0   Gid: 0 ", 0o10_0644),
+        ("/usr/bin/curl", "regular file", "Uid: 0   Gid: 701 ", 0o10_2750),
+        ("/etc/ssl", "directory", "Uid: 700   Gid: 0 ", 0o4_1777),
+        ("/usr/lib/osbuild/lp0", "char dev", "Uid: 0   Gid: 701 ", 0o2_0660),
+        ("/usr/lib/osbuild/disk", "block dev", "Uid: 0   Gid: 0 ", 0o6_0600),
+    ] {
+        let (_, said) = judge.ask("/usr/bin/dump.erofs", &["--path", path, &image]);
+        let access = format!("Access: {:04o}/", mode & 0o777);
+        for part in [kind, owners, &access] {
+            assert!(said.contains(part), "{path}: `{part}` is not in {said}");
+        }
+        // It shows no more than the last nine bits; `i_mode` has them all.
+        let start = number(&said, "NID:") * 32;
+        assert_eq!(bytes[start + 4..start + 6], mode.to_le_bytes(), "{path}");
+    }
+
+    // An inode stands at its number times 32; behind it are its attributes, or the number of its device.
+    let inode = |path: &str| {
+        let (_, said) = judge.ask("/usr/bin/dump.erofs", &["--path", path, &image]);
+        let start = number(&said, "NID:") * 32;
+        let end = start + number(&said, "Inode size:");
+        (start, end, end + number(&said, "Xattr size:"))
+    };
+    let (_, start, end) = inode("/etc/hosts");
+    for (index, name, value) in [
+        (1, "origin", &b"\x00\xff\x0a"[..]),
+        (4, "note", b"plain"),
+        (6, "capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ] {
+        let expected = attribute(index, name, value);
+        assert!(bytes[start..end].windows(expected.len()).any(|window| window == expected), "{name}");
+    }
+    for (path, device) in [("/usr/lib/osbuild/lp0", 0x603_u32), ("/usr/lib/osbuild/disk", 0x10_fe2c)] {
+        let (start, ..) = inode(path);
+        // `i_u` of the inode, as the kernel's `new_encode_dev` writes it.
+        assert_eq!(bytes[start + 16..start + 20], device.to_le_bytes(), "{path}");
+    }
 }

@@ -4,7 +4,7 @@ use super::{gpt, pe, signer};
 use osbuild::image::pe::append;
 use osbuild::image::verity::{self, Extent};
 use osbuild::io::store::Store;
-use osbuild::model::machine::{Architecture, Machine, PartitionSizes, VirtualBoard};
+use osbuild::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
 use osbuild::model::{MachineName, Origin, RecipeName};
 use osbuild::release::image::{self, Parts, ReleaseInputs};
 use osbuild::release::keys::PublicKeys;
@@ -84,6 +84,7 @@ fn disk() -> Disk {
     let machine = Machine {
         name: MachineName::new("board").expect("valid"),
         architecture: Architecture::X86_64,
+        firmware: Firmware::Uefi,
         partitions: PartitionSizes { esp_bytes: 5 * MIB, root_bytes: MIB, verity_bytes: MIB, data_bytes: MIB },
         kernel: RecipeName::new("linux").expect("valid"),
         efi_stub: RecipeName::new("stub").expect("valid"),

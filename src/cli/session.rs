@@ -81,6 +81,7 @@ impl Session {
             let place = project.root.join(path.as_str());
             // What is missing is reported by the plan, with the line that names it.
             if place.exists() {
+                local.set_id.extend(file::set_id_below(&place, &path));
                 local.nodes.insert(path, store.ingest_node(&place, false)?);
             }
         }

@@ -7,6 +7,7 @@ use crate::io::store::StoreError;
 use crate::model::{Origin, RelPath};
 use crate::tools::archive::ArchiveError;
 use crate::tools::fetch::FetchError;
+use crate::tools::source::SourceError;
 use osbuild_sys::sandbox::{probe, SandboxError, Unavailable};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ const NO_NETWORK: [&str; 5] = [
     "Temporary failure in name resolution",
     "Name or service not known",
 ];
+
+const DECLARE: &str = "declare it under `metadata` of the package, `{path: /usr/bin/NAME, mode: \"4755\"}`";
 
 /// What went wrong in one task.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,9 @@ impl TaskError {
             TaskError::Step(error) if holds_archive_error(&**error) => Some(
                 "the archive is damaged, or was made to do harm: find out which before another one is pinned".to_owned(),
             ),
+            TaskError::Step(error) if matches!(error.downcast_ref(), Some(SourceError::SetId(_))) => {
+                Some(format!("{DECLARE}; with \"0755\" it runs as whoever starts it"))
+            }
             _ => None,
         }
     }
@@ -136,10 +142,7 @@ fn help_for_log(tail: &str, cache: &Path) -> Option<String> {
         return Some("tasks have no network: name what it downloads under `sources` of the recipe".to_owned());
     }
     if has(&["setuid or setgid, but not in the metadata"]) {
-        let help =
-            "declare it under `metadata` of the package, `{path: /usr/bin/NAME, mode: \"4755\"}`, or clear the bit in \
-                    `finish` of the recipe";
-        return Some(help.to_owned());
+        return Some(format!("{DECLARE}, or clear the bit in `finish` of the recipe"));
     }
     if has(&["Read-only file system"]) {
         let help = "a task can write below `/work` and `/tmp` only; what it leaves goes below `$DESTDIR`";

@@ -2,8 +2,10 @@
 //!
 //! Invariant: a file appears under its name only when it is whole and on disk.
 
+use crate::model::RelPath;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What failed, where, and why.
@@ -123,7 +125,6 @@ pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
 /// Removes a folder and all below it, also what its owner may not write or enter, as build scripts and
 /// overlay mounts leave behind.
 pub fn remove_tree(path: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::PermissionsExt;
     if fs::remove_dir_all(path).is_ok() {
         return Ok(());
     }
@@ -156,4 +157,16 @@ pub fn list(path: &Path) -> Result<Vec<String>, FileError> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Path and permission bits of each file at or below `path` that sets a user or group id; `name` stands for `path`.
+/// What cannot be looked at is left out: reading its content says why.
+pub fn set_id_below(path: &Path, name: &RelPath) -> Vec<(RelPath, u32)> {
+    let set_id = |entry: walkdir::DirEntry| {
+        let mode = entry.metadata().ok().filter(fs::Metadata::is_file)?.permissions().mode() & 0o7777;
+        let below = entry.path().strip_prefix(path).ok()?.to_str()?;
+        let found = RelPath::new(below).map_or_else(|_| name.clone(), |below| name.join(&below));
+        (mode & 0o6000 != 0).then_some((found, mode))
+    };
+    walkdir::WalkDir::new(path).into_iter().filter_map(|entry| set_id(entry.ok()?)).collect()
 }

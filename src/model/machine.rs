@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 pub struct Machine {
     pub name: MachineName,
     pub architecture: Architecture,
+    pub firmware: Firmware,
     pub partitions: PartitionSizes,
     /// The recipe of class `kernel` and kind linux.
     pub kernel: RecipeName,
@@ -59,6 +60,13 @@ impl Architecture {
             Architecture::Aarch64 => "BOOTAA64.EFI",
         }
     }
+}
+
+/// What starts the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI 2 with its boot manager as the boot loader, Secure Boot and variables that outlast power.
+    Uefi,
 }
 
 /// Sizes in bytes; each slot has one `esp`, one `root` and one `verity`.

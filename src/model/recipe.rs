@@ -132,6 +132,18 @@ pub struct InstallFile {
     pub executable: bool,
 }
 
+impl InstallFile {
+    /// Where the path `source` of the source tree goes; none: it is not installed by this.
+    pub fn installed(&self, source: &RelPath) -> Option<RelPath> {
+        let below = match &self.from {
+            None => source.as_str(),
+            Some(from) if from == source => return Some(self.to.clone()),
+            Some(from) => source.as_str().strip_prefix(from.as_str())?.strip_prefix('/')?,
+        };
+        Some(self.to.join(&RelPath::new(below).ok()?))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct OutputPackage {
     pub name: PackageName,
@@ -152,7 +164,8 @@ pub struct FileMetadata {
     pub group: Option<String>,
     /// Permission bits with setuid, setgid and sticky: `0o4755`.
     pub mode: Option<u32>,
-    pub xattrs: BTreeMap<String, String>,
+    /// Full name, such as `security.capability`, to value.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     pub device: Option<DeviceNode>,
     pub origin: Origin,
 }
@@ -162,4 +175,25 @@ pub struct DeviceNode {
     pub block: bool,
     pub major: u32,
     pub minor: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_path_is_the_file_itself_or_below_the_folder() {
+        let path = |text: &str| RelPath::new(text).expect("a path");
+        let cases = [
+            (Some("su"), "usr/bin/su", "su", Some("usr/bin/su")),
+            (Some("bin"), "usr/bin", "bin/su", Some("usr/bin/su")),
+            (Some("bin"), "usr/bin", "binary", None),
+            (Some("bin"), "usr/bin", "lib/su", None),
+            (None, "opt/x", "bin/su", Some("opt/x/bin/su")),
+        ];
+        for (from, to, source, expected) in cases {
+            let file = InstallFile { from: from.map(path), to: path(to), executable: false };
+            assert_eq!(file.installed(&path(source)), expected.map(path), "{from:?} {source}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default)]
 pub struct LocalInputs {
     pub nodes: BTreeMap<RelPath, Node>,
+    /// Project path and permission bits of each file among them that sets a user or group id: nodes keep no such bit.
+    pub set_id: BTreeMap<RelPath, u32>,
 }
 
 /// Every project path that the configuration refers to.

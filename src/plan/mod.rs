@@ -8,6 +8,7 @@ pub mod class;
 pub mod local;
 mod product;
 mod recipe;
+mod set_id;
 mod source;
 pub mod steps;
 pub mod task;

@@ -4,6 +4,7 @@
 
 use super::builder::{mount, output, shell, step, PlanBuilder};
 use super::recipe::{self, installed_file, metadata_json, package_output};
+use super::set_id;
 use super::source::local_node;
 use super::steps;
 use super::task::{Input, InputMount, OutputRef};
@@ -149,6 +150,7 @@ fn rootfs(builder: &mut PlanBuilder, origin: &Origin) -> Option<super::task::Tas
             builder.problem(&skeleton.origin, message, Some("paths are relative to the project's root".into()));
             return None;
         };
+        set_id::check_skeleton(builder, skeleton);
         inputs.push(InputMount { ..mount(&format!("skeletons/{index:03}"), node) });
         skeletons.push(json!({ "input": format!("skeletons/{index:03}"), "path": skeleton.value.as_str() }));
     }

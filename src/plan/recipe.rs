@@ -9,6 +9,7 @@ use super::{source, steps, toolchain};
 use crate::model::recipe::{BuildClass, FileMetadata, OutputPackage, Recipe, RunsOn};
 use crate::model::{Origin, RecipeName, RelPath};
 use serde_json::{json, Value};
+use std::collections::BTreeMap;
 
 /// Plans `name` and what it needs; none when a problem was reported.
 ///
@@ -121,12 +122,15 @@ pub(super) fn package_output(tasks: &RecipeTasks, package: &OutputPackage) -> Ou
     output(tasks.packages, package.name.as_str())
 }
 
-/// Metadata as step parameters.
+/// Metadata as step parameters; values of attributes may be any bytes, so they are hex digits there.
 pub(super) fn metadata_json(metadata: &[FileMetadata]) -> Vec<Value> {
+    let xattrs = |item: &FileMetadata| -> BTreeMap<String, String> {
+        item.xattrs.iter().map(|(name, value)| (name.clone(), hex::encode(value))).collect()
+    };
     let one = |item: &FileMetadata| {
         json!({
             "path": item.path.as_str(), "user": item.user, "group": item.group, "mode": item.mode,
-            "xattrs": item.xattrs, "origin": origin_json(&item.origin),
+            "xattrs": xattrs(item), "origin": origin_json(&item.origin),
             "device": item.device.map(|d| json!({ "block": d.block, "major": d.major, "minor": d.minor })),
         })
     };

@@ -3,6 +3,7 @@
 //! Invariant: every byte that comes from outside is named by a digest from the recipe and the lock.
 
 use super::builder::{mount, output, step, PlanBuilder};
+use super::set_id;
 use super::steps;
 use super::task::{Fetch, FetchPlace, Input, InputMount, OutputRef};
 use crate::io::store::Node;
@@ -36,6 +37,7 @@ fn part(
     let into = source.into.as_ref().map(RelPath::as_str);
     match source.places.first() {
         Some(Place::File(path)) => {
+            set_id::check_source(builder, recipe, source, path);
             inputs.push(mount(at, local_input(builder, recipe, source, path)?));
             Some(json!({ "kind": "tree", "input": at, "name": path.file_name(), "into": into }))
         }
@@ -47,10 +49,16 @@ fn part(
             inputs.push(mount(at, archive(builder, recipe, source)?));
             Some(match &source.unpack {
                 Unpack::No { file_name } => json!({ "kind": "file", "input": at, "name": file_name, "into": into }),
-                Unpack::Archive { strip, inner } => json!({
-                    "kind": "archive", "input": at, "strip": strip,
-                    "inner": inner.as_ref().map(RelPath::as_str), "into": into,
-                }),
+                Unpack::Archive { strip, inner } => {
+                    let mut part = json!({
+                        "kind": "archive", "input": at, "strip": strip,
+                        "inner": inner.as_ref().map(RelPath::as_str), "into": into,
+                    });
+                    if let Some(installs) = set_id::installs(builder, recipe) {
+                        part["installs"] = installs;
+                    }
+                    part
+                }
             })
         }
     }

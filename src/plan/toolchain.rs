@@ -26,18 +26,25 @@ pub(super) fn for_recipe_with(builder: &mut PlanBuilder, recipe: &Recipe, extra:
 }
 
 fn names(builder: &PlanBuilder, recipe: &Recipe) -> Vec<ToolTreeName> {
-    match recipe.tools.is_empty() {
-        true => default_trees(&recipe.class, recipe.runs_on, builder.config.machine.architecture),
+    let mut names = match recipe.tools.is_empty() {
+        true => class_trees(&recipe.class),
         false => recipe.tools.clone(),
+    };
+    // A recipe that names its trees builds for every machine, and cannot know the cross compiler of each.
+    if let Some(cross) = cross_tree(recipe.runs_on, builder.config.machine.architecture) {
+        if !names.contains(&cross) {
+            names.push(cross);
+        }
     }
+    names
 }
 
 fn tree_name(name: &str) -> ToolTreeName {
     ToolTreeName::new(name).expect("tree names written in the plan are valid")
 }
 
-/// Trees by class; a device that is not x86-64 adds the cross tree `c-ARCHITECTURE`.
-fn default_trees(class: &BuildClass, runs_on: RunsOn, architecture: Architecture) -> Vec<ToolTreeName> {
+/// What a class needs whatever it builds for.
+fn class_trees(class: &BuildClass) -> Vec<ToolTreeName> {
     let own = match class {
         BuildClass::Cmake { .. } => Some("cmake"),
         BuildClass::Meson { .. } => Some("meson"),
@@ -45,10 +52,13 @@ fn default_trees(class: &BuildClass, runs_on: RunsOn, architecture: Architecture
         BuildClass::Kernel { .. } => Some("kernel"),
         _ => None,
     };
-    let cross = (runs_on == RunsOn::Device && architecture != Architecture::X86_64)
-        .then(|| format!("c-{}", architecture.gnu_cpu()));
-    let names = [Some("c".to_owned()), own.map(str::to_owned), cross];
-    names.into_iter().flatten().map(|name| tree_name(&name)).collect()
+    [Some("c"), own].into_iter().flatten().map(tree_name).collect()
+}
+
+/// `c-ARCHITECTURE`, for a device that is not what the tools run on.
+fn cross_tree(runs_on: RunsOn, architecture: Architecture) -> Option<ToolTreeName> {
+    let crosses = runs_on == RunsOn::Device && architecture != Architecture::X86_64;
+    crosses.then(|| tree_name(&format!("c-{}", architecture.gnu_cpu())))
 }
 
 /// The merge of `trees` and of the installed files of `host_recipes`.

@@ -7,7 +7,7 @@ use super::verify::{self, Leftovers};
 use crate::image::pe;
 use crate::io::file;
 use crate::io::store::Store;
-use crate::model::machine::{Architecture, Machine, PartitionSizes, VirtualBoard};
+use crate::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Digest, MachineName, Origin, RecipeName};
 use proptest::prelude::*;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -26,6 +26,7 @@ fn machine() -> Machine {
     Machine {
         name: MachineName::new("board").expect("valid"),
         architecture: Architecture::X86_64,
+        firmware: Firmware::Uefi,
         partitions: PartitionSizes { esp_bytes: 5 * MIB, root_bytes: 2 * MIB, verity_bytes: MIB, data_bytes: MIB },
         kernel: RecipeName::new("linux").expect("valid"),
         efi_stub: RecipeName::new("stub").expect("valid"),

@@ -6,9 +6,10 @@ use super::archive::{self, ArchiveError};
 use super::vendor::{self, VendorError};
 use crate::io::store::{Node, Store, StoreError, TreeBuilder};
 use crate::model::path::InvalidPath;
+use crate::model::recipe::InstallFile;
 use crate::model::{Digest, RelPath};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,11 +37,29 @@ enum Part {
         strip: u32,
         inner: Option<String>,
         into: Option<String>,
+        /// For a recipe whose files reach the device as they are.
+        #[serde(default)]
+        installs: Option<Installs>,
     },
     Crates {
         crates: Vec<CratePart>,
         into: Option<String>,
     },
+}
+
+/// Where parts of the source tree go on the device, and the paths there whose mode some metadata says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Installs {
+    files: Vec<InstalledFile>,
+    declared: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstalledFile {
+    from: Option<String>,
+    to: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +82,9 @@ pub enum SourceError {
     Archive(#[from] ArchiveError),
     #[error("the crates cannot be unpacked")]
     Vendor(#[from] VendorError),
+    /// Paths of the source tree, where they go on the device, and their modes.
+    #[error("{}", set_id_message(.0))]
+    SetId(Vec<(RelPath, RelPath, u32)>),
     #[error("two sources have the same path")]
     Conflict(#[source] StoreError),
     #[error(transparent)]
@@ -90,10 +112,13 @@ fn compose(store: &Store, inputs: &Digest, parameters: &str) -> Result<Digest, S
                     }
                 }
             }
-            Part::Archive { input, strip, inner, into } => {
+            Part::Archive { input, strip, inner, into, installs } => {
                 let inner = inner.as_deref().map(RelPath::new).transpose()?;
-                let tree = archive::unpack(store, &file(store, inputs, input)?, *strip, inner.as_ref())?;
-                add_tree(&mut builder, folder(into)?, tree)?;
+                let unpacked = archive::unpack(store, &file(store, inputs, input)?, *strip, inner.as_ref())?;
+                if let Some(installs) = installs {
+                    refuse_set_id(&unpacked.set_id, folder(into)?.as_ref(), installs)?;
+                }
+                add_tree(&mut builder, folder(into)?, unpacked.tree)?;
             }
             Part::Crates { crates, into } => {
                 let mut files = Vec::new();
@@ -108,6 +133,40 @@ fn compose(store: &Store, inputs: &Digest, parameters: &str) -> Result<Digest, S
         StoreError::Conflict { .. } => SourceError::Conflict(error),
         other => SourceError::Store(other),
     })
+}
+
+/// A tree keeps no set-id bit: one that would be lost on its way to the device, with nobody deciding so, is an error.
+fn refuse_set_id(
+    set_id: &BTreeMap<RelPath, u32>,
+    into: Option<&RelPath>,
+    installs: &Installs,
+) -> Result<(), SourceError> {
+    let mut undeclared = Vec::new();
+    for file in &installs.files {
+        let from = file.from.as_deref().map(RelPath::new).transpose()?;
+        let file = InstallFile { from, to: RelPath::new(&file.to)?, executable: false };
+        for (path, mode) in set_id {
+            let source = into.map_or_else(|| path.clone(), |folder| folder.join(path));
+            let installed = file.installed(&source).filter(|path| !installs.declared.contains(path.as_str()));
+            undeclared.extend(installed.map(|installed| (source, installed, *mode)));
+        }
+    }
+    match undeclared.is_empty() {
+        true => Ok(()),
+        false => Err(SourceError::SetId(undeclared)),
+    }
+}
+
+fn set_id_message(files: &[(RelPath, RelPath, u32)]) -> String {
+    const SHOWN: usize = 10;
+    let one = |(source, path, mode): &(RelPath, RelPath, u32)| {
+        format!("`{source}` has mode {mode:04o} in the archive, but no metadata says the mode of `/{path}`")
+    };
+    let mut lines: Vec<String> = files.iter().take(SHOWN).map(one).collect();
+    if files.len() > SHOWN {
+        lines.push(format!("and {} more", files.len() - SHOWN));
+    }
+    lines.join("\n")
 }
 
 fn add_tree(builder: &mut TreeBuilder, into: Option<RelPath>, tree: Digest) -> Result<(), SourceError> {
@@ -154,5 +213,41 @@ mod tests {
             {"kind":"tree","input":"inputs/1","name":"files","into":null}]}"#;
         let error = compose(&store, &inputs, clash).expect_err("`a` is a file and a folder");
         assert!(matches!(error, SourceError::Conflict(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_set_id_bit_of_what_is_installed_is_declared_or_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a store");
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, mode) in [("x/bin/su", 0o4755), ("x/bin/ls", 0o755), ("x/doc/su", 0o2755), ("x/bin/games/", 0o2775)]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(mode);
+            header.set_size(0);
+            if path.ends_with('/') {
+                header.set_entry_type(tar::EntryType::Directory);
+            }
+            tar.append_data(&mut header, path, &[][..]).expect("in memory");
+        }
+        let digest = store.put_bytes(&tar.into_inner().expect("in memory")).expect("kept");
+        let mut inputs = TreeBuilder::new();
+        let archive = RelPath::new("a").expect("valid");
+        inputs.insert(&archive, Node::File { digest, executable: false }).expect("inserted");
+        let inputs = inputs.finish(&store).expect("kept");
+        let composed = |installs: serde_json::Value| {
+            let part = serde_json::json!({ "kind": "archive", "input": "a", "strip": 1, "inner": null, "into": "in", "installs": installs });
+            compose(&store, &inputs, &serde_json::json!({ "parts": [part] }).to_string()).map_err(|e| e.to_string())
+        };
+        let files = serde_json::json!([{ "from": "in/bin", "to": "usr/bin" }]);
+        let error =
+            composed(serde_json::json!({ "files": files, "declared": ["usr/bin/ls"] })).expect_err("undeclared");
+        let expected =
+            "`in/bin/games` has mode 2775 in the archive, but no metadata says the mode of `/usr/bin/games`\n\
+                        `in/bin/su` has mode 4755 in the archive, but no metadata says the mode of `/usr/bin/su`";
+        assert_eq!(error, expected);
+        let declared = serde_json::json!({ "files": files, "declared": ["usr/bin/su", "usr/bin/games"] });
+        composed(declared).expect("declared");
+        composed(serde_json::Value::Null).expect("a build decides on its own modes");
     }
 }

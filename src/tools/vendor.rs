@@ -45,7 +45,7 @@ fn folder(store: &Store, name: &str, version: &str, blob: &Digest) -> Result<Dig
         version: version.to_owned(),
         source,
     })?;
-    let mut entries = store.load_tree(&outer)?.entries;
+    let mut entries = store.load_tree(&outer.tree)?.entries;
     let own = entries.remove(&format!("{name}-{version}")).filter(|_| entries.is_empty());
     let Some(Node::Folder(own)) = own else {
         return Err(invalid("it does not hold just the folder of its name and version"));

@@ -6,7 +6,7 @@
 use super::problem::{Problems, TreeError};
 use super::root::{Content, Item, Owner, Root, MERGED};
 use crate::io::store::Store;
-use crate::model::RelPath;
+use crate::model::{Digest, RelPath};
 
 pub struct Composer<'a> {
     pub store: &'a Store,
@@ -30,6 +30,7 @@ impl<'a> Composer<'a> {
             return;
         };
         if present.content == content {
+            present.packages.extend(owner.package().map(str::to_owned));
             return;
         }
         let is_folder = |content: &Content| matches!(content, Content::Folder);
@@ -39,7 +40,8 @@ impl<'a> Composer<'a> {
             _ => false,
         };
         if is_replaced && !is_folder(&present.content) && !is_folder(&content) {
-            *present = Item::new(content, owner);
+            let packages = std::mem::take(&mut present.packages);
+            *present = Item { packages, ..Item::new(content, owner) };
             return;
         }
         let first = present.owner.clone();
@@ -104,6 +106,11 @@ impl<'a> Composer<'a> {
         }
         Ok(())
     }
+}
+
+/// Where something that is no link and no folder lands; none: it would be in the way of merging.
+pub fn placed_file(path: &RelPath) -> Option<RelPath> {
+    placed(path, &Content::File { digest: Digest::of(b""), executable: false })
 }
 
 /// Where a path lands once `/usr` is merged; none: the folder or link that merging replaces.

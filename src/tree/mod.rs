@@ -4,6 +4,7 @@
 //! every check passed, and the checks report all they found at once.
 
 pub mod accounts;
+mod agreement;
 pub mod check;
 mod compose;
 mod device;

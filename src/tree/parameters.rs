@@ -5,6 +5,7 @@
 use osbuild_format::device::Restart;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,9 +55,31 @@ pub struct Metadata {
     /// Permission bits with setuid, setgid and sticky.
     pub mode: Option<u32>,
     #[serde(default)]
-    pub xattrs: BTreeMap<String, String>,
+    pub xattrs: BTreeMap<String, Bytes>,
     pub device: Option<Device>,
     pub origin: String,
+}
+
+/// Any bytes, as hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes(pub Vec<u8>);
+
+impl TryFrom<String> for Bytes {
+    type Error = hex::FromHexError;
+
+    fn try_from(digits: String) -> Result<Bytes, Self::Error> {
+        hex::decode(digits).map(Bytes)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if !text.contains(char::is_control) => write!(f, "`{text}`"),
+            _ => write!(f, "0x{}", hex::encode(&self.0)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

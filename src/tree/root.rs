@@ -5,7 +5,7 @@
 use super::parameters::Device;
 use crate::io::store::{Entry, Node};
 use crate::model::{Digest, RelPath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Folders of the root that are links into `/usr`.
@@ -37,6 +37,15 @@ pub enum Owner {
     Generated,
 }
 
+impl Owner {
+    pub fn package(&self) -> Option<&str> {
+        match self {
+            Owner::Package(name) => Some(name),
+            Owner::Skeleton { .. } | Owner::Generated => None,
+        }
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,11 +60,13 @@ impl fmt::Display for Owner {
 pub struct Item {
     pub content: Content,
     pub owner: Owner,
+    /// The packages that have the path: one, several with the same content, or those whose file a skeleton replaced.
+    pub packages: BTreeSet<String>,
     /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    pub xattrs: BTreeMap<String, String>,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Item {
@@ -67,7 +78,8 @@ impl Item {
             Content::Symlink { .. } => 0o777,
             Content::Device(_) => 0o600,
         };
-        Item { content, owner, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+        let packages = owner.package().map(str::to_owned).into_iter().collect();
+        Item { content, owner, packages, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
     }
 }
 

@@ -39,7 +39,7 @@ fn append(builder: &mut Builder<&mut dyn Write>, path: &str, item: &Item, store:
     let mut records: Vec<(String, Vec<u8>)> = Vec::new();
     put_name(&mut header, &name, &mut records);
     for (key, value) in &item.xattrs {
-        records.push((format!("SCHILY.xattr.{key}"), value.clone().into_bytes()));
+        records.push((format!("SCHILY.xattr.{key}"), value.clone()));
     }
     match &item.content {
         Content::Folder => header.set_entry_type(EntryType::Directory),

@@ -27,6 +27,10 @@ fn refused(archive: &[u8], parts: &[&str]) {
 
 /// Entries as name, kind, link's target and content; names are put in as they are.
 fn tar(entries: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
+    tar_with_mode(0o644, entries)
+}
+
+fn tar_with_mode(mode: u32, entries: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, kind, target, content) in entries {
         let mut header = tar::Header::new_ustar();
@@ -34,7 +38,7 @@ fn tar(entries: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
         fields.name[..name.len()].copy_from_slice(name.as_bytes());
         fields.linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_entry_type(*kind);
-        header.set_mode(0o644);
+        header.set_mode(mode);
         header.set_size(content.len() as u64);
         header.set_cksum();
         builder.append(&header, *content).expect("in memory");
@@ -90,4 +94,26 @@ fn a_bomb_is_given_up_long_before_it_fills_the_disk() {
     gzip.write_all(&[0; 1024]).expect("in memory");
     let bomb = gzip.finish().expect("in memory");
     refused(&bomb, &["the archive unpacks to more than its limit", "times its own size"]);
+}
+
+#[test]
+fn a_setuid_file_that_somebody_else_built_is_declared_or_refused() {
+    let (project, _mirror) = hostile(&tar_with_mode(0o4755, &[("su", tar::EntryType::Regular, "", b"x")]));
+    let recipe = "recipes/hostile/recipe.yaml";
+    // A build decides on the modes of what it installs.
+    osbuild(&project, &["build", "hostile"]).succeeds();
+    project.edit(
+        recipe,
+        "class: make\n",
+        "class: prebuilt\ninstall: [{from: su, to: /usr/bin/su, executable: true}]\n",
+    );
+    osbuild(&project, &["build", "hostile"]).fails_with(&[
+        "task `hostile:source` failed: `su` has mode 4755 in the archive, but no metadata says the mode of `/usr/bin/su`",
+        "recipes/hostile/recipe.yaml:7:",
+        "help: declare it under `metadata` of the package",
+    ]);
+    let metadata = "files: [\"/**\"]\n    metadata: [{path: /usr/bin/su, mode: \"0755\"}]";
+    project.edit(recipe, "files: [\"/**\"]", metadata);
+    project.edit(recipe, "\n  exit 0\n", "\n  true\n");
+    osbuild(&project, &["build", "hostile"]).succeeds();
 }

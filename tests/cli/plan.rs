@@ -15,6 +15,38 @@ fn the_plan_has_three_forms() {
     assert!(origin.contains("# layers/core/products/gateway-dev.yaml:"), "{origin}");
 }
 
+/// A machine with another processor: its compiler comes as one more tool tree, whatever trees a recipe names.
+#[test]
+fn a_machine_with_another_processor_is_planned_with_its_cross_compiler() {
+    let project = Project::copy();
+    let machine = "layers/core/machines/qemu-x86_64.yaml";
+    project.edit(machine, "architecture: x86_64", "architecture: aarch64");
+    project.edit("recipes/zlib/recipe.yaml", "class: make\n", "class: make\ntools: [c, cmake]\n");
+    osbuild(&project, &["plan"])
+        .fails_with(&["there is no tool tree `c-aarch64`", "add `layers/LAYER/tools/c-aarch64.yaml`"]);
+    project
+        .write("layers/core/tools/c-aarch64.yaml", "schema: 1\ntools: c-aarch64\npackages: [gcc-aarch64-linux-gnu]\n");
+    let hex = "0".repeat(64);
+    let line = format!(
+        "tools:\n  c-aarch64:\n    - {{name: gcc, version: \"1\", file: pool/gcc.deb, size: 1, sha256: \"{hex}\"}}\n"
+    );
+    project.edit("osbuild.lock", "\ntools:\n", &format!("\n{line}"));
+    let json = osbuild(&project, &["plan", "--json"]).succeeds().output;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let task = |name: &str| {
+        let found = json["tasks"].as_array().and_then(|tasks| tasks.iter().find(|task| task["name"] == name));
+        found.unwrap_or_else(|| panic!("there is no {name}")).to_string()
+    };
+    assert!(task("zlib:build").contains("tools:c+cmake+c-aarch64"), "{}", task("zlib:build"));
+    assert!(
+        task("curl:build").contains("tools:c+c-aarch64") && task("curl:build").contains("--host=aarch64-linux-musl")
+    );
+    assert!(!task("lz4:build").contains("aarch64"), "{}", task("lz4:build"));
+    assert!(task("linux:config").contains("ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-"));
+    assert!(task("linux:build").contains("arch/arm64/boot/Image"));
+    assert!(task("linux:check").contains("\\\"architecture\\\":\\\"arm64\\\""), "{}", task("linux:check"));
+}
+
 #[test]
 fn a_misspelt_name_is_answered_with_the_right_one() {
     let project = Project::of_this_repository();

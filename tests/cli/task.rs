@@ -55,6 +55,34 @@ fn a_task_without_its_output_or_with_a_setuid_file_is_told_so() {
 }
 
 #[test]
+fn a_folder_that_hands_its_group_on_is_told_too() {
+    let project = Project::copy();
+    let script = "mkdir -p $DESTDIR/usr/games\nchmod 2775 $DESTDIR/usr/games\nprintf 'all:\\ninstall:\\n' > Makefile";
+    project.script("shared", script);
+    project.edit("recipes/shared/recipe.yaml", "\n  exit 0\n", "\n");
+    let parts = ["setuid or setgid, but not in the metadata of a package of shared: ./usr/games"];
+    osbuild(&project, &["build", "shared"]).fails_with(&parts);
+    let metadata = "files: [\"/**\"]\n    metadata: [{path: /usr/games, mode: \"2775\"}]";
+    project.edit("recipes/shared/recipe.yaml", "files: [\"/**\"]", metadata);
+    osbuild(&project, &["build", "shared"]).succeeds();
+}
+
+#[test]
+fn a_set_id_bit_in_the_project_is_declared_or_refused_before_anything_runs() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::copy();
+    project.write("rootfs/base/usr/bin/door.tera", "#!/usr/bin/osagent\n");
+    let mode = std::fs::Permissions::from_mode(0o4755);
+    std::fs::set_permissions(project.root.join("rootfs/base/usr/bin/door.tera"), mode).expect("set");
+    let message = "`rootfs/base/usr/bin/door.tera` has mode 4755, but no metadata says the mode of `/usr/bin/door`";
+    let place = "--> layers/core/products/gateway.yaml:";
+    osbuild(&project, &["plan"]).fails_with(&[message, place, "help: add `{path: /usr/bin/door, mode: \"4755\"}`"]);
+    let metadata = "metadata: [{path: /bin/door, mode: \"4755\"}]\nhostname: gateway\n";
+    project.edit("layers/core/products/gateway.yaml", "hostname: gateway\n", metadata);
+    osbuild(&project, &["plan"]).succeeds();
+}
+
+#[test]
 fn what_a_failed_task_left_is_there_for_a_shell() {
     let script = "mkdir -p $DESTDIR/usr\necho 1 > $DESTDIR/usr/x\nfalse";
     let (project, ended) = fails("broken", script, &["exit status 1", "the whole log is in `"]);

@@ -35,6 +35,21 @@ fn lines_that_are_almost_a_request_are_refused() {
 }
 
 #[test]
+fn modules_are_refused_where_they_are_asked_for() {
+    let project = with_fragment("# A camera.\nCONFIG_USB=m\nCONFIG_MODULES=y\n");
+    project.edit("kernel-config/base.config", "# CONFIG_MODULES is not set\n", "");
+    osbuild(&project, &["plan"]).fails_with(&[
+        "kernel-config/meter.config:2:",
+        "`CONFIG_USB=m` asks for kernel modules, which no package would bring to the device",
+        "help: build the option in: `=y`",
+        "kernel-config/meter.config:3:",
+        "`CONFIG_MODULES=y` asks for kernel modules",
+    ]);
+    let project = crate::Project::of_this_repository();
+    osbuild(&project, &["kernel", "set", "CONFIG_USB=m"]).fails_with(&["`CONFIG_USB=m` asks for kernel modules"]);
+}
+
+#[test]
 fn every_broken_request_is_named_at_once_with_its_cause() {
     let project = with_fragment("CONFIG_VIRTO_NET=y\nCONFIG_USB_SERIAL=y\n");
     let waivers = "kernel-waivers:\n  - option: CONFIG_VETH\n    reason: the meter has one network\n\

@@ -87,6 +87,9 @@ pub fn set(project: Project, options: &[String], product: Option<&str>, args: &E
     let settings = settings.collect::<Result<Settings, Failure>>()?;
     let mut contract = Contract::open(project, product, args.recipe.as_deref(), &args.build)?;
     let alone = Edit { settings: settings.clone(), ..Edit::default() };
+    if let Some(error) = contract.modules(&alone).first() {
+        return Err(Failure::new(error.message()).help(error.help()));
+    }
     let after = contract.configured(&alone.applied_to(&contract.requested))?;
     kconfig::check(&alone.requested(), &after, &[], &contract.symbols).map_err(refused)?;
     let edit = Edit::of(settings, &contract.configuration, &after, &contract.requested);
@@ -121,6 +124,9 @@ fn report(contract: &Contract, edit: &Edit, args: &EditArgs) -> Result<(), Failu
     conflicts.for_each(|conflict| eprintln!("conflict: {conflict}"));
     if any {
         eprintln!("  help: change or remove these lines, or the fragments contradict each other");
+    }
+    for error in contract.modules(edit) {
+        eprintln!("conflict: {}\n  help: {}", error.message(), error.help());
     }
     match &args.save {
         Some(file) => file.save(&contract.session, &contract.recipe, edit),

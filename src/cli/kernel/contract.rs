@@ -10,10 +10,11 @@ use crate::cli::session::{BuildArgs, Session};
 use crate::config::diagnostic::suggest;
 use crate::image::kconfig;
 use crate::io::store::Node;
+use crate::model::machine::Architecture;
 use crate::model::recipe::{BuildClass, KconfigKind};
 use crate::model::RelPath;
-use crate::plan::class::editing;
-use crate::plan::kconfig::{Configuration, Requested, Symbols};
+use crate::plan::class::{built_for, editing};
+use crate::plan::kconfig::{without_modules, Configuration, Edit, FragmentError, Requested, Symbols};
 use crate::plan::task::{Command, Input, OutputRef, Task, TaskId};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub struct Contract {
     pub symbols: Symbols,
     pub configuration: Configuration,
     kind: KconfigKind,
+    architecture: Architecture,
 }
 
 impl Contract {
@@ -39,7 +41,7 @@ impl Contract {
     ) -> Result<Contract, Failure> {
         let session = Session::open(project, product, &BTreeMap::new(), build)?;
         let recipe = recipe.unwrap_or(session.config.machine.kernel.as_str()).to_owned();
-        let kind = kind(&session, &recipe)?;
+        let (kind, architecture) = kind(&session, &recipe)?;
         session.run(&[config_output(&session, &recipe, "check")?])?;
         let task = task(&session, &recipe, "check")?.1;
         let Command::Step { parameters, .. } = &task.command else {
@@ -48,13 +50,12 @@ impl Contract {
         let inputs = sandbox::action(&session, task)?.input_root;
         let contract = kconfig::Contract::read(&session.store, &inputs, parameters)?;
         let kconfig::Contract { requested, symbols, configuration, .. } = contract;
-        Ok(Contract { session, recipe, requested, symbols, configuration, kind })
+        Ok(Contract { session, recipe, requested, symbols, configuration, kind, architecture })
     }
 
     /// The configuration that the build would make of `requested`.
     pub fn configured(&mut self, requested: &Requested) -> Result<Configuration, Failure> {
-        let architecture = self.session.config.machine.architecture;
-        let task = editing::reconfigured(self.configure_task()?, self.kind, architecture, requested);
+        let task = editing::reconfigured(self.configure_task()?, self.kind, self.architecture, requested);
         self.session.plan.tasks.push(task);
         let last = TaskId(self.session.plan.tasks.len() - 1);
         let goal = OutputRef { task: last, output: path("config"), below: None };
@@ -72,8 +73,7 @@ impl Contract {
             let help = format!("add `layers/LAYER/tools/{tree}.yaml` with the package `libncurses-dev`");
             Failure::new(format!("no layer has the tool tree `{tree}`, which the editor needs")).help(help)
         })?;
-        let architecture = self.session.config.machine.architecture;
-        Ok(editing::edited(self.configure_task()?, self.kind, architecture, checked, Input::Output(tools)))
+        Ok(editing::edited(self.configure_task()?, self.kind, self.architecture, checked, Input::Output(tools)))
     }
 
     /// A `.config` in the store.
@@ -83,18 +83,28 @@ impl Contract {
         Ok(Configuration::parse(&String::from_utf8_lossy(&text)))
     }
 
+    /// What of `edit` no build would take, because nothing brings modules to the device.
+    pub fn modules(&self, edit: &Edit) -> Vec<FragmentError> {
+        match self.kind {
+            KconfigKind::Linux => without_modules(edit.requested()).err().unwrap_or_default(),
+            KconfigKind::Busybox => Vec::new(),
+        }
+    }
+
     fn configure_task(&self) -> Result<&Task, Failure> {
         Ok(task(&self.session, &self.recipe, "config")?.1)
     }
 }
 
-fn kind(session: &Session, recipe: &str) -> Result<KconfigKind, Failure> {
-    let kinds: BTreeMap<&str, KconfigKind> = session
+/// What kind of Kconfig project `recipe` is, and what it is built for.
+fn kind(session: &Session, recipe: &str) -> Result<(KconfigKind, Architecture), Failure> {
+    let machine = session.config.machine.architecture;
+    let kinds: BTreeMap<&str, (KconfigKind, Architecture)> = session
         .config
         .recipes
         .iter()
         .filter_map(|(name, recipe)| match recipe.class {
-            BuildClass::Kernel { kind, .. } => Some((name.as_str(), kind)),
+            BuildClass::Kernel { kind, .. } => Some((name.as_str(), (kind, built_for(recipe, machine)))),
             _ => None,
         })
         .collect();

@@ -50,7 +50,7 @@ const PINS: [Pin; 10] = [
         "ef28d427b646c49864e38ff56dce8647342d4c1eed288e8aba5b176a5212394c",
     ),
     (
-        StepKind { name: "rootfs", version: 1 },
+        StepKind { name: "rootfs", version: 2 },
         rootfs_fixture,
         "6bc18c04e7761059ffd49498d101e2e5e26ded84c77fbd9410d6c1e9e1ab92e7",
     ),
@@ -230,7 +230,7 @@ fn rootfs_fixture() -> Fixture {
         ("skeletons/000/etc/motd.tera", "{{ title }} {{ version }}\n"),
     ]);
     let metadata = json!([
-        { "path": "etc/agent.conf", "user": "net", "group": "net", "mode": 0o640, "xattrs": { "user.a": "b" },
+        { "path": "etc/agent.conf", "user": "net", "group": "net", "mode": 0o640, "xattrs": { "user.a": "62" },
           "origin": "p.yaml:1:1", "device": null },
         { "path": "etc/null", "user": null, "group": null, "mode": 0o600, "xattrs": {}, "origin": "p.yaml:2:1",
           "device": { "block": false, "major": 1, "minor": 3 } },

@@ -4,7 +4,7 @@
 
 use super::scalar::{Schema, Size};
 use crate::config::record::{choices, record};
-use crate::model::machine::Architecture;
+use crate::model::machine::{Architecture, Firmware};
 use crate::model::{Located, MachineName, RecipeName};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ record! {
         "machine" machine: Located<MachineName>,
         /// Instruction set.
         "architecture" architecture: Architecture,
+        /// What starts the kernel. UEFI's boot manager chooses the slot.
+        "firmware" firmware: Firmware = Firmware::Uefi => "uefi",
         /// Sizes of the partitions.
         "partitions" partitions: PartitionsEntry,
         /// The recipe of the kernel.
@@ -67,4 +69,8 @@ record! {
 choices! { Architecture as "architecture" {
     "x86_64" => X86_64, "64-bit x86";
     "aarch64" => Aarch64, "64-bit Arm";
+} }
+
+choices! { Firmware as "firmware" {
+    "uefi" => Uefi, "UEFI with Secure Boot";
 } }

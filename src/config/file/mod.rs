@@ -10,6 +10,7 @@ pub mod product;
 pub mod recipe;
 pub mod scalar;
 pub mod tools;
+pub mod xattr;
 
 use super::record::{Decode, Shape};
 

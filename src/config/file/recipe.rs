@@ -3,6 +3,7 @@
 //! Invariant: field names here are those of the file; [`crate::model::recipe`] has the meaning.
 
 use super::scalar::{DevicePath, License, Mode, Pattern, Schema, Sha256, SourcePath, Word};
+use super::xattr::Xattrs;
 use crate::config::record::{choices, record, Decode, Problems, Shape};
 use crate::config::yaml::{Node, Value};
 use crate::model::recipe::{KconfigKind, RunsOn};
@@ -158,8 +159,8 @@ record! {
         "group" group: Option<Located<String>>,
         /// Permission bits; setuid files must be declared here.
         "mode" mode: Option<Mode>,
-        /// Extended attributes by name.
-        "xattrs" xattrs: BTreeMap<String, Word>,
+        /// Extended attributes by name, each value as `setfattr` takes it; `security.capability` is one.
+        "xattrs" xattrs: Xattrs,
         /// Makes the path a device node.
         "device" device: Option<DeviceEntry>,
     }

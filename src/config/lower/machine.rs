@@ -24,6 +24,7 @@ pub fn machine(file: MachineFile, problems: &mut Vec<Diagnostic>) -> Option<Mach
     (problems.len() == before).then(|| Machine {
         name: file.machine.value,
         architecture: file.architecture,
+        firmware: file.firmware,
         partitions,
         kernel: file.kernel.value,
         efi_stub: file.efi_stub.value,

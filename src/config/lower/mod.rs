@@ -34,7 +34,7 @@ fn metadata(entry: MetadataEntry) -> FileMetadata {
         user: user.map(|user| user.value),
         group: group.map(|group| group.value),
         mode: mode.map(|mode| mode.0),
-        xattrs: words(xattrs),
+        xattrs: xattrs.0,
         device: device.map(|d| DeviceNode { block: d.block, major: d.major, minor: d.minor }),
         origin,
     }

@@ -111,6 +111,17 @@ const CASES: &[Case] = &[
         "metadata: [{path: /usr/bin/x, user: joe}]",
         &["there is no user `joe`", "add it to `users:` of product `gateway`"],
     ),
+    (
+        ZLIB,
+        "run-depends: [musl]",
+        "metadata: [{path: /usr/bin/x, xattrs: {user.a: 0x1, capability: x}}]",
+        &[
+            "`0x1` is not the value of an attribute: hex digits come in pairs",
+            "`capability` is not the name of an extended attribute",
+            "it begins with `security.`, `trusted.`, `user.`",
+        ],
+    ),
+    (MACHINE, "kernel: linux", "firmware: bios\nkernel: linux", &["`bios` is not a firmware", "5:11"]),
     // templates
     (
         ZLIB,

@@ -10,9 +10,10 @@ pub(super) fn lines(target: &Target, binaries: &[String]) -> String {
         .iter()
         .map(|binary| format!("install -Dm755 target/{rust_target}/release/{binary} \"$DESTDIR/usr/bin/{binary}\"\n"))
         .collect();
+    // A static program is position-independent unless told otherwise: PID 1 of a device is no fixed target.
     format!(
         "export CARGO_HOME=/work/cargo CARGO_TARGET_{linker}_LINKER={tools}-gcc\n\
-         export RUSTFLAGS='-C target-feature=+crt-static -C panic=abort -C relocation-model=static \
+         export RUSTFLAGS='-C target-feature=+crt-static -C panic=abort \
          --remap-path-prefix=/work=. -C link-arg=-Wl,--build-id=none'\n\
          mkdir -p /work/cargo\n\
          printf '[source.crates-io]\\nreplace-with = \"vendored\"\\n[source.vendored]\\ndirectory = \"/work/src/vendor\"\\n' \

@@ -8,12 +8,13 @@ pub(super) fn lines(target: &Target, options: &[String]) -> String {
     let mut lines = String::new();
     let mut toolchain = String::new();
     if target.runs_on == RunsOn::Device {
+        // Behind the compiler's name stand flags only where the sysroot has a C library.
         lines.push_str(&format!(
             "cat > /work/toolchain.cmake <<EOF\n\
              set(CMAKE_SYSTEM_NAME Linux)\n\
              set(CMAKE_SYSTEM_PROCESSOR {cpu})\n\
              set(CMAKE_C_COMPILER {tools}-gcc)\n\
-             set(CMAKE_C_FLAGS_INIT \"${{CC#* }}\")\n\
+             set(CMAKE_C_FLAGS_INIT \"${{CC#{tools}-gcc}}\")\n\
              set(CMAKE_FIND_ROOT_PATH /work/sysroot)\n\
              set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)\n\
              set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)\n\

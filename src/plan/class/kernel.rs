@@ -25,8 +25,9 @@ pub(in crate::plan) fn configure(
     tools: &Input,
 ) -> Option<Input> {
     let (fragments, waivers) = requested(builder, recipe, kind, own)?;
-    let text = allconfig(builder, &fragments)?;
-    let lines = configure_script(kind, builder.config.machine.architecture, &text);
+    let text = allconfig(builder, kind, &fragments)?;
+    let architecture = super::built_for(recipe, builder.config.machine.architecture);
+    let lines = configure_script(kind, architecture, &text);
     let command = shell(tools.clone(), BTreeMap::new(), lines);
     let name = format!("{}:config", recipe.name);
     let config = builder.task(name, &recipe.origin, command, inputs.to_vec(), &["config"]);
@@ -38,7 +39,7 @@ pub(in crate::plan) fn configure(
         .collect();
     let parameters = json!({
         "fragments": fragments, "waivers": waivers, "root": "source/Kconfig",
-        "architecture": builder.config.machine.architecture.kernel(),
+        "architecture": architecture.kernel(),
     });
     let source = inputs.iter().find(|input| input.path.as_ref().is_some_and(|path| path.as_str() == "src"))?;
     let checked =
@@ -49,9 +50,13 @@ pub(in crate::plan) fn configure(
 }
 
 /// What the fragments request together, sorted: so a changed comment or order does not rebuild the kernel.
-fn allconfig(builder: &mut PlanBuilder, fragments: &[&Fragment]) -> Option<String> {
+fn allconfig(builder: &mut PlanBuilder, kind: KconfigKind, fragments: &[&Fragment]) -> Option<String> {
     let texts = fragments.iter().map(|fragment| (fragment.file.as_str(), fragment.text.as_str()));
-    match kconfig::requested(texts) {
+    let requested = kconfig::requested(texts).and_then(|requested| match kind {
+        KconfigKind::Linux => kconfig::without_modules(requested),
+        KconfigKind::Busybox => Ok(requested),
+    });
+    match requested {
         Ok(requested) => Some(kconfig::allconfig(&requested)),
         Err(errors) => {
             for error in errors {
@@ -131,6 +136,34 @@ pub(super) fn make_variables(kind: KconfigKind, architecture: Architecture) -> S
     }
 }
 
+/// The kernel as an EFI program, which the stub starts; a shell word.
+fn image(architecture: Architecture, make: &str) -> String {
+    match architecture {
+        Architecture::X86_64 => format!("$(make -s {make} image_name)"),
+        // What make calls the image is packed with gzip, and so no EFI program.
+        Architecture::Aarch64 => "arch/arm64/boot/Image".to_owned(),
+    }
+}
+
+/// What the environment of Linux said before flags for programs were added. Its makefiles take none of it, and the
+/// script unsets the flags; so it stays as it is, and a new flag for programs does not compile the kernel anew.
+const LINUX_ENV: [(&str, &str); 2] = [
+    (
+        "CFLAGS",
+        "-Os -pipe -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC \
+         -ffunction-sections -fdata-sections -ffile-prefix-map=/work=.",
+    ),
+    ("PKG_CONFIG_LIBDIR", "/work/sysroot/usr/lib/pkgconfig"),
+];
+
+/// The environment of the build, from that of a program for the same target.
+pub(super) fn env(kind: KconfigKind, mut programs: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if kind == KconfigKind::Linux {
+        programs.extend(LINUX_ENV.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    programs
+}
+
 /// The build: configuration in place, then the image (linux) or the program and its links (busybox).
 pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[String]) -> String {
     let make = make_variables(kind, architecture);
@@ -140,9 +173,10 @@ pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[
             "unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n\
              cp ../config .config\n\
              make -j\"$(nproc)\" {make}{arguments}\n\
-             install -Dm644 \"$(make -s {make} image_name)\" \"$DESTDIR/boot/vmlinuz\"\n\
+             install -Dm644 \"{image}\" \"$DESTDIR/boot/vmlinuz\"\n\
              install -Dm644 .config \"$DESTDIR/boot/config\"\n\
-             make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n"
+             make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n",
+            image = image(architecture, &make),
         ),
         KconfigKind::Busybox => format!(
             "cp ../config .config\n\

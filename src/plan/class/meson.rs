@@ -9,11 +9,13 @@ pub(super) fn lines(target: &Target, options: &[String]) -> String {
     let mut cross = "";
     if target.runs_on == RunsOn::Device {
         let cpu = target.architecture.gnu_cpu();
-        // Meson wants the compiler as a list of quoted words.
+        // Meson wants the compiler as a list of quoted words. For a device of the build's own processor it would run
+        // what it compiled, with a C library that is not there.
         lines.push_str(&format!(
             "cat > /work/cross.ini <<EOF\n[binaries]\nc = [$(printf \"'%s', \" $CC)]\nar = '$AR'\nstrip = '$STRIP'\n\
              pkg-config = 'pkg-config'\n[host_machine]\nsystem = 'linux'\ncpu_family = '{cpu}'\ncpu = '{cpu}'\n\
-             endian = 'little'\n[properties]\nsys_root = '/work/sysroot'\nEOF\n"
+             endian = 'little'\n[properties]\nsys_root = '/work/sysroot'\n\
+             needs_exe_wrapper = true\nEOF\n"
         ));
         cross = " --cross-file /work/cross.ini";
     }

@@ -12,6 +12,7 @@ pub mod kernel;
 mod make;
 mod meson;
 mod prebuilt;
+mod set_id;
 mod target;
 
 use crate::model::machine::Architecture;
@@ -22,6 +23,11 @@ use std::collections::BTreeMap;
 pub struct BuildScript {
     pub env: BTreeMap<String, String>,
     pub lines: String,
+}
+
+/// The processor that `recipe` is built for: `machine`'s, or that of the tools.
+pub fn built_for(recipe: &Recipe, machine: Architecture) -> Architecture {
+    target::Target::of(recipe, machine).architecture
 }
 
 /// The whole build script of `recipe`.
@@ -35,12 +41,15 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         BuildClass::Cmake { options } => cmake::lines(&target, options),
         BuildClass::Meson { options } => meson::lines(&target, options),
         BuildClass::Cargo { binaries } => cargo::lines(&target, binaries),
-        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, architecture, arguments),
+        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, target.architecture, arguments),
         BuildClass::Prebuilt { install } | BuildClass::Files { install } => prebuilt::lines(install),
     };
-    let mut env = target.env();
+    let mut env = match &recipe.class {
+        BuildClass::Kernel { kind, .. } => kernel::env(*kind, target.env()),
+        _ => target.env(),
+    };
     env.extend(recipe.env.clone());
-    let mut lines = String::from("mkdir -p out\nexport DESTDIR=/work/out\ncd src\n");
+    let mut lines = format!("mkdir -p out\n{}export DESTDIR=/work/out\ncd src\n", set_id::clear_inherited(recipe));
     lines.push_str(target.select_libc());
     if !recipe.patches.is_empty() {
         lines.push_str("for patch in ../recipe/*.patch; do patch -p1 -i \"$patch\"; done\n");
@@ -56,20 +65,8 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         lines.push('\n');
     }
     lines.push_str(&target.strip());
-    lines.push_str(&refuse_setuid(recipe));
+    lines.push_str(&set_id::refuse(recipe));
     BuildScript { env, lines }
-}
-
-/// Trees keep no setuid bit: one that no metadata declares would be lost in silence.
-fn refuse_setuid(recipe: &Recipe) -> String {
-    let metadata = recipe.packages.iter().flat_map(|package| &package.metadata);
-    let declared = metadata.filter(|item| item.mode.is_some_and(|mode| mode & 0o6000 != 0));
-    let excluded: String = declared.map(|item| format!(" ! -path {}", quote(&format!("./{}", item.path)))).collect();
-    format!(
-        "cd \"$DESTDIR\"\nsetuid=$(find . -type f -perm /6000{excluded})\n\
-         [ -z \"$setuid\" ] || {{ echo \"setuid or setgid, but not in the metadata of a package of {name}: $setuid\" >&2; exit 1; }}\n",
-        name = recipe.name
-    )
 }
 
 /// `words` as shell words after a command. `$` stays live, so a recipe can say `$DESTDIR`.
@@ -94,19 +91,4 @@ fn quote(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::quote;
-
-    #[test]
-    fn words_reach_the_program_as_written() {
-        for (word, quoted) in [
-            ("--prefix=/usr", "--prefix=/usr"),
-            ("CC=gcc -Os", "\"CC=gcc -Os\""),
-            ("$DESTDIR/x", "\"$DESTDIR/x\""),
-            ("a\"b", "\"a\\\"b\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(quote(word), quoted);
-        }
-    }
-}
+mod tests;

@@ -6,8 +6,9 @@ use crate::model::machine::Architecture;
 use crate::model::recipe::{Recipe, RunsOn};
 use std::collections::BTreeMap;
 
-/// Compiler flags of everything that runs on the device: small, hardened, reproducible.
-const DEVICE_CFLAGS: &str = "-Os -pipe -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC \
+/// Compiler flags of everything that runs on the device: small, hardened, reproducible. `_FORTIFY_SOURCE` is not
+/// among them: it is a promise of the C library's headers, and musl's make none.
+const DEVICE_CFLAGS: &str = "-Os -pipe -fstack-protector-strong -fstack-clash-protection -fPIC \
     -ffunction-sections -fdata-sections -ffile-prefix-map=/work=.";
 const DEVICE_LDFLAGS: &str = "-Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,--as-needed -Wl,--build-id=none";
 const HOST_CFLAGS: &str = "-O2 -pipe -ffile-prefix-map=/work=.";
@@ -48,18 +49,30 @@ impl Target {
         ] {
             set(name, format!("{tools}-{tool}"));
         }
-        let flags = if self.runs_on == RunsOn::Device { DEVICE_CFLAGS } else { HOST_CFLAGS };
+        let flags = match self.runs_on {
+            RunsOn::Device => format!("{DEVICE_CFLAGS} {}", self.control_flow()),
+            RunsOn::Host => HOST_CFLAGS.to_owned(),
+        };
         set("CC", format!("{tools}-gcc"));
-        set("CFLAGS", flags.to_owned());
+        set("CFLAGS", flags);
         set("TRIPLET", self.triplet());
         set("ARCHITECTURE", self.architecture.gnu_cpu().to_owned());
         if self.runs_on == RunsOn::Device {
             set("LDFLAGS", DEVICE_LDFLAGS.to_owned());
             set("SYSROOT", "/work/sysroot".to_owned());
-            set("PKG_CONFIG_LIBDIR", "/work/sysroot/usr/lib/pkgconfig".to_owned());
+            let folders = ["lib", "share"].map(|folder| format!("/work/sysroot/usr/{folder}/pkgconfig"));
+            set("PKG_CONFIG_LIBDIR", folders.join(":"));
             set("PKG_CONFIG_SYSROOT_DIR", "/work/sysroot".to_owned());
         }
         env
+    }
+
+    /// Marks where a jump may land, for processors that check it.
+    fn control_flow(&self) -> &'static str {
+        match self.architecture {
+            Architecture::X86_64 => "-fcf-protection",
+            Architecture::Aarch64 => "-mbranch-protection=standard",
+        }
     }
 
     /// Shell lines that point the compiler at the sysroot's C library, where there is one.
@@ -72,7 +85,7 @@ impl Target {
             }
             RunsOn::Host => {
                 "if [ -d /work/sysroot/usr ]; then export CPPFLAGS=-I/work/sysroot/usr/include \
-                 LDFLAGS=-L/work/sysroot/usr/lib PKG_CONFIG_PATH=/work/sysroot/usr/lib/pkgconfig; fi\n"
+                 LDFLAGS=-L/work/sysroot/usr/lib PKG_CONFIG_PATH=/work/sysroot/usr/lib/pkgconfig:/work/sysroot/usr/share/pkgconfig; fi\n"
             }
         }
     }

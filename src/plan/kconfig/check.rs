@@ -133,6 +133,11 @@ endchoice
 config SIZE
 	int \"size\"
 	range 1 9
+config HELPER
+	bool
+config USER
+	bool \"user\"
+	select HELPER if PCI && NET
 ";
 
     fn problems(fragment: &str, configuration: &str, waivers: &[Waiver]) -> Vec<String> {
@@ -181,6 +186,11 @@ config SIZE
                 "CONFIG_SIZE=12",
                 "CONFIG_SIZE=9",
                 "`CONFIG_SIZE=12` is not met: its dependencies hold (Kconfig:21), so its type or its range refuses the value; the final value is: 9",
+            ),
+            (
+                "CONFIG_HELPER=y",
+                "CONFIG_USER=y\nCONFIG_NET=y",
+                "`CONFIG_HELPER=y` is not met: `CONFIG_HELPER` has no prompt: options that select it are `USER` (Kconfig:28) if `PCI && NET`, and `PCI` is: n, `NET` is: y; the final value is: n",
             ),
             ("CONFIG_VIRTO_NET=y", "", "no such option: CONFIG_VIRTO_NET"),
         ] {

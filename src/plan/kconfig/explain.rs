@@ -88,10 +88,19 @@ fn unasked(name: &str, symbol: &Symbol, configuration: &Configuration) -> String
     if symbol.selected_by.is_empty() {
         return format!("`CONFIG_{name}` has no prompt: its defaults alone decide");
     }
-    let one = |selection: &Selection| format!("`{}` ({})", selection.by, selection.place);
-    let off = symbol.selected_by.iter().filter(|s| *configuration.get(&s.by) == Value::No);
-    let names: Vec<String> = off.take(4).map(one).collect();
+    let idle = |selection: &Selection| idle(selection, configuration);
+    let names: Vec<String> = symbol.selected_by.iter().filter_map(idle).take(BLOCKERS).collect();
     format!("`CONFIG_{name}` has no prompt: options that select it are {}", names.join(", "))
+}
+
+/// A selection that does nothing, and why: its option is off, or its condition does not hold.
+fn idle(selection: &Selection, configuration: &Configuration) -> Option<String> {
+    let named = format!("`{}` ({})", selection.by, selection.place);
+    if *configuration.get(&selection.by) == Value::No {
+        return Some(named);
+    }
+    let condition = selection.condition.as_ref().filter(|c| c.evaluate(configuration) == Tristate::No)?;
+    Some(format!("{named} if `{condition}`, and {}", values(condition, configuration)))
 }
 
 /// Why an option is set although nobody wanted it.

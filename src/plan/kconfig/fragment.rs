@@ -24,12 +24,16 @@ pub enum FragmentError {
     Syntax { place: Place, line: String },
     #[error("{place}: {}", self.message())]
     Conflict { place: Place, option: String, value: Value, first: Place, first_value: Value },
+    #[error("{place}: {}", self.message())]
+    Module { place: Place, option: String, value: Value },
 }
 
 impl FragmentError {
     pub fn place(&self) -> &Place {
         match self {
-            FragmentError::Syntax { place, .. } | FragmentError::Conflict { place, .. } => place,
+            FragmentError::Syntax { place, .. }
+            | FragmentError::Conflict { place, .. }
+            | FragmentError::Module { place, .. } => place,
         }
     }
 
@@ -41,6 +45,9 @@ impl FragmentError {
             }
             FragmentError::Conflict { option, value, first, first_value, .. } => {
                 format!("`{option}` is requested as `{value}`, but {first} requests: {first_value}")
+            }
+            FragmentError::Module { option, value, .. } => {
+                format!("`{option}={value}` asks for kernel modules, which no package would bring to the device")
             }
         }
     }
@@ -54,6 +61,8 @@ impl FragmentError {
             FragmentError::Conflict { .. } => {
                 "a machine and its product can only use fragments that agree: change one of the two"
             }
+            FragmentError::Module { value: Value::Module, .. } => "build the option in: `=y`",
+            FragmentError::Module { .. } => "leave it out: what a device needs is built in",
         }
     }
 }
@@ -73,6 +82,27 @@ pub fn requested<'a>(fragments: impl IntoIterator<Item = (&'a str, &'a str)>) ->
             }
         }
     }
+    if errors.is_empty() {
+        Ok(requested)
+    } else {
+        Err(errors)
+    }
+}
+
+/// `requested`, unless a line of it makes modules: they would be compiled and left behind.
+pub fn without_modules(requested: Requested) -> Result<Requested, Vec<FragmentError>> {
+    let makes_modules =
+        |name: &str, value: &Value| *value == Value::Module || (name, value) == ("MODULES", &Value::Yes);
+    let asking = requested.iter().filter(|(name, request)| makes_modules(name, &request.value));
+    let errors: Vec<FragmentError> = asking
+        .flat_map(|(name, Request { value, place, again })| {
+            let error = |place: &Place| {
+                let (place, option) = (place.clone(), format!("CONFIG_{name}"));
+                FragmentError::Module { place, option, value: value.clone() }
+            };
+            std::iter::once(place).chain(again).map(error).collect::<Vec<_>>()
+        })
+        .collect();
     if errors.is_empty() {
         Ok(requested)
     } else {
@@ -177,6 +207,22 @@ mod tests {
 
         let errors = requested([one, ("b.config", "# CONFIG_X is not set\n")]).expect_err("they disagree");
         assert_eq!(errors[0].to_string(), "b.config:1: `CONFIG_X` is requested as `n`, but a.config:2 requests: y");
+    }
+
+    #[test]
+    fn every_line_that_asks_for_modules_is_named() {
+        let wrong = [("a.config", "CONFIG_X=y\nCONFIG_V=m\n"), ("b.config", "CONFIG_V=m\nCONFIG_MODULES=y\n")];
+        let errors = without_modules(requested(wrong).expect("they agree")).expect_err("modules");
+        let lines: Vec<String> = errors.iter().map(FragmentError::to_string).collect();
+        let what = "asks for kernel modules, which no package would bring to the device";
+        let expected = [
+            format!("b.config:2: `CONFIG_MODULES=y` {what}"),
+            format!("a.config:2: `CONFIG_V=m` {what}"),
+            format!("b.config:1: `CONFIG_V=m` {what}"),
+        ];
+        assert_eq!(lines, expected);
+        let right = requested([("a.config", "CONFIG_X=y\n# CONFIG_MODULES is not set\n")]).expect("valid");
+        assert_eq!(without_modules(right.clone()), Ok(right));
     }
 
     #[test]

@@ -16,7 +16,9 @@ mod symbols;
 pub use check::{check, Unmet, Waiver};
 pub use configuration::{diff, Change, Configuration, Value};
 pub use edit::{Conflict, Edit};
-pub use fragment::{allconfig, assignment, requested, updated, FragmentError, Request, Requested, Settings};
+pub use fragment::{
+    allconfig, assignment, requested, updated, without_modules, FragmentError, Request, Requested, Settings,
+};
 pub use read::{read, ReadError, Sources};
 pub use symbols::Symbols;
 

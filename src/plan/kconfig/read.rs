@@ -64,7 +64,7 @@ struct Entry {
     name: String,
     place: Place,
     prompt: bool,
-    prompt_condition: Option<Dependency>,
+    prompt_condition: Option<Arc<Dependency>>,
     dependencies: Vec<Arc<Dependency>>,
     /// `comment "..."` has properties, but is no option.
     is_option: bool,
@@ -136,7 +136,7 @@ impl Reader<'_> {
             self.symbols.choices[choice].members.push(entry.name.clone());
         }
         let mut dependencies = entry.dependencies;
-        dependencies.extend(entry.prompt_condition.map(Arc::new));
+        dependencies.extend(entry.prompt_condition);
         dependencies.extend(self.blocks.iter().flat_map(|block| block.dependencies.iter().cloned()));
         let definition = Definition { place: entry.place, prompt: entry.prompt, dependencies, choice };
         self.symbols.by_name.entry(entry.name).or_default().definitions.push(definition);
@@ -202,14 +202,18 @@ impl Reader<'_> {
 
     /// The rest of a type line: nothing, or a prompt and perhaps its condition.
     fn prompt(&mut self, rest: &str, place: Place) -> Result<(), ReadError> {
-        let (Some(entry), Some(quote @ ('"' | '\''))) = (&mut self.entry, rest.chars().next()) else {
-            return Ok(());
-        };
-        entry.prompt = true;
+        let Some(quote @ ('"' | '\'')) = rest.chars().next() else { return Ok(()) };
         let after = end_of_string(&rest[1..], quote).trim_start();
-        if let Some(condition) = after.strip_prefix("if").filter(|c| c.starts_with([' ', '\t', '(', '!'])) {
-            let expression = expression(condition, &place)?;
-            entry.prompt_condition = Some(Dependency { expression, place });
+        let condition = after.strip_prefix("if").filter(|c| c.starts_with([' ', '\t', '(', '!']));
+        let condition = condition.map(|condition| dependency(condition, place)).transpose()?;
+        match (&mut self.entry, self.blocks.last_mut()) {
+            (Some(entry), _) => {
+                entry.prompt = true;
+                entry.prompt_condition = condition.or(entry.prompt_condition.take());
+            }
+            // Nobody can choose in a choice that is not shown.
+            (None, Some(block)) if block.heading && block.choice.is_some() => block.dependencies.extend(condition),
+            (None, _) => {}
         }
         Ok(())
     }
@@ -259,7 +263,7 @@ mod tests {
     #[test]
     fn enclosing_blocks_become_dependencies() {
         let main = "menu \"m\"\n\tdepends on NET\nif PCI\nsource \"arch/$(SRCARCH)/Kconfig\"\nendif\nosource \"absent\"\nendmenu\n";
-        let arch = "choice\n\tprompt \"c\"\n\tdepends on SMP\nconfig ONE\n\tbool \"one\" if EXPERT\n\tselect TWO if NET\nif NET\nconfig TWO\n\tbool\nendif\nendchoice\n";
+        let arch = "choice\n\tprompt \"c\" if DEBUG\n\tdepends on SMP\nconfig ONE\n\tbool \"one\" if EXPERT\n\tselect TWO if NET\nif NET\nconfig TWO\n\tbool\nendif\nendchoice\n";
         let sources = |path: &str| match path {
             "Kconfig" => Some(main.to_owned()),
             "arch/x86/Kconfig" => Some(arch.to_owned()),
@@ -268,7 +272,9 @@ mod tests {
         let symbols = read("Kconfig", "x86", &sources).expect("the files are valid");
         let one = &symbols.by_name["ONE"].definitions[0];
         let needs: Vec<String> = one.dependencies.iter().map(|d| format!("{} {}", d.place, d.expression)).collect();
-        let expected = ["arch/x86/Kconfig:5 EXPERT", "Kconfig:2 NET", "Kconfig:3 PCI", "arch/x86/Kconfig:3 SMP"];
+        let own = ["arch/x86/Kconfig:5 EXPERT", "Kconfig:2 NET", "Kconfig:3 PCI"];
+        let of_the_choice = ["arch/x86/Kconfig:2 DEBUG", "arch/x86/Kconfig:3 SMP"];
+        let expected: Vec<&str> = own.into_iter().chain(of_the_choice).collect();
         assert_eq!(needs, expected);
         assert!(one.prompt && !symbols.by_name["TWO"].definitions[0].prompt);
         assert_eq!(symbols.by_name["TWO"].selected_by[0].by, "ONE");

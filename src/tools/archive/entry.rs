@@ -29,6 +29,8 @@ pub struct Entry<'a, R: Read + 'a> {
     /// Target of a symlink or hard link.
     pub target: String,
     pub executable: bool,
+    /// Permission bits.
+    pub mode: u32,
     pub size_bytes: u64,
     pub content: tar::Entry<'a, R>,
 }
@@ -114,8 +116,8 @@ impl<'a, R: Read> Entries<'a, R> {
             EntryType::GNUSparse => return Err(unsupported("sparse files are not supported")),
             _ => return Err(unsupported("its type is unknown")),
         };
-        let executable = header.mode().map_err(ArchiveError::Read)? & 0o100 != 0;
-        Ok(Entry { kind, path, target, executable, size_bytes, content })
+        let mode = header.mode().map_err(ArchiveError::Read)? & 0o7777;
+        Ok(Entry { kind, path, target, executable: mode & 0o100 != 0, mode, size_bytes, content })
     }
 
     fn text(&self, bytes: Vec<u8>) -> Result<String, ArchiveError> {

@@ -4,11 +4,13 @@
 
 use super::entry::{self, Entry, Kind};
 use super::writers::{Slot, Writers};
-use super::{ArchiveError, Limits, Special};
+use super::{ArchiveError, Limits, Special, Unpacked};
 use crate::io::store::{Node, Store, TreeBuilder};
 use crate::model::{Digest, RelPath};
 use std::collections::BTreeMap;
 use std::io::Read;
+
+const SET_ID: u32 = 0o6000;
 
 /// One path of the archive. A slot is the place of a file's digest among those being stored.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ enum Item {
 
 pub struct Listing<'a> {
     items: BTreeMap<String, Item>,
+    set_id: BTreeMap<String, u32>,
     limits: &'a Limits,
     content_bytes: u64,
     names_bytes: u64,
@@ -27,7 +30,7 @@ pub struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     pub fn new(limits: &'a Limits) -> Self {
-        Listing { items: BTreeMap::new(), limits, content_bytes: 0, names_bytes: 0 }
+        Listing { items: BTreeMap::new(), set_id: BTreeMap::new(), limits, content_bytes: 0, names_bytes: 0 }
     }
 
     /// Takes one entry in and hands its content to the writers.
@@ -55,7 +58,19 @@ impl<'a> Listing<'a> {
                 Item::File { slot, executable: entry.executable }
             }
         };
+        self.note_mode(&path, entry);
         self.insert(path, item)
+    }
+
+    /// The later of two entries with one path decides on its mode, too.
+    fn note_mode<R: Read>(&mut self, path: &str, entry: &Entry<'_, R>) {
+        let has_mode = matches!(entry.kind, Kind::File | Kind::Folder | Kind::HardLink);
+        if has_mode && entry.mode & SET_ID != 0 {
+            self.names_bytes += path.len() as u64;
+            self.set_id.insert(path.to_owned(), entry.mode);
+        } else {
+            self.set_id.remove(path);
+        }
     }
 
     fn check_size(&mut self, path: &str, size_bytes: u64) -> Result<(), ArchiveError> {
@@ -119,10 +134,13 @@ impl<'a> Listing<'a> {
     }
 
     /// Builds the tree from the digests of the stored content, by slot.
-    pub fn finish(self, store: &Store, digests: &[Digest]) -> Result<Digest, ArchiveError> {
+    pub fn finish(self, store: &Store, digests: &[Digest]) -> Result<Unpacked, ArchiveError> {
+        let valid = |path: &str| RelPath::new(path).map_err(|e| ArchiveError::InvalidName(e.0));
+        let set_id = self.set_id.iter().map(|(path, mode)| Ok((valid(path)?, *mode)));
+        let set_id = set_id.collect::<Result<_, ArchiveError>>()?;
         let mut tree = TreeBuilder::new();
         for (path, item) in self.items {
-            let path = RelPath::new(&path).map_err(|e| ArchiveError::InvalidName(e.0))?;
+            let path = valid(&path)?;
             match item {
                 Item::Folder => tree.insert_folder(&path)?,
                 Item::Symlink(target) => tree.insert(&path, Node::Symlink { target })?,
@@ -131,7 +149,7 @@ impl<'a> Listing<'a> {
                 }
             }
         }
-        Ok(tree.finish(store)?)
+        Ok(Unpacked { tree: tree.finish(store)?, set_id })
     }
 }
 

@@ -1,9 +1,9 @@
 //! An archive in the store in, a tree in the store out: tar (plain, gzip, bzip2, xz, zstd) and `.deb`.
 //!
 //! The compression is told by its magic number, never by a file name. A tree keeps content, the
-//! executable bit and symlinks; owners, modes and times are dropped. Symlinks are kept as text and never
-//! followed, so nothing in an archive can name a place outside its tree. Hard links become files with
-//! the same content. As with tar itself, the later of two entries with one path wins, and what lies above
+//! executable bit and symlinks; owners, modes and times are dropped, but set-id bits are told beside it.
+//! Symlinks are kept as text and never followed, so nothing in an archive can name a place outside its
+//! tree. Hard links become files with the same content. As with tar itself, the later of two entries with one path wins, and what lies above
 //! `strip` is dropped. Device nodes and pipes are left out of `.deb`s (tool trees get theirs from the
 //! sandbox) and are an error in any other archive, where they have no business.
 //!
@@ -22,6 +22,7 @@ use crate::io::store::{Store, StoreError};
 use crate::model::{Digest, RelPath};
 use entry::{Entries, Kind};
 use listing::Listing;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 /// How much an archive may ask for.
@@ -123,9 +124,17 @@ enum Special {
     Refuse,
 }
 
-/// Unpacks `blob` and returns the digest of its tree. Drops the first `strip` components of each
+/// What an archive held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpacked {
+    pub tree: Digest,
+    /// Permission bits of each file and folder that sets a user or group id, which the tree does not keep.
+    pub set_id: BTreeMap<RelPath, u32>,
+}
+
+/// Unpacks `blob`. Drops the first `strip` components of each
 /// path; with `inner`, unpacks the archive at that path inside the outer one instead.
-pub fn unpack(store: &Store, blob: &Digest, strip: u32, inner: Option<&RelPath>) -> Result<Digest, ArchiveError> {
+pub fn unpack(store: &Store, blob: &Digest, strip: u32, inner: Option<&RelPath>) -> Result<Unpacked, ArchiveError> {
     unpack_within(store, blob, strip, inner, &Limits::for_archive(blob.size_bytes))
 }
 
@@ -136,7 +145,7 @@ pub fn unpack_within(
     strip: u32,
     inner: Option<&RelPath>,
     limits: &Limits,
-) -> Result<Digest, ArchiveError> {
+) -> Result<Unpacked, ArchiveError> {
     // Damage on our own disk must not be taken for the archive's fault; and what is damaged is fetched again.
     store.check(blob)?;
     let file = store.open_blob(blob)?;
@@ -156,7 +165,7 @@ fn unpack_outer(
     inner: Option<&RelPath>,
     limits: &Limits,
     special: Special,
-) -> Result<Digest, ArchiveError> {
+) -> Result<Unpacked, ArchiveError> {
     let Some(inner) = inner else { return unpack_tar(store, reader, strip, limits, special) };
     let stream = compression::decode(reader, limits).map_err(ArchiveError::Read)?;
     let mut archive = tar::Archive::new(stream);
@@ -176,7 +185,7 @@ fn unpack_tar(
     strip: u32,
     limits: &Limits,
     special: Special,
-) -> Result<Digest, ArchiveError> {
+) -> Result<Unpacked, ArchiveError> {
     let stream = compression::decode(reader, limits).map_err(ArchiveError::Read)?;
     let overflow = stream.overflow();
     let mut archive = tar::Archive::new(stream);

@@ -70,7 +70,7 @@ fn store() -> (tempfile::TempDir, Store) {
 fn unpack_bytes(bytes: &[u8], strip: u32, limits: &Limits) -> Result<Vec<String>, ArchiveError> {
     let (_guard, store) = store();
     let blob = store.put_bytes(bytes)?;
-    let tree = unpack_within(&store, &blob, strip, None, limits)?;
+    let tree = unpack_within(&store, &blob, strip, None, limits)?.tree;
     Ok(dump(&store, &tree))
 }
 
@@ -125,7 +125,7 @@ fn an_archive_inside_a_deb_is_unpacked_in_one_go() {
     let outer = Fixture::default().file("./usr/src/linux.tar.xz", &xz(&good())).end();
     let blob = store.put_bytes(&deb(&xz(&outer))).expect("kept");
     let inner = RelPath::new("usr/src/linux.tar.xz").expect("a path");
-    let tree = unpack(&store, &blob, 1, Some(&inner)).expect("unpacked");
+    let tree = unpack(&store, &blob, 1, Some(&inner)).expect("unpacked").tree;
     assert_eq!(dump(&store, &tree).len(), 4);
     let absent = RelPath::new("usr/src/other").expect("a path");
     assert!(matches!(unpack(&store, &blob, 1, Some(&absent)), Err(ArchiveError::NoInner(_))));
@@ -203,7 +203,7 @@ fn few_bytes_of_deep_paths_make_no_flood_of_folders() {
     let (_guard, store) = store();
     let unpack_xz = |count| {
         let blob = store.put_bytes(&xz(&bomb(count))).expect("kept");
-        unpack(&store, &blob, 0, None).map(|tree| store.walk(&tree).expect("a whole tree").len())
+        unpack(&store, &blob, 0, None).map(|unpacked| store.walk(&unpacked.tree).expect("a whole tree").len())
     };
     assert_eq!(unpack_xz(230).expect("within the limit"), 230 * 42);
     assert!(matches!(unpack_xz(1_800), Err(ArchiveError::TooManyEntries { limit: ALLOWED_ENTRIES })));

@@ -315,7 +315,8 @@ fn a_git_commit_gives_the_same_tar_whatever_its_attributes() {
     let sha256 = hex::decode("d2675253d664d85fb1144dbd3ecdc903740b6c066bb59ae46f62fe9e4666a329").expect("hex");
     let wanted = Wanted { sha256: sha256.try_into().expect("32 bytes"), size_bytes: None };
     let digest = Fetcher::new(fixture.options.clone()).obtain(&fixture.store, &wanted, &fetch, &|_| {});
-    let tree = crate::tools::archive::unpack(&fixture.store, &digest.expect("fetched"), 0, None).expect("unpacked");
+    let tree =
+        crate::tools::archive::unpack(&fixture.store, &digest.expect("fetched"), 0, None).expect("unpacked").tree;
     let run = fixture.store.lookup(&tree, &crate::model::RelPath::new("run").expect("a path")).expect("looked up");
     let expected = Digest::of(b"$Format:%H$\r\n");
     assert_eq!(run, Some(crate::io::store::Node::File { digest: expected, executable: true }));

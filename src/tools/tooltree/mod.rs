@@ -79,7 +79,7 @@ pub fn compose(
 ) -> Result<Digest, ToolTreeError> {
     let unpacked = debs.par_iter().map(|(package, deb)| {
         let archive = |source| ToolTreeError::Archive { package: package.clone(), source };
-        let tree = archive::unpack(store, deb, 0, None).map_err(archive)?;
+        let tree = archive::unpack(store, deb, 0, None).map_err(archive)?.tree;
         Ok((package, store.walk(&tree)?))
     });
     let unpacked: Vec<(&String, Vec<Entry>)> = unpacked.collect::<Result<_, ToolTreeError>>()?;

@@ -14,6 +14,8 @@ const LIMIT_NAMES: usize = 1024;
 pub struct Needs {
     /// `e_machine`; none for object files, which are not run.
     pub machine: Option<u16>,
+    /// It can be loaded at one address only.
+    pub is_fixed: bool,
     pub interpreter: Option<String>,
     pub libraries: Vec<String>,
     /// Folders of DT_RPATH and DT_RUNPATH, as written.
@@ -48,6 +50,7 @@ fn read<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Ne
     let mut needs = Needs::default();
     if matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
         needs.machine = Some(header.e_machine(endian));
+        needs.is_fixed = header.e_type(endian) == elf::ET_EXEC;
     }
     let segments = header.program_headers(endian, bytes)?;
     for segment in segments {

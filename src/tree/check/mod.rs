@@ -2,6 +2,7 @@
 //!
 //! Invariant: checks only read the root; each names the path, who brought it, and what is missing.
 
+mod dependencies;
 pub mod elf;
 mod links;
 mod production;
@@ -21,7 +22,7 @@ pub(super) fn check_all(
 ) -> Result<(), TreeError> {
     closure(composer, parameters);
     links::check(&composer.root, &mut composer.problems);
-    programs::check(composer, &parameters.product.architecture)?;
+    programs::check(composer, parameters)?;
     services::check(&composer.root, parameters, accounts, &mut composer.problems);
     if parameters.product.production {
         production::check(&composer.root, accounts, &mut composer.problems);

@@ -1,3 +1,6 @@
+mod metadata;
+mod programs;
+
 use super::packages::{split, Definition, Parameters as SplitParameters};
 use super::parameters::Parameters;
 use super::{rootfs, size, Problem, TreeError};
@@ -235,20 +238,6 @@ fn sizes_are_told_by_package_and_slot() {
     let expected =
         json!([{ "name": "root-a", "size_bytes": 1000, "used_bytes": 999, "free_bytes": 1, "used_percent": 99 }]);
     assert_eq!(report["slots"], expected);
-}
-
-#[test]
-fn metadata_sets_owners_modes_xattrs_and_devices() {
-    let mut fixture = Fixture::new();
-    fixture.parameters["packages"][1]["metadata"] = json!([
-        { "path": "bin/web", "user": "net", "group": "net", "mode": 0o4750, "xattrs": {"security.capability": "x"},
-          "device": null, "origin": "w:1:1" },
-        { "path": "dev/lp0", "user": null, "group": null, "mode": 0o660, "xattrs": {},
-          "device": {"block": false, "major": 6, "minor": 0}, "origin": "w:2:1" },
-    ]);
-    let lines = listing(&fixture.run().expect("composed")["root.tar"]);
-    assert!(lines.contains(&"4750 100:100 usr/bin/webSCHILY.xattr.security.capability".to_owned()), "{lines:#?}");
-    assert!(lines.contains(&"0660 0:0 dev/lp0".to_owned()));
 }
 
 #[test]
