@@ -195,8 +195,9 @@ pub fn fetcher(project: &Project, offline: bool) -> Fetcher {
 pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
     let store = project.store()?;
     if let Ok(Some(_alone)) = store.try_lock_whole() {
+        recover(&store)?;
         // In a cache that cannot be written it stays; whatever has to be written there says so itself.
-        let _ = recover(&store).and_then(|()| store.remove_scratch());
+        let _ = store.remove_scratch();
     }
     // Another process that is just starting holds it for a moment; a sweep holds it longer.
     for _ in 0..ATTEMPTS {

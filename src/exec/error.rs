@@ -98,7 +98,7 @@ impl TaskError {
             TaskError::Defect(_) => {
                 Some("please report it with the line above that says where; nothing finished is lost".to_owned())
             }
-            TaskError::Sandbox(_) => Some(
+            TaskError::Sandbox(SandboxError::Namespaces(_) | SandboxError::Setup { .. }) => Some(
                 "a sandbox needs user namespaces with overlay mounts: Linux 5.11 or newer, and, in a container, leave to \
                  unshare and mount"
                     .to_owned(),
@@ -114,12 +114,14 @@ impl TaskError {
     }
 }
 
-/// The system's own words are about something else: a limit of 0 namespaces is `No space left on device`.
+/// The system's own words are about something else: a limit of 0 namespaces is `No space left on device`, and where
+/// AppArmor restricts them, it is a mount that is denied.
 impl From<SandboxError> for TaskError {
     fn from(error: SandboxError) -> Self {
-        match (&error, probe()) {
-            (SandboxError::Namespaces(_), Err(unavailable)) => TaskError::NoNamespaces(unavailable),
-            _ => TaskError::Sandbox(error),
+        let may_be_the_host = matches!(error, SandboxError::Namespaces(_) | SandboxError::Setup { .. });
+        match may_be_the_host.then(probe) {
+            Some(Err(unavailable)) => TaskError::NoNamespaces(unavailable),
+            Some(Ok(())) | None => TaskError::Sandbox(error),
         }
     }
 }
@@ -155,4 +157,20 @@ fn help_for_log(tail: &str, cache: &Path) -> Option<String> {
             cache.display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_a_host_without_namespaces() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let help = |error: SandboxError| TaskError::from(error).help(Path::new("/cache")).unwrap_or_default();
+        let prepare = SandboxError::Prepare { path: "/cache/tmp/work-1/root".into(), source: full() };
+        assert_eq!(help(prepare), "", "the remedy of the error itself is the right one");
+        let setup = SandboxError::Setup { step: "mount the tool tree".to_owned(), source: full() };
+        assert!(help(setup).starts_with("a sandbox needs user namespaces"));
+    }
 }

@@ -166,8 +166,10 @@ fn forget_earlier(store: &Store, task: &str) -> Result<(), StoreError> {
         if let Some(key) = name.strip_prefix(task).and_then(|rest| rest.strip_prefix('-')).filter(|key| key.len() == 16)
         {
             let path = folder.join(&name);
-            let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
-            kept.push((modified.map_err(at("look at", &path))?, path, key.to_owned()));
+            // Another process may have removed it by now.
+            if let Ok(modified) = std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+                kept.push((modified, path, key.to_owned()));
+            }
         }
     }
     kept.sort();

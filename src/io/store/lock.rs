@@ -46,7 +46,7 @@ impl Store {
     }
 }
 
-fn is_not_writable(error: &std::io::Error) -> bool {
+pub(super) fn is_not_writable(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
 }
 

@@ -6,6 +6,7 @@
 //! when it is done, and takes the mark away. While the machine is up, what was written reads back, synced or not.
 //! Invariant: while something in the store may not be on disk, a mark is; a mark of another boot has all of it read.
 
+use super::lock::is_not_writable;
 use super::{Soundness, Store, StoreError};
 use crate::io::file::{self, at};
 use std::path::{Path, PathBuf};
@@ -82,8 +83,16 @@ impl Store {
         Ok(!file::list(&self.root.join(FOLDER))?.iter().all(is_of_this_boot))
     }
 
-    /// Puts right what a power cut or a killed process left. The caller holds the lock of the whole cache.
+    /// Puts right what a power cut or a killed process left. The caller holds the lock of the whole cache. In one that
+    /// cannot be written the marks stay for whoever can.
     pub fn recover(&self) -> Result<(), StoreError> {
+        match self.put_right() {
+            Err(StoreError::File(error)) if is_not_writable(&error.source) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn put_right(&self) -> Result<(), StoreError> {
         let folder = self.root.join(FOLDER);
         let marks = file::list(&folder)?;
         if marks.is_empty() {

@@ -27,19 +27,36 @@ const STEP_PRIVILEGES: u32 = u32::MAX - 2;
 const STEP_TERMINAL: u32 = u32::MAX - 3;
 
 pub(super) fn spawn(sandbox: &Sandbox, program: Program) -> Result<Child, SandboxError> {
+    let Started { child, go, report } = start(sandbox, &program)?;
+    map_identity(child.pid, sandbox.uid, sandbox.gid).map_err(SandboxError::Namespaces)?;
+    File::from(go).write_all(b"g").map_err(SandboxError::Namespaces)?;
+    await_exec(report, &program)?;
+    Ok(child)
+}
+
+/// The sandbox's pid 1, which waits for a word in `go` before it does anything.
+struct Started {
+    child: Child,
+    go: OwnedFd,
+    report: OwnedFd,
+}
+
+fn start(sandbox: &Sandbox, program: &Program) -> Result<Started, SandboxError> {
     let (report_read, report_write) = pipe()?;
     let (go_read, go_write) = pipe()?;
     let null = File::options().read(true).write(true).open("/dev/null").map_err(SandboxError::Namespaces)?;
-    let stdio = [&sandbox.stdin, &sandbox.stdout, &sandbox.stderr];
-    let mut descriptors: [RawFd; 3] = [0, 1, 2];
-    for (number, stdio) in stdio.into_iter().enumerate() {
-        descriptors[number] = match stdio {
-            Stdio::Inherit => number as RawFd,
-            Stdio::Null => null.as_raw_fd(),
-            Stdio::File(file) => file.as_raw_fd(),
-        };
-    }
-    let pointers = Pointers::of(&program);
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty());
+    let own = own.map_err(|e| SandboxError::Namespaces(e.into()))?;
+    let setup = Setup {
+        program,
+        pointers: &Pointers::of(program),
+        descriptors: descriptors(sandbox, &null),
+        report: report_write.as_raw_fd(),
+        go: [go_read.as_raw_fd(), go_write.as_raw_fd()],
+        maker: own.as_raw_fd(),
+        identity: (sandbox.uid, sandbox.gid),
+        terminal: sandbox.terminal,
+    };
     let mut flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
@@ -53,26 +70,22 @@ pub(super) fn spawn(sandbox: &Sandbox, program: Program) -> Result<Child, Sandbo
     // system calls with arguments prepared above and never returns.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
     if pid == 0 {
-        let setup = Setup {
-            program: &program,
-            pointers: &pointers,
-            descriptors,
-            report: report_write.as_raw_fd(),
-            go: go_read.as_raw_fd(),
-            identity: (sandbox.uid, sandbox.gid),
-            terminal: sandbox.terminal,
-        };
         inside(&setup);
     }
     if pid < 0 {
         return Err(SandboxError::Namespaces(io::Error::last_os_error()));
     }
-    drop((report_write, go_read));
-    let child = Child { pid: pid as libc::pid_t, reaped: None };
-    map_identity(child.pid, sandbox.uid, sandbox.gid).map_err(SandboxError::Namespaces)?;
-    File::from(go_write).write_all(b"g").map_err(SandboxError::Namespaces)?;
-    await_exec(report_read, &program)?;
-    Ok(child)
+    Ok(Started { child: Child::new(pid as libc::pid_t), go: go_write, report: report_read })
+}
+
+/// What becomes 0, 1 and 2 of the program.
+fn descriptors(sandbox: &Sandbox, null: &File) -> [RawFd; 3] {
+    let stdio = [(0, &sandbox.stdin), (1, &sandbox.stdout), (2, &sandbox.stderr)];
+    stdio.map(|(number, stdio)| match stdio {
+        Stdio::Inherit => number,
+        Stdio::Null => null.as_raw_fd(),
+        Stdio::File(file) => file.as_raw_fd(),
+    })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
@@ -109,6 +122,10 @@ fn await_exec(report: OwnedFd, program: &Program) -> Result<(), SandboxError> {
 }
 
 impl Child {
+    pub(super) fn new(pid: libc::pid_t) -> Child {
+        Child { pid, reaped: None }
+    }
+
     /// The process id of the sandbox's pid 1, seen from outside.
     pub fn pid(&self) -> u32 {
         self.pid as u32
@@ -182,7 +199,10 @@ struct Setup<'a> {
     pointers: &'a Pointers,
     descriptors: [RawFd; 3],
     report: RawFd,
-    go: RawFd,
+    /// Both ends: the child has a copy of ours as well.
+    go: [RawFd; 2],
+    /// A pidfd of the process that makes the sandbox.
+    maker: RawFd,
     identity: (u32, u32),
     terminal: bool,
 }
@@ -191,12 +211,10 @@ struct Setup<'a> {
 fn inside(setup: &Setup) -> ! {
     // SAFETY: only system calls on prepared arguments until exec or exit; no allocation, no locks.
     unsafe {
+        // With our own copy open we would wait for a dead maker's word for ever.
+        libc::close(setup.go[1]);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        let mut byte = 0_u8;
-        if libc::read(setup.go, (&raw mut byte).cast(), 1) != 1 {
-            libc::_exit(126);
-        }
-        libc::close(setup.go);
+        await_word(setup);
         become_identity(setup);
         for (index, operation) in setup.program.operations.iter().enumerate() {
             run(operation, setup, index as u32);
@@ -216,6 +234,19 @@ fn inside(setup: &Setup) -> ! {
         libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
         reap(program)
     }
+}
+
+/// Waits until our user is mapped; ends when the maker has ended before it could be asked for its signal. `getppid` is
+/// no help: seen from in here it is 0, whether the maker lives or not.
+unsafe fn await_word(setup: &Setup) {
+    let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut watched = [watch(setup.go[0]), watch(setup.maker)];
+    while libc::poll(watched.as_mut_ptr(), 2, -1) < 0 && *libc::__errno_location() == libc::EINTR {}
+    let mut byte = 0_u8;
+    if watched[1].revents != 0 || libc::read(setup.go[0], (&raw mut byte).cast(), 1) != 1 {
+        libc::_exit(126);
+    }
+    libc::close(setup.go[0]);
 }
 
 unsafe fn become_identity(setup: &Setup) {
@@ -345,4 +376,52 @@ unsafe fn fail(setup: &Setup, step: u32) -> ! {
     report[4..].copy_from_slice(&errno.to_le_bytes());
     libc::write(setup.report, report.as_ptr().cast(), REPORT_BYTES);
     libc::_exit(126)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::program;
+    use super::*;
+
+    #[test]
+    fn a_sandbox_whose_maker_ends_at_once_ends_too() {
+        // Which of the two comes first is the scheduler's choice.
+        for _ in 0..50 {
+            let (read, write) = pipe().expect("a pipe");
+            let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
+            let sandbox = Sandbox {
+                root: vec![scratch.path().to_owned()],
+                scratch: scratch.path().join("scratch"),
+                mounts: vec![],
+                network: Network::None,
+                hostname: "x".into(),
+                uid: 0,
+                gid: 0,
+                cwd: "/".into(),
+                argv: vec!["/bin/missing".into()],
+                env: vec![],
+                stdin: Stdio::Null,
+                stdout: Stdio::File(File::from(write)),
+                stderr: Stdio::Null,
+                terminal: false,
+            };
+            let program = program::compile(&sandbox).expect("compiled");
+            // SAFETY: the child does what `spawn` begins with and ends as if it was killed.
+            unsafe {
+                let maker = libc::fork();
+                if maker == 0 {
+                    let started = start(&sandbox, &program);
+                    libc::_exit(started.is_err().into());
+                }
+                let mut status = 0;
+                assert_eq!(libc::waitpid(maker, &mut status, 0), maker);
+                assert_eq!(status, 0, "no sandbox was begun");
+            }
+            drop(sandbox);
+            // Now only the sandbox has the other end.
+            let mut watched = [rustix::event::PollFd::new(&read, rustix::event::PollFlags::empty())];
+            let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+            assert_eq!(rustix::event::poll(&mut watched, Some(&limit)).expect("polled"), 1, "the sandbox lives on");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! Invariant: the answer comes from trying, not from reading settings; settings only explain a failure.
 #![allow(unsafe_code)]
 
+use super::Child;
+use std::ffi::CStr;
 use std::io;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Tries to make a user and a mount namespace in a short-lived child.
+/// Tries in a short-lived child what every sandbox begins with: namespaces, a map of its user, and a mount.
 pub fn probe() -> Result<(), Unavailable> {
     let error = match try_namespaces() {
         Ok(()) => return Ok(()),
@@ -44,20 +46,45 @@ pub fn probe() -> Result<(), Unavailable> {
 }
 
 fn try_namespaces() -> io::Result<()> {
-    // SAFETY: fork-like clone; the child exits at once.
+    let map = format!("0 {} 1", rustix::process::geteuid().as_raw());
+    // SAFETY: fork-like clone; the child makes system calls on what is prepared here, and exits.
     let pid = unsafe {
         let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::SIGCHLD;
         let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
         if pid == 0 {
-            libc::_exit(0);
+            libc::_exit(begin(map.as_bytes()));
         }
         pid
     };
     if pid < 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut status = 0;
-    // SAFETY: reaps the child made above.
-    unsafe { libc::waitpid(pid as libc::pid_t, &mut status, 0) };
-    Ok(())
+    let status = Child::new(pid as libc::pid_t).wait()?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Err(io::Error::other(status.to_string())),
+    }
+}
+
+/// Where AppArmor restricts user namespaces they can be made, and everything in them is denied. Returns errno, or 0.
+unsafe fn begin(map: &[u8]) -> libc::c_int {
+    let done = put(c"/proc/self/setgroups", b"deny")
+        && put(c"/proc/self/uid_map", map)
+        && libc::mount(
+            c"none".as_ptr(),
+            c"/".as_ptr(),
+            c"".as_ptr(),
+            libc::MS_REC | libc::MS_PRIVATE,
+            std::ptr::null(),
+        ) == 0;
+    match done {
+        true => 0,
+        false => *libc::__errno_location(),
+    }
+}
+
+unsafe fn put(path: &CStr, bytes: &[u8]) -> bool {
+    let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+    file >= 0 && libc::write(file, bytes.as_ptr().cast(), bytes.len()) == bytes.len() as isize
 }

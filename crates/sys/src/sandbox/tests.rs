@@ -1,3 +1,5 @@
+#![allow(unsafe_code)]
+
 use super::*;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -126,4 +128,36 @@ fn a_program_that_is_not_there_is_named() {
 #[test]
 fn this_machine_can_make_sandboxes() {
     probe().expect("user namespaces");
+}
+
+/// From now on every mount of this thread and of what it starts is denied, as AppArmor does it on hosts that restrict user
+/// namespaces: they can be made, but nothing can be done in them.
+fn deny_mounts() {
+    let code = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        // The number of the system call is the first field of `seccomp_data`.
+        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_mount as u32, 0, 1),
+        code(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EACCES as u32, 0, 0),
+        code(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: the filter lives until it has been copied; it binds this thread alone.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+#[test]
+fn namespaces_in_which_nothing_can_be_mounted_are_none() {
+    let denied = std::thread::spawn(|| {
+        deny_mounts();
+        probe()
+    });
+    let unavailable = denied.join().expect("no panic").expect_err("no sandbox can be made");
+    let error = unavailable.to_string();
+    assert!(error.contains("does not let `uid ") && !unavailable.remedy.is_empty(), "{error}");
+    // On a host that restricts them by a setting the reason is the setting.
+    assert!(error.contains("Permission denied") || error.contains(" is 1"), "{error}");
 }
