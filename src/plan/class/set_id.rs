@@ -10,7 +10,7 @@ use crate::model::recipe::{BuildClass, KconfigKind, Recipe};
 pub(super) fn clear_inherited(recipe: &Recipe) -> &'static str {
     match is_linux(recipe) {
         true => "",
-        false => "chmod g-s out\n",
+        false => "[ ! -g out ] || chmod g-s out\n",
     }
 }
 
