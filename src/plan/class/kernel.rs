@@ -145,21 +145,14 @@ fn image(architecture: Architecture, make: &str) -> String {
     }
 }
 
-/// What the environment of Linux said before flags for programs were added. Its makefiles take none of it, and the
-/// script unsets the flags; so it stays as it is, and a new flag for programs does not compile the kernel anew.
-const LINUX_ENV: [(&str, &str); 2] = [
-    (
-        "CFLAGS",
-        "-Os -pipe -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC \
-         -ffunction-sections -fdata-sections -ffile-prefix-map=/work=.",
-    ),
-    ("PKG_CONFIG_LIBDIR", "/work/sysroot/usr/lib/pkgconfig"),
-];
+/// What the build of Linux takes of a program's environment. It finds its tools by `CROSS_COMPILE` and knows its own
+/// flags; so a new flag for programs does not compile the kernel anew.
+const LINUX_ENV: [&str; 2] = ["ARCHITECTURE", "TRIPLET"];
 
 /// The environment of the build, from that of a program for the same target.
 pub(super) fn env(kind: KconfigKind, mut programs: BTreeMap<String, String>) -> BTreeMap<String, String> {
     if kind == KconfigKind::Linux {
-        programs.extend(LINUX_ENV.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        programs.retain(|name, _| LINUX_ENV.contains(&name.as_str()));
     }
     programs
 }
@@ -170,8 +163,7 @@ pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[
     let arguments = words(arguments);
     match kind {
         KconfigKind::Linux => format!(
-            "unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n\
-             cp ../config .config\n\
+            "cp ../config .config\n\
              make -j\"$(nproc)\" {make}{arguments}\n\
              install -Dm644 \"{image}\" \"$DESTDIR/boot/vmlinuz\"\n\
              install -Dm644 .config \"$DESTDIR/boot/config\"\n\

@@ -49,7 +49,7 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         _ => target.env(),
     };
     env.extend(recipe.env.clone());
-    let mut lines = format!("mkdir -p out\n{}export DESTDIR=/work/out\ncd src\n", set_id::clear_inherited(recipe));
+    let mut lines = format!("mkdir -p out\n{}export DESTDIR=/work/out\ncd src\n", set_id::CLEAR_INHERITED);
     lines.push_str(target.select_libc());
     if !recipe.patches.is_empty() {
         lines.push_str("for patch in ../recipe/*.patch; do patch -p1 -i \"$patch\"; done\n");

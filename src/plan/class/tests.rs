@@ -69,11 +69,14 @@ fn every_class_is_told_the_processor_of_the_device_or_of_the_build() {
             let BuildScript { env, lines } = built(name, runs_on, architecture);
             let case = format!("{name} {runs_on:?} {architecture:?}");
             assert_eq!((env["ARCHITECTURE"].as_str(), env["TRIPLET"].as_str()), (cpu, triplet), "{case}");
-            for (tool, program) in [("CC", "gcc"), ("AR", "gcc-ar"), ("STRIP", "strip"), ("LD", "ld")] {
-                assert_eq!(env[tool], format!("{cpu}-linux-gnu-{program}"), "{case}");
-            }
             let device = runs_on == RunsOn::Device;
-            assert_eq!(env.contains_key("SYSROOT"), device, "{case}");
+            // The kernel finds its own: no program's tool or flag is part of its task.
+            if name != "linux" {
+                for (tool, program) in [("CC", "gcc"), ("AR", "gcc-ar"), ("STRIP", "strip"), ("LD", "ld")] {
+                    assert_eq!(env[tool], format!("{cpu}-linux-gnu-{program}"), "{case}");
+                }
+                assert_eq!(env.contains_key("SYSROOT"), device, "{case}");
+            }
             assert_eq!(lines.contains("\"$STRIP\" --strip-unneeded"), device, "{case}");
             assert_eq!(lines.contains("musl-gcc.specs"), device, "{case}");
             let foreign = if cpu == "x86_64" { "aarch64" } else { "x86_64-linux" };
@@ -168,15 +171,8 @@ fn programs_of_the_device_are_hardened_and_find_every_pkg_config_file() {
 /// The kernel takes longer than all the rest: what its task is told must not change for a program's sake.
 #[test]
 fn flags_for_programs_are_no_part_of_the_kernels_task() {
-    let (linux, programs) = (built("linux", RunsOn::Device, X86_64), built("make", RunsOn::Device, X86_64));
-    assert_eq!(
-        linux.env["CFLAGS"],
-        "-Os -pipe -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC -ffunction-sections -fdata-sections \
-         -ffile-prefix-map=/work=."
-    );
-    assert_eq!(linux.env["PKG_CONFIG_LIBDIR"], "/work/sysroot/usr/lib/pkgconfig");
-    assert_ne!(linux.env["CFLAGS"], programs.env["CFLAGS"]);
-    assert!(linux.lines.contains("unset CFLAGS LDFLAGS CC AR LD NM STRIP OBJCOPY RANLIB\n"));
+    let names: Vec<String> = built("linux", RunsOn::Device, X86_64).env.into_keys().collect();
+    assert_eq!(names, ["ARCHITECTURE", "TRIPLET"]);
 }
 
 #[test]
