@@ -3,6 +3,7 @@
 //!
 //! Invariant: the device gets the versions that the project's tests ran with.
 
+use crate::read;
 use std::path::Path;
 use std::process::Command;
 
@@ -81,11 +82,6 @@ fn without_test_dependencies(manifest: &str) -> String {
         }
     }
     kept
-}
-
-#[allow(clippy::disallowed_methods)]
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: libFuzzer tries the code that the project ships.
 
+use crate::read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -42,11 +43,6 @@ fn versions(lock: &str) -> Versions {
         }
     }
     versions
-}
-
-#[allow(clippy::disallowed_methods)]
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 #[cfg(test)]

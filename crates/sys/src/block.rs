@@ -3,6 +3,7 @@
 //! Invariant: nothing here moves where a partition starts.
 #![allow(unsafe_code)]
 
+use crate::answer::check;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -66,11 +67,4 @@ pub fn resize_partition(disk: &File, number: u32, start_bytes: u64, length_bytes
 pub fn grow_ext4(mounted: &File, blocks: u64) -> io::Result<()> {
     // SAFETY: the kernel reads one u64 from where the pointer shows.
     check(unsafe { libc::ioctl(mounted.as_raw_fd(), EXT4_IOC_RESIZE_FS, &blocks) })
-}
-
-fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every `unsafe` block says why it is sound; nothing unsafe is part of the public interface.
 
+mod answer;
 pub mod block;
 pub mod clock;
 pub mod device_mapper;

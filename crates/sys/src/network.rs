@@ -3,6 +3,7 @@
 //! Invariant: interface names are at most 15 bytes and never cut short.
 #![allow(unsafe_code)]
 
+use crate::answer::check;
 use rustix::net::{ipproto, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::mem::zeroed;
@@ -121,13 +122,6 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
 fn ioctl(socket: &OwnedFd, number: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: the request is a whole ifreq that outlives the call.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), number, request) })
-}
-
-fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Invariant: between fork and exec only system calls are made: no allocation, no lock.
 #![allow(unsafe_code)]
 
+use crate::answer::check;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -78,13 +79,6 @@ fn prepare(uid: u32, gid: u32, terminal: Option<&std::ffi::CStr>, group: Option<
         check(libc::setresuid(uid, uid, uid))?;
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     }
-}
-
-fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 fn check_size(answer: libc::ssize_t) -> io::Result<()> {

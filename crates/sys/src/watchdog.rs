@@ -4,6 +4,7 @@
 //! was once open stays open, whatever the device refuses.
 #![allow(unsafe_code)]
 
+use crate::answer::check;
 use rustix::fs::fstat;
 use std::fs::File;
 use std::io::{self, Write};
@@ -113,13 +114,6 @@ fn close_on_exec(number: RawFd, close: bool) -> io::Result<()> {
     let flags = if close { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: a system call on plain numbers that changes no memory.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) })
-}
-
-fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod blank;
 mod crates;
 mod uses;
 
+use crate::read;
 use std::collections::BTreeMap;
 use std::path::Path;
 use walkdir::WalkDir;
@@ -46,11 +47,6 @@ pub fn check(root: &Path) -> Vec<String> {
         }
     }
     problems
-}
-
-#[allow(clippy::disallowed_methods)]
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 fn manifests(root: &Path) -> BTreeMap<String, String> {
