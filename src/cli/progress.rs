@@ -97,7 +97,7 @@ impl State {
                 let line = format!("[{}/{}] {task} {}", self.done, self.tasks, seconds(*took));
                 self.line(&line);
             }
-            Event::Waiting { task } => self.line(&format!("{task}: another osbuild is making it; waiting")),
+            Event::Waiting { task } => self.line(&format!("{task}: it is being made already; waiting")),
             Event::Failed { task } => {
                 self.end(task);
                 self.line(&format!("{task} failed"));
