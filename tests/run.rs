@@ -119,7 +119,7 @@ fn a_request_to_end_switches_the_machine_off_and_gives_the_terminal_back() {
     let ended = terminal.signal("TERM").ends();
     assert_eq!(ended.status, 130, "{}", ended.errors);
     assert!(ended.errors.contains("interrupted; the board is off"), "{}", ended.errors);
-    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
     assert!(terminal.is_as_before(), "the terminal is not as it was");
 }
 

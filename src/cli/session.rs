@@ -17,12 +17,13 @@ use crate::plan::task::{OutputRef, Plan};
 use crate::plan::{self, LocalInputs};
 use crate::tools::fetch::{FetchOptions, Fetcher};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-const ATTEMPTS: u32 = 60;
+/// After which the user is told what is waited for.
+const PATIENT_ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 pub const LOCK_FILE: &str = "osbuild.lock";
 
@@ -199,14 +200,22 @@ pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
         // In a cache that cannot be written it stays; whatever has to be written there says so itself.
         let _ = store.remove_scratch();
     }
-    // Another process that is just starting holds it for a moment; a sweep holds it longer.
-    for _ in 0..ATTEMPTS {
+    let lock = wait_for_use(&store, &project.cache)?;
+    Ok((store, lock))
+}
+
+/// Another process that is just starting holds the cache for a moment; one that sweeps or checks all of it, longer.
+fn wait_for_use(store: &Store, cache: &Path) -> Result<StoreLock, StoreError> {
+    for attempt in 0.. {
         if let Some(lock) = store.try_lock_use()? {
-            return Ok((store, lock));
+            return Ok(lock);
+        }
+        if attempt == PATIENT_ATTEMPTS {
+            eprintln!("the cache at `{}` is being swept or checked by another osbuild; waiting", cache.display());
         }
         std::thread::sleep(PAUSE);
     }
-    Err(ExecError::Swept(project.cache.clone()).into())
+    unreachable!("it waits for as long as it takes")
 }
 
 /// For who is alone with the cache: what a power cut left is put right before anything is read.

@@ -41,6 +41,10 @@ pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<()
         return Err(Failure::new(format!("there is no image `{}`", args.image.display()))
             .help("an image folder is `out/images/PRODUCT/latest`; `osbuild image PRODUCT` makes it"));
     }
+    if args.production && !args.image.is_dir() {
+        return Err(Failure::new("a disk alone does not say whether its product is one for the field")
+            .help("check the image's folder with `--production`: its manifest says so"));
+    }
     let report = match args.image.is_dir() {
         true => verify::folder(&args.image, &public, args.production)?,
         false => verify::disk(&args.image, &public, leftovers(args))?.report,

@@ -35,8 +35,6 @@ pub enum ExecError {
     /// A panic: what it said.
     #[error("osbuild itself has a defect: {0}")]
     Defect(String),
-    #[error("the cache at `{}` is being swept by another osbuild; try again when it is done", .0.display())]
-    Swept(PathBuf),
 }
 
 /// What programs print when they look for a network.

@@ -95,7 +95,8 @@ impl Http {
     fn trusting(chosen: Option<&Path>) -> Http {
         let (roots, wrong_certificates) = match chosen.map(chosen_roots) {
             Some(Ok(roots)) => (Some(roots), None),
-            Some(Err(reason)) => (None, Some(reason)),
+            // None at all, for a server reached by a redirect.
+            Some(Err(reason)) => (Some(RootCerts::Specific(Arc::default())), Some(reason)),
             None => (system_roots(), None),
         };
         let tls = TlsConfig::builder().root_certs(roots.unwrap_or(RootCerts::WebPki)).build();
@@ -118,7 +119,7 @@ impl Http {
     /// Asks for `url` from byte `offset` on.
     pub fn get(&self, url: &str, offset: u64) -> Result<Response, HttpError> {
         let shown = without_password(url);
-        if let Some(reason) = self.wrong_certificates.clone().filter(|_| url.starts_with("https:")) {
+        if let Some(reason) = self.wrong_certificates.clone().filter(|_| is_https(url)) {
             return Err(HttpError::Certificates { url: shown, reason });
         }
         let mut request = self.agent.get(url);
@@ -181,6 +182,10 @@ fn roots_in(bytes: &[u8]) -> Option<RootCerts> {
     (!certificates.is_empty()).then(|| RootCerts::Specific(Arc::new(certificates)))
 }
 
+fn is_https(url: &str) -> bool {
+    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
 /// `https://user:secret@host/x` as `https://host/x`.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -199,7 +204,7 @@ mod tests {
         let empty = folder.path().join("empty.pem");
         file::write_atomic(&empty, b"none here", 0o644).unwrap();
         for (path, part) in [(folder.path().join("missing.pem"), "cannot be read"), (empty, "holds no certificate")] {
-            let error = Http::trusting(Some(&path)).get("https://127.0.0.1:1/x", 0).err().expect("refused");
+            let error = Http::trusting(Some(&path)).get("HTTPS://127.0.0.1:1/x", 0).err().expect("refused");
             let text = error.to_string();
             assert!(text.contains(part) && text.contains(CERTIFICATES_VARIABLE), "{text}");
             assert!(!error.is_transient());

@@ -86,8 +86,8 @@ mod tests {
         let mut slow = Paced::new(Trickle(pause, 1), pace);
         let error = slow.read_to_end(&mut Vec::new()).expect_err("it would never end");
         assert!(is_too_slow(&error), "{error}");
-        let mut good = Paced::new(Trickle(pause, 50), pace).take(2000);
-        assert_eq!(good.read_to_end(&mut Vec::new()).expect("fast enough"), 2000);
+        let mut good = Paced::new(Trickle(pause, 200), pace).take(20_000);
+        assert_eq!(good.read_to_end(&mut Vec::new()).expect("fast enough"), 20_000);
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl RelPath {
         }
     }
 
+    /// The path without a leading `usr/`: `bin/su` and `usr/bin/su` are one path on the device.
+    pub fn in_merged_usr(&self) -> &str {
+        self.as_str().strip_prefix("usr/").unwrap_or(self.as_str())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -20,7 +20,7 @@ pub(super) fn installs(builder: &PlanBuilder, recipe: &Recipe) -> Option<Value> 
         .collect();
     let product = builder.config.product.metadata.iter().filter(|item| install.iter().any(|file| covers(file, item)));
     let own = recipe.packages.iter().flat_map(|package| &package.metadata);
-    let declared: Vec<&str> = with_mode(own.chain(product)).map(RelPath::as_str).collect();
+    let declared: Vec<&str> = with_mode(own.chain(product)).map(RelPath::in_merged_usr).collect();
     Some(json!({ "files": files, "declared": declared }))
 }
 
@@ -32,7 +32,7 @@ fn installed_as_they_are(recipe: &Recipe) -> Option<&[InstallFile]> {
 }
 
 fn covers(file: &InstallFile, item: &FileMetadata) -> bool {
-    let below = item.path.as_str().strip_prefix(file.to.as_str());
+    let below = item.path.in_merged_usr().strip_prefix(file.to.in_merged_usr());
     below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -74,7 +74,7 @@ fn set_id_below(builder: &PlanBuilder, folder: &RelPath) -> Vec<(RelPath, u32)> 
 fn check(builder: &mut PlanBuilder, file: &RelPath, mode: u32, installed: &RelPath, origin: &Origin) {
     let packages = builder.config.recipes.values().flat_map(|recipe| &recipe.packages);
     let metadata = packages.flat_map(|package| &package.metadata).chain(&builder.config.product.metadata);
-    if with_mode(metadata).any(|path| in_merged_usr(path) == in_merged_usr(installed)) {
+    if with_mode(metadata).any(|path| path.in_merged_usr() == installed.in_merged_usr()) {
         return;
     }
     let message = format!("`{file}` has mode {mode:04o}, but no metadata says the mode of `/{installed}`");
@@ -82,9 +82,4 @@ fn check(builder: &mut PlanBuilder, file: &RelPath, mode: u32, installed: &RelPa
         "add `{{path: /{installed}, mode: \"{mode:04o}\"}}` to `metadata`, or clear the bit: `chmod u-s,g-s {file}`"
     );
     builder.problem(origin, message, Some(help));
-}
-
-/// `bin/su` and `usr/bin/su` are one path on the device.
-fn in_merged_usr(path: &RelPath) -> &str {
-    path.as_str().strip_prefix("usr/").unwrap_or(path.as_str())
 }

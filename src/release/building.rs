@@ -22,15 +22,14 @@ pub struct Building {
 impl Building {
     /// Begins a folder in `parent`, and removes those that nobody fills any more.
     pub fn begin(parent: &Path) -> Result<Building, FileError> {
-        // Held for a moment: a folder that is not locked yet must not be taken for one that was left behind.
-        let others = file::open(parent)?;
-        flock(&others, FlockOperation::LockExclusive).map_err(|e| at("lock", parent)(e.into()))?;
+        // A folder that is not locked yet must not be taken for one that was left behind.
+        let _others_wait = lock(parent)?;
         remove_abandoned(parent)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
         let folder = folder.map_err(at("create a folder in", parent))?;
-        let lock = file::open(folder.path())?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| at("lock", folder.path())(e.into()))?;
-        Ok(Building { folder, _lock: lock })
+        let own = file::open(folder.path())?;
+        flock(&own, FlockOperation::NonBlockingLockExclusive).map_err(|e| at("lock", folder.path())(e.into()))?;
+        Ok(Building { folder, _lock: own })
     }
 
     pub fn path(&self) -> &Path {
@@ -42,6 +41,8 @@ impl Building {
         let (path, parent) = (self.folder.path(), target.parent().unwrap_or(Path::new(".")));
         std::fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set the mode of", path))?;
         sync(path)?;
+        // Nobody else puts a folder there between the look and the removal.
+        let _others_wait = lock(parent)?;
         let mut result = std::fs::rename(path, target);
         if result.is_err() && !is_whole(target, keys) {
             file::remove_tree(target)?;
@@ -55,6 +56,13 @@ impl Building {
         }
         sync(parent)
     }
+}
+
+/// Held for a moment by whoever changes what is in the folder.
+fn lock(folder: &Path) -> Result<File, FileError> {
+    let file = file::open(folder)?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|e| at("lock", folder)(e.into()))?;
+    Ok(file)
 }
 
 /// Brings a folder's names to the disk.

@@ -252,9 +252,11 @@ impl<'a> Cost<'a> {
     fn named(&mut self, name: &str) -> Size<'a> {
         let steps = steps(name);
         let Some((Step::Field(root), below)) = steps.split_first() else { return Size::AtMost(0) };
-        let variables: Vec<&Size> = self.scopes.iter().filter_map(|scope| scope.get(*root)).collect();
-        let start = match variables.as_slice() {
-            [] => Size::Among(self.context.0.get(root).into_iter().collect()),
+        let given = self.context.0.get(root).map(|value| Size::Among(vec![value]));
+        // What is set in a branch that is not taken leaves the name to the context, so both count.
+        let variables = self.scopes.iter().filter_map(|scope| scope.get(*root)).chain(&given);
+        let start = match variables.collect::<Vec<_>>().as_slice() {
+            [] => Size::Among(Vec::new()),
             [only] => (*only).clone(),
             several => Size::AtMost(several.iter().map(|size| size.bytes()).max().unwrap_or(0)),
         };

@@ -128,6 +128,9 @@ fn a_template_cannot_grow_or_run_without_end() {
     let repeats = format!("{{{{ 'aaaaaaaa' {} }}}}", "| replace(from='a',to='aaaaaaaa') ".repeat(12));
     let outputs = format!("{{% for a in [{list}] %}}{}{{% endfor %}}", "0123456789".repeat(4000));
     let names = "{{ vars.long }}".repeat(60_000);
+    // `vars` is the context's, for nothing is set in a branch that is not taken.
+    let shadowed = "{% if false %}{% set vars = '' %}{% endif %}{% set x = vars.long %}";
+    let shadowed = format!("{shadowed}{}", "{% set x = x ~ x %}".repeat(16));
     for (text, expected) in [
         (doubled, "a value in this template may have more than 4194304 bytes"),
         (nested, "a value in this template may have more than 4194304 bytes"),
@@ -150,6 +153,7 @@ fn a_template_cannot_grow_or_run_without_end() {
         (escapes, "a value in this template may have more than 4194304 bytes"),
         (repeats, "a value in this template may have more than 4194304 bytes"),
         (outputs, "the template gives more than 4194304 bytes"),
+        (shadowed, "a value in this template may have more than 4194304 bytes"),
         (names, "the template gives more than 4194304 bytes"),
         ("{% filter upper %}a{% endfilter %}".to_owned(), "`filter` is not available in templates"),
     ] {

@@ -47,7 +47,7 @@ enum Part {
     },
 }
 
-/// Where parts of the source tree go on the device, and the paths there whose mode some metadata says.
+/// Where parts of the source tree go on the device, and the paths there whose mode some metadata says, without `usr/`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Installs {
@@ -147,7 +147,7 @@ fn refuse_set_id(
         let file = InstallFile { from, to: RelPath::new(&file.to)?, executable: false };
         for (path, mode) in set_id {
             let source = into.map_or_else(|| path.clone(), |folder| folder.join(path));
-            let installed = file.installed(&source).filter(|path| !installs.declared.contains(path.as_str()));
+            let installed = file.installed(&source).filter(|path| !installs.declared.contains(path.in_merged_usr()));
             undeclared.extend(installed.map(|installed| (source, installed, *mode)));
         }
     }
@@ -240,13 +240,12 @@ mod tests {
             compose(&store, &inputs, &serde_json::json!({ "parts": [part] }).to_string()).map_err(|e| e.to_string())
         };
         let files = serde_json::json!([{ "from": "in/bin", "to": "usr/bin" }]);
-        let error =
-            composed(serde_json::json!({ "files": files, "declared": ["usr/bin/ls"] })).expect_err("undeclared");
+        let error = composed(serde_json::json!({ "files": files, "declared": ["bin/ls"] })).expect_err("undeclared");
         let expected =
             "`in/bin/games` has mode 2775 in the archive, but no metadata says the mode of `/usr/bin/games`\n\
                         `in/bin/su` has mode 4755 in the archive, but no metadata says the mode of `/usr/bin/su`";
         assert_eq!(error, expected);
-        let declared = serde_json::json!({ "files": files, "declared": ["usr/bin/su", "usr/bin/games"] });
+        let declared = serde_json::json!({ "files": files, "declared": ["bin/su", "bin/games"] });
         composed(declared).expect("declared");
         composed(serde_json::Value::Null).expect("a build decides on its own modes");
     }

@@ -22,6 +22,15 @@ fn keys_are_made_once_and_verification_needs_them() {
 }
 
 #[test]
+fn a_disk_alone_cannot_be_checked_for_production() {
+    let (project, folder) = with_keys();
+    project.write("disk.img", "anything");
+    let keys = folder.display().to_string();
+    osbuild(&project, &["verify", "disk.img", "--keys", &keys, "--production"])
+        .fails_with(&["a disk alone does not say", "check the image's folder"]);
+}
+
+#[test]
 fn keys_for_the_field_sign_no_product_of_a_developer() {
     let (project, _) = with_keys();
     osbuild(&project, &["image", "gateway-dev"]).fails_with(&["`gateway-dev` is a developer's product", "help: "]);

@@ -31,6 +31,8 @@ fn a_machine_with_another_processor_is_planned_with_its_cross_compiler() {
         "tools:\n  c-aarch64:\n    - {{name: gcc, version: \"1\", file: pool/gcc.deb, size: 1, sha256: \"{hex}\"}}\n"
     );
     project.edit("osbuild.lock", "\ntools:\n", &format!("\n{line}"));
+    let request = "requests:\n  c-aarch64: {packages: [gcc-aarch64-linux-gnu], exclude: []}\n";
+    project.edit("osbuild.lock", "\nrequests:\n", &format!("\n{request}"));
     let json = osbuild(&project, &["plan", "--json"]).succeeds().output;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     let task = |name: &str| {

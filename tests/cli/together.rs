@@ -36,7 +36,7 @@ fn failing(name: &str, seconds: u32) -> String {
 #[test]
 fn two_failures_of_one_task_keep_their_logs_and_their_sandboxes_apart() {
     let tiny = Tiny::new();
-    tiny.script("broken", &[], &failing("slow", 4));
+    tiny.script("broken", &[], &failing("slow", 20));
     let logs = tiny.project.root.join("out/logs");
     let slow = start(&tiny, &["build", "broken"]);
     let begun = Instant::now();
@@ -61,7 +61,7 @@ fn two_failures_of_one_task_keep_their_logs_and_their_sandboxes_apart() {
 
     let left = || tiny.osbuild(&["shell", "broken:build", "--", "cat", "out/usr/x"]).succeeds().output;
     assert_eq!(left(), "quick\n");
-    tiny.script("broken", &[], &failing("slow", 4));
+    tiny.script("broken", &[], &failing("slow", 20));
     assert_eq!(left(), "slow\n");
 }
 

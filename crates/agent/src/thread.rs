@@ -4,6 +4,7 @@
 
 use crate::error::{AgentError, Doing};
 use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Deep recursion has no place here, and memory is dear.
@@ -16,8 +17,9 @@ pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Age
     builder.spawn(work).map(drop).doing(|| format!("start the thread `{name}`"))
 }
 
-/// Gives `work` a thread and at most `patience`, and calls `meanwhile` again and again until then. An error means that
-/// `work` is not done; it may still go on, for nobody.
+/// Gives `work` a thread and at most `patience`, and calls `meanwhile` again and again until then. Where no thread can be
+/// had, it is done here, with the watchdog as its bound. An error means that `work` is not done; it may still go on, for
+/// nobody.
 pub fn within(
     name: &str,
     patience: Duration,
@@ -26,11 +28,21 @@ pub fn within(
 ) -> Result<(), AgentError> {
     let deadline = Instant::now() + patience;
     let (ended, end) = channel();
-    start(name, move || {
-        work();
+    let work = Arc::new(Mutex::new(Some(work)));
+    let theirs = Arc::clone(&work);
+    let started = start(name, move || {
+        if let Some(work) = take(&theirs) {
+            work();
+        }
         // Nobody listens any more if it took too long.
         let _ = ended.send(());
-    })?;
+    });
+    if started.is_err() {
+        if let Some(work) = take(&work) {
+            work();
+        }
+        return Ok(());
+    }
     loop {
         meanwhile();
         match end.recv_timeout(TURN) {
@@ -39,6 +51,10 @@ pub fn within(
             Err(_) => return Err(AgentError::Wrong(format!("`{name}` was not done within {} s", patience.as_secs()))),
         }
     }
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

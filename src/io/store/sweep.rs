@@ -147,13 +147,17 @@ impl Store {
             bytes: blobs.iter().map(|(_, metadata)| metadata.len()).sum(),
             damaged: Vec::new(),
         };
+        if !damaged.is_empty() {
+            // A checked-out tree shares its files with the blobs. It goes first, and is gone on the disk, too: whoever
+            // is interrupted here must find the damage again.
+            self.checkouts()?.iter().try_for_each(|tree| file::remove_tree(tree))?;
+            self.sync()?;
+        }
         for (path, metadata) in &damaged {
             remove(path)?;
             soundness.damaged.extend(digest_of(path, metadata));
         }
         if !damaged.is_empty() {
-            // A checked-out tree shares its files with the blobs.
-            self.checkouts()?.iter().try_for_each(|tree| file::remove_tree(tree))?;
             self.remove_unsound_results()?;
         }
         soundness.damaged.sort_by_key(|digest| digest.sha256);

@@ -84,15 +84,8 @@ impl Store {
     }
 
     /// Puts right what a power cut or a killed process left. The caller holds the lock of the whole cache. In one that
-    /// cannot be written the marks stay for whoever can.
+    /// cannot be written the marks stay for whoever can; damage that cannot be removed there is an error.
     pub fn recover(&self) -> Result<(), StoreError> {
-        match self.put_right() {
-            Err(StoreError::File(error)) if is_not_writable(&error.source) => Ok(()),
-            result => result,
-        }
-    }
-
-    fn put_right(&self) -> Result<(), StoreError> {
         let folder = self.root.join(FOLDER);
         let marks = file::list(&folder)?;
         if marks.is_empty() {
@@ -101,6 +94,13 @@ impl Store {
         if self.was_cut_off()? {
             let _: Soundness = self.verify()?;
         }
+        match self.remove_marks(&folder, &marks) {
+            Err(StoreError::File(error)) if is_not_writable(&error.source) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn remove_marks(&self, folder: &Path, marks: &[String]) -> Result<(), StoreError> {
         self.sync()?;
         for mark in marks {
             let path = folder.join(mark);
