@@ -29,11 +29,11 @@ const FIRMWARE_REFUSES: &str = "failed to (load|start) .*: (Access Denied|Securi
 const KERNEL_REFUSES: &str = r"device-mapper: verity: .*block \d+ is corrupted";
 /// The agent's words for a data partition that it cannot use.
 const AGENT_REFUSES: &str = "osagent: fatal: .* holds no ext4 file system";
-/// A system that is up, or somebody who waits for words: a shell's prompt, a login, a password.
-const UP: &str = r"(osagent: ready|login:|assword:|[#$>] ?$)";
+/// A system that is up, or somebody who waits for words: a login, a password, or a prompt of a Unix shell or of the
+/// firmware's. Lines are looked at while they arrive, so the start of another line must not look like a prompt.
+const UP: &str = r"(osagent: ready|login:|assword:|^\S* ?[#$] ?$|^\S*[\w\\]> ?$)";
 /// Anything behind the firmware ran: the hand-over to a disk, the stub, the kernel or the agent.
-const RAN: &str =
-    r"(^BdsDxe: starting .*Pci|EFI stub:|Linux version|^\[ *\d+\.\d+\] |osagent:|login:|assword:|[#$>] ?$)";
+const RAN: &str = r"(^BdsDxe: starting .*Pci|EFI stub:|Linux version|^\[ *\d+\.\d+\] |osagent:|login:|assword:|^\S* ?[#$] ?$|^\S*[\w\\]> ?$)";
 
 /// How long a refusal may take to become a reset: the agent leaves a second to read its reason, the kernel none.
 const RESET_PATIENCE: Duration = Duration::from_secs(30);
@@ -165,7 +165,15 @@ mod tests {
 
     #[test]
     fn whatever_came_up_is_recognised_and_a_refusal_is_none_of_it() {
-        for line in ["osagent: ready in 812 ms", "gateway-dev:~# ", "/ # ", "sh-5.2$ ", "gateway login: ", "Shell> "] {
+        for line in [
+            "osagent: ready in 812 ms",
+            "gateway-dev:~# ",
+            "/ # ",
+            "sh-5.2$ ",
+            "gateway login: ",
+            "Shell> ",
+            "FS0:\\> ",
+        ] {
             assert!(known(UP).is_match(line), "{line}");
         }
         let started = "BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0)";
@@ -178,11 +186,18 @@ mod tests {
                 "BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0): Access Denied",
                 "BdsDxe: No bootable option or device was found.",
                 "BdsDxe: Press any key to enter the Boot Manager Menu.",
+                ">>Start HTTP Boot over IPv4....",
+                "  Error: Could not retrieve NBP file size from HTTP server.",
             ];
             for line in refusals {
-                assert!(!known(case.forbidden).is_match(line), "{}: {line}", case.name);
+                // As it arrives, byte by byte.
+                for end in 0..=line.len() {
+                    assert!(!known(case.forbidden).is_match(&line[..end]), "{}: {}", case.name, &line[..end]);
+                }
             }
         }
+        let oops = "CPU: 0 PID: 1 Comm: init Not tainted 6.12.95 #1";
+        assert!((0..=oops.len()).all(|end| !known(UP).is_match(&oops[..end])));
         assert!(!known(UP).is_match("osagent: fatal: `/dev/vda7` holds no ext4 file system"));
     }
 }
