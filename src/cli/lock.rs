@@ -62,7 +62,9 @@ fn old_lock(project: &Project) -> Option<Lock> {
 
 /// What any product needs.
 fn request<'a>(project: &'a Project, configs: &'a [Config]) -> Result<LockRequest<'a>, LockError> {
-    let mut request = LockRequest::new(&project.root);
+    // Layers, and so the suites, are the project's, whatever the product.
+    let suites = configs.first().map_or(&[][..], |config| &config.suites);
+    let mut request = LockRequest::new(&project.root, suites);
     for config in configs {
         request.add(&config.product.name, &config.recipes, &config.tool_trees)?;
     }

@@ -19,6 +19,8 @@ pub struct Index {
     pub recipes: BTreeMap<String, File>,
     /// From the lowest priority to the highest.
     pub overrides: Vec<OverrideFile>,
+    /// Of Debian's archive, as the highest layer that names any has them.
+    pub suites: Vec<String>,
 }
 
 impl Index {
@@ -35,11 +37,11 @@ impl Index {
 /// Sorts the project's files; takes them out of `project`.
 pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
     let mut files = std::mem::take(&mut project.files);
-    let priorities = layers(&files, &project.gaps, problems);
+    let (priorities, suites) = layers(&files, &project.gaps, problems);
     let priority = |file: &File| file.layer.as_ref().map_or(-1, |l| priorities.get(&**l).copied().unwrap_or(0));
     // Stable: within one priority, by layer and path, as they were found.
     files.sort_by_key(priority);
-    let mut index = Index::default();
+    let mut index = Index { suites, ..Index::default() };
     for file in files {
         check_name(&file, problems);
         let map = match file.kind {
@@ -69,8 +71,8 @@ pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
     index
 }
 
-/// The priority of each layer.
-fn layers(files: &[File], gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, i64> {
+/// The priority of each layer, and the suites of the archive.
+fn layers(files: &[File], gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> (BTreeMap<String, i64>, Vec<String>) {
     let layers: Vec<LayerFile> = files
         .iter()
         .filter(|file| file.kind == Kind::Layer)
@@ -102,7 +104,20 @@ fn layers(files: &[File], gaps: &Gaps, problems: &mut Vec<Diagnostic>) -> BTreeM
         })
         .collect();
     problems.extend(cycle::problems(&graph, "layers", "builds on"));
-    layers.iter().map(|layer| (layer.layer.value.clone(), i64::from(layer.priority))).collect()
+    let priorities = layers.iter().map(|layer| (layer.layer.value.clone(), i64::from(layer.priority)));
+    (priorities.collect(), suites(&layers, problems))
+}
+
+fn suites(layers: &[LayerFile], problems: &mut Vec<Diagnostic>) -> Vec<String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    for suite in layers.iter().flat_map(|layer| &layer.suites) {
+        if suite.value.is_empty() || !suite.value.bytes().all(plain) {
+            let message = format!("`{}` is not the name of a suite", suite.value);
+            problems.push(Diagnostic::at(&suite.origin, message).help("as in `bookworm-backports`"));
+        }
+    }
+    let highest = layers.iter().filter(|layer| !layer.suites.is_empty()).max_by_key(|layer| layer.priority);
+    highest.map(|layer| layer.suites.iter().map(|suite| suite.value.clone()).collect()).unwrap_or_default()
 }
 
 /// A file is found by its name, so the name inside must be the same.

@@ -222,5 +222,6 @@ fn assemble(parts: Parts, problems: &mut Vec<Diagnostic>) -> Option<Config> {
         fragments: parts.fragments,
         all_products: product_names.collect(),
         all_machines: machine_names.collect(),
+        suites: parts.index.suites.clone(),
     })
 }

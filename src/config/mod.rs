@@ -45,6 +45,8 @@ pub struct Config {
     pub fragments: BTreeMap<String, Fragment>,
     pub all_products: Vec<ProductName>,
     pub all_machines: Vec<MachineName>,
+    /// Of Debian's archive, the default one first; none: those that osbuild knows.
+    pub suites: Vec<String>,
 }
 
 /// A file of `kernel-config/`.

@@ -118,3 +118,28 @@ fn a_damaged_lock_is_replaced() {
     run(&project, TestArchive::new(), false).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(written(&project).expect("written").starts_with("# Written by `osbuild lock`"));
 }
+
+#[test]
+fn packages_come_from_the_suites_of_the_highest_layer() {
+    let (_folder, project) = project();
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let stanza = |version: &str| {
+        format!("Package: hello\nVersion: {version}\nFilename: pool/main/hello.deb\nSize: 3\nSHA256: {hex}\n\n")
+    };
+    let archive = || {
+        let mut archive = TestArchive::new();
+        archive.suite("newer", &stanza("2.0"), None);
+        archive.suite("newest", &stanza("3.0"), None);
+        archive
+    };
+    write(&project, "layers/core/layer.yaml", "schema: 1\nlayer: core\npriority: 10\nsuites: [bookworm]\n");
+    write(&project, "layers/site/layer.yaml", "schema: 1\nlayer: site\npriority: 20\nsuites: [newer, newest]\n");
+    run(&project, archive(), false).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(written(&project).expect("written").contains("{name: hello, version: \"2.0\""));
+    write(&project, "layers/core/tools/c.yaml", "schema: 1\ntools: c\npackages:\n  - hello/newest\n");
+    run(&project, archive(), false).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(written(&project).expect("written").contains("{name: hello, version: \"3.0\""));
+    write(&project, "layers/core/tools/c.yaml", "schema: 1\ntools: c\npackages:\n  - hello/bookworm\n");
+    let error = run(&project, archive(), false).expect_err("another suite").to_string();
+    assert!(error.contains("`bookworm` is not one of the suites: newer, newest"), "{error}");
+}

@@ -22,5 +22,9 @@ record! {
         "summary" summary: Option<String>,
         /// Layers that this one builds on, each of lower priority.
         "depends" depends: Vec<Located<String>>,
+        /// Suites of Debian's archive that tool packages come from: the first, unless a package names another
+        /// (`NAME/SUITE`). Those of the layer with the highest priority that names any count; `bookworm` and
+        /// `bookworm-backports` unless told. Suites that no longer move keep a lock fetchable.
+        "suites" suites: Vec<Located<String>>,
     }
 }

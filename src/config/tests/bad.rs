@@ -172,6 +172,12 @@ const CASES: &[Case] = &[
     (
         "layers/core/layer.yaml",
         "priority: 10",
+        "priority: 10\nsuites: [bookworm, ../trixie]",
+        &["`../trixie` is not the name of a suite", "help: as in `bookworm-backports`"],
+    ),
+    (
+        "layers/core/layer.yaml",
+        "priority: 10",
         "priority: 10\ndepends: [cor]",
         &["there is no layer `cor`", "did you mean `core`?"],
     ),

@@ -6,7 +6,6 @@ use super::index::{Index, IndexError};
 use super::mirror::Mirror;
 use super::release::{self, Release, ReleaseError, ACCEPT_VARIABLE};
 use super::signature::{self, SignatureError, SignedPublicKey};
-use super::SUITES;
 use crate::io::http::{Http, HttpError};
 use crate::model::Digest;
 use std::io::Read;
@@ -69,20 +68,20 @@ impl Trust {
 
 /// The texts of every suite, to build an [`Index`] from.
 pub struct Archive {
-    packages: Vec<(&'static str, String)>,
+    packages: Vec<(String, String)>,
     /// What the user should know: an index that has run out.
     pub notes: Vec<String>,
 }
 
 impl Archive {
-    /// Downloads and checks the indexes of all suites.
-    pub fn load(http: &Http, mirror: &Mirror, trust: &Trust) -> Result<Archive, DebianError> {
+    /// Downloads and checks the indexes of `suites`, the one first that packages come from unless told.
+    pub fn load(http: &Http, mirror: &Mirror, suites: &[String], trust: &Trust) -> Result<Archive, DebianError> {
         let mut archive = Archive { packages: Vec::new(), notes: Vec::new() };
-        for suite in SUITES {
+        for suite in suites {
             let release = load_release(http, mirror, suite, trust)?;
             let age = release.check_age(now(), trust.accept_expired);
-            archive.notes.extend(age.map_err(|source| DebianError::Release { suite: suite.to_owned(), source })?);
-            archive.packages.push((suite, load_packages(http, mirror, &release)?));
+            archive.notes.extend(age.map_err(|source| DebianError::Release { suite: suite.clone(), source })?);
+            archive.packages.push((suite.clone(), load_packages(http, mirror, &release)?));
         }
         Ok(archive)
     }

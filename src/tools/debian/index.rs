@@ -39,6 +39,8 @@ pub enum IndexError {
 /// The packages of all suites.
 #[derive(Clone, Debug, Default)]
 pub struct Index<'a> {
+    /// In the order in which they were added: packages come from the first unless told.
+    suites: Vec<&'a str>,
     /// One package a suite, by name.
     packages: BTreeMap<&'a str, Vec<Package<'a>>>,
     /// Names of packages by the names they provide.
@@ -48,6 +50,7 @@ pub struct Index<'a> {
 impl<'a> Index<'a> {
     /// Adds a suite's `Packages` file.
     pub fn add(&mut self, suite: &'a str, text: &'a str) -> Result<(), IndexError> {
+        self.suites.push(suite);
         for stanza in stanzas(text) {
             let stanza = stanza.map_err(|source| IndexError::Stanza { suite: suite.to_owned(), source })?;
             let package = package(suite, &stanza)?;
@@ -65,6 +68,15 @@ impl<'a> Index<'a> {
             }
         }
         Ok(())
+    }
+
+    pub fn suites(&self) -> &[&'a str] {
+        &self.suites
+    }
+
+    /// Where packages come from unless told; there is none in an empty index.
+    pub fn default_suite(&self) -> &'a str {
+        self.suites.first().copied().unwrap_or_default()
     }
 
     /// The package of that name in that suite.

@@ -74,8 +74,8 @@ impl Mirror {
         let any = |names: &[&str]| suites.iter().any(|suite| names.contains(&suite.as_str()));
         let path = self.base.splitn(4, '/').nth(3).unwrap_or_default();
         let is_debian = path == "debian" || path.ends_with("/debian");
-        match (path, suites.iter().any(|suite| suite == super::DEFAULT_SUITE)) {
-            _ if !any(&CODENAMES) && !any(&ALIASES) => None,
+        match (path, any(&CODENAMES)) {
+            (_, false) if !any(&ALIASES) => None,
             ("debian", true) => Some(0),
             ("debian", false) => Some(1),
             _ if is_debian => Some(2),

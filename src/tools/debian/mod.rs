@@ -16,7 +16,6 @@ pub mod signature;
 pub mod stanza;
 pub mod version;
 
-/// The suite packages come from unless a tool tree says otherwise: `name/bookworm-backports`.
-pub const DEFAULT_SUITE: &str = "bookworm";
-/// Every suite that is consulted, the default first. None of them moves any more.
-pub const SUITES: [&str; 2] = [DEFAULT_SUITE, "bookworm-backports"];
+/// The suites where no layer names any, the one first that packages come from unless a tool tree says otherwise:
+/// `name/bookworm-backports`. None of them moves any more.
+pub const SUITES: [&str; 2] = ["bookworm", "bookworm-backports"];

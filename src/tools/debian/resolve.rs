@@ -9,15 +9,14 @@
 
 use super::index::{Index, Package};
 use super::relation::{self, InvalidRelation, Relation};
-use super::{DEFAULT_SUITE, SUITES};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ResolveError {
     #[error("there is no package `{name}` in suite `{suite}`{hint}")]
     NoPackage { name: String, suite: String, hint: String },
-    #[error("`{suite}` is not one of the suites: {}", SUITES.join(", "))]
-    NoSuite { name: String, suite: String },
+    #[error("`{suite}` is not one of the suites: {known}")]
+    NoSuite { name: String, suite: String, known: String },
     #[error("nothing meets the dependency `{relation}`, needed by {chain}")]
     Unmet { relation: String, chain: String, asked_for: String },
     #[error("`{package}` has a dependency that cannot be read")]
@@ -48,10 +47,12 @@ pub fn resolve<'i, 'a>(
 ) -> Result<Vec<&'i Package<'a>>, ResolveError> {
     let mut pins = BTreeMap::new();
     for request in requests {
-        let (name, suite) = request.split_once('/').unwrap_or((request, DEFAULT_SUITE));
-        let known = SUITES.into_iter().find(|known| *known == suite);
-        let unknown = || ResolveError::NoSuite { name: name.to_owned(), suite: suite.to_owned() };
-        pins.insert(name.to_owned(), known.ok_or_else(unknown)?);
+        let (name, suite) = request.split_once('/').unwrap_or((request, index.default_suite()));
+        let known = index.suites().iter().copied().find(|known| *known == suite);
+        let (name, suite, known_ones) = (name.to_owned(), suite.to_owned(), index.suites().join(", "));
+        let unknown = || ResolveError::NoSuite { name: name.clone(), suite, known: known_ones };
+        let known = known.ok_or_else(unknown)?;
+        pins.insert(name, known);
     }
     // Each restart pins one more package, so this ends.
     loop {
@@ -67,7 +68,7 @@ struct Attempt<'r, 'i, 'a> {
     index: &'i Index<'a>,
     exclude: &'r [String],
     /// The suite of each package that does not come from the default one, or that was asked for.
-    pins: &'r BTreeMap<String, &'static str>,
+    pins: &'r BTreeMap<String, &'a str>,
     chosen: BTreeMap<&'a str, Choice<'i, 'a>>,
     queue: VecDeque<&'i Package<'a>>,
 }
@@ -84,13 +85,13 @@ enum Answer<'i, 'a> {
     Met,
     Choose(&'i Package<'a>),
     /// Only by the version of another suite.
-    Pin(String, &'static str),
+    Pin(String, &'a str),
     Unmet,
 }
 
 impl<'i, 'a> Attempt<'_, 'i, 'a> {
     /// Chooses packages until nothing is missing, or says which package to pin first.
-    fn run(&mut self, requests: &[String]) -> Result<Option<(String, &'static str)>, ResolveError> {
+    fn run(&mut self, requests: &[String]) -> Result<Option<(String, &'a str)>, ResolveError> {
         for request in requests {
             let name = request.split('/').next().unwrap_or(request);
             let package = self.candidate(name).ok_or_else(|| self.no_package(name))?;
@@ -121,7 +122,7 @@ impl<'i, 'a> Attempt<'_, 'i, 'a> {
 
     /// The one package of that name that may be chosen.
     fn candidate(&self, name: &str) -> Option<&'i Package<'a>> {
-        self.index.get(name, self.pins.get(name).copied().unwrap_or(DEFAULT_SUITE))
+        self.index.get(name, self.pins.get(name).copied().unwrap_or(self.index.default_suite()))
     }
 
     fn answer(&self, group: &[Relation], parent: &Package) -> Answer<'i, 'a> {
@@ -152,8 +153,9 @@ impl<'i, 'a> Attempt<'_, 'i, 'a> {
     }
 
     /// A package from another suite may bring its dependencies from there.
-    fn pin(&self, relation: &Relation, parent: &Package) -> Option<(String, &'static str)> {
-        let suite = SUITES.into_iter().find(|suite| *suite == parent.suite && *suite != DEFAULT_SUITE)?;
+    fn pin(&self, relation: &Relation, parent: &Package) -> Option<(String, &'a str)> {
+        let from_elsewhere = |suite: &&str| *suite == parent.suite && *suite != self.index.default_suite();
+        let suite = self.index.suites().iter().copied().find(from_elsewhere)?;
         let package = self.index.get(relation.name, suite)?;
         let is_new = !self.pins.contains_key(relation.name);
         (is_new && package.satisfies(relation)).then(|| (package.name.to_owned(), suite))
@@ -170,7 +172,7 @@ impl<'i, 'a> Attempt<'_, 'i, 'a> {
     }
 
     fn no_package(&self, name: &str) -> ResolveError {
-        let suite = self.pins.get(name).copied().unwrap_or(DEFAULT_SUITE);
+        let suite = self.pins.get(name).copied().unwrap_or(self.index.default_suite());
         let elsewhere = self.index.versions(name).first();
         let near = || {
             let scored = self.index.names().map(|other| (strsim::damerau_levenshtein(name, other), other));

@@ -44,7 +44,7 @@ pub fn update_lock(
     old: Option<&Lock>,
     trust: &Trust,
 ) -> Result<LockUpdate, LockError> {
-    let archive = load_archive(fetcher, trust)?;
+    let archive = load_archive(fetcher, &request.suites, trust)?;
     let index = archive.index().map_err(LockError::Index)?;
     let mut lock = Lock::default();
     for tree in request.trees() {
@@ -61,9 +61,9 @@ pub fn update_lock(
 }
 
 /// From the first mirror whose signatures are right.
-fn load_archive(fetcher: &Fetcher, trust: &Trust) -> Result<Archive, LockError> {
+fn load_archive(fetcher: &Fetcher, suites: &[String], trust: &Trust) -> Result<Archive, LockError> {
     let Mirrors { likeliest, others } = fetcher.debian_mirrors()?;
-    let load = |mirror| Archive::load(fetcher.http(), mirror, trust);
+    let load = |mirror| Archive::load(fetcher.http(), mirror, suites, trust);
     let failed = match load(likeliest) {
         Ok(archive) => return Ok(archive),
         Err(source) => LockError::Debian { mirror: likeliest.to_string(), source: Box::new(source) },

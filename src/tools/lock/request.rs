@@ -6,6 +6,7 @@ use super::LockError;
 use crate::model::recipe::{Place, Recipe, Source};
 use crate::model::tooltree::ToolTree;
 use crate::model::{Origin, ProductName, RecipeName, RelPath, ToolTreeName};
+use crate::tools::debian::SUITES;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -14,15 +15,19 @@ use std::path::Path;
 pub struct LockRequest<'a> {
     /// The project's root.
     pub project: &'a Path,
+    /// Of Debian's archive, the default one first.
+    pub suites: Vec<String>,
     recipes: Vec<&'a Recipe>,
     /// Each tree with the product it was first seen in.
     trees: BTreeMap<&'a ToolTreeName, (&'a ProductName, &'a ToolTree)>,
 }
 
 impl<'a> LockRequest<'a> {
-    /// Nothing of `project` yet.
-    pub fn new(project: &'a Path) -> Self {
-        LockRequest { project, recipes: Vec::new(), trees: BTreeMap::new() }
+    /// Nothing of `project` yet; without `suites`, those that osbuild knows.
+    pub fn new(project: &'a Path, suites: &[String]) -> Self {
+        let known = || SUITES.map(str::to_owned).into();
+        let suites = if suites.is_empty() { known() } else { suites.to_owned() };
+        LockRequest { project, suites, recipes: Vec::new(), trees: BTreeMap::new() }
     }
 
     /// Adds what `product` is built from.
@@ -92,7 +97,7 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| ProductName::new(name).expect("valid"));
         let (c, also_c, rust) = (trees("c", &["gcc"]), trees("c", &["gcc", "make"]), trees("rust", &["rustc"]));
         let none = BTreeMap::new();
-        let mut request = LockRequest::new(Path::new("/"));
+        let mut request = LockRequest::new(Path::new("/"), &[]);
         for (product, trees) in [(&a, &c), (&b, &c), (&b, &rust)] {
             request.add(product, &none, trees).expect("agreed");
         }

@@ -35,7 +35,7 @@ impl TestArchive {
         archive
     }
 
-    fn suite(&mut self, suite: &str, packages: &str, valid_until: Option<&str>) {
+    pub fn suite(&mut self, suite: &str, packages: &str, valid_until: Option<&str>) {
         let packed = liblzma::encode_all(packages.as_bytes(), 1).expect("in memory");
         let digest = Digest::of(&packed);
         let end = valid_until.map(|date| format!("Valid-Until: {date}\n")).unwrap_or_default();
@@ -78,7 +78,7 @@ fn lock_from(mirror: &str, trust: &Trust, package: &str) -> Result<LockUpdate, L
     };
     let (trees, recipes) = (BTreeMap::from([(tree.name.clone(), tree)]), BTreeMap::new());
     let product = ProductName::new("gateway").expect("valid");
-    let mut request = LockRequest::new(Path::new("/nowhere"));
+    let mut request = LockRequest::new(Path::new("/nowhere"), &[]);
     request.add(&product, &recipes, &trees)?;
     update_lock(&request, &store, &Fetcher::new(options), None, trust)
 }
