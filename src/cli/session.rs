@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// After which the user is told what is waited for.
-const PATIENT_ATTEMPTS: u32 = 20;
+const PATIENT_ATTEMPTS: u64 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 pub const LOCK_FILE: &str = "osbuild.lock";
 
@@ -206,16 +206,17 @@ pub fn open_store(project: &Project) -> Result<(Store, StoreLock), Failure> {
 
 /// Another process that is just starting holds the cache for a moment; one that sweeps or checks all of it, longer.
 fn wait_for_use(store: &Store, cache: &Path) -> Result<StoreLock, StoreError> {
-    for attempt in 0.. {
+    let mut attempts = 0_u64;
+    loop {
         if let Some(lock) = store.try_lock_use()? {
             return Ok(lock);
         }
-        if attempt == PATIENT_ATTEMPTS {
+        attempts += 1;
+        if attempts == PATIENT_ATTEMPTS {
             eprintln!("the cache at `{}` is being swept or checked by another osbuild; waiting", cache.display());
         }
         std::thread::sleep(PAUSE);
     }
-    unreachable!("it waits for as long as it takes")
 }
 
 /// For who is alone with the cache: what a power cut left is put right before anything is read.

@@ -30,7 +30,9 @@ const REPAIRS: usize = 3;
 
 /// Does everything that `goals` need and the cache does not have.
 pub fn run(plan: &Plan, goals: &[OutputRef], env: &Environment) -> Result<Outcome, ExecError> {
-    for left in (0..REPAIRS).rev() {
+    let mut left = REPAIRS;
+    loop {
+        left -= 1;
         let (outcome, end) = schedule::attempt(plan, goals, env);
         match end {
             None if left > 0 && forget_damaged(plan, goals, &outcome, env) => {}
@@ -39,7 +41,6 @@ pub fn run(plan: &Plan, goals: &[OutputRef], env: &Environment) -> Result<Outcom
             Some(End::Lost(_, error) | End::Failed(error)) => return Err(error),
         }
     }
-    unreachable!("the last attempt returns");
 }
 
 /// Forgets the results whose blobs are not all there; whether anything that the task `failed` may use is gone.

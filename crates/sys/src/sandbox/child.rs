@@ -381,6 +381,7 @@ unsafe fn fail(setup: &Setup, step: u32) -> ! {
 #[cfg(test)]
 mod tests {
     use super::super::program;
+    use super::super::tests::without_program;
     use super::*;
 
     #[test]
@@ -389,22 +390,8 @@ mod tests {
         for _ in 0..50 {
             let (read, write) = pipe().expect("a pipe");
             let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
-            let sandbox = Sandbox {
-                root: vec![scratch.path().to_owned()],
-                scratch: scratch.path().join("scratch"),
-                mounts: vec![],
-                network: Network::None,
-                hostname: "x".into(),
-                uid: 0,
-                gid: 0,
-                cwd: "/".into(),
-                argv: vec!["/bin/missing".into()],
-                env: vec![],
-                stdin: Stdio::Null,
-                stdout: Stdio::File(File::from(write)),
-                stderr: Stdio::Null,
-                terminal: false,
-            };
+            let stdout = Stdio::File(File::from(write));
+            let sandbox = Sandbox { stdout, ..without_program(scratch.path(), scratch.path()) };
             let program = program::compile(&sandbox).expect("compiled");
             // SAFETY: the child does what `spawn` begins with and ends as if it was killed.
             unsafe {

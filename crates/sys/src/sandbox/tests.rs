@@ -100,13 +100,11 @@ fn what_is_written_to_an_overlay_stays_above() {
     assert_eq!(std::fs::read_to_string(upper.join("out")).expect("read"), "new\n");
 }
 
-#[test]
-fn a_program_that_is_not_there_is_named() {
-    let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
-    std::fs::create_dir(scratch.path().join("base")).expect("base");
-    let sandbox = Sandbox {
-        root: vec![scratch.path().join("base")],
-        scratch: scratch.path().join("scratch"),
+/// What cannot run: its program is nowhere.
+pub(super) fn without_program(root: &Path, scratch: &Path) -> Sandbox {
+    Sandbox {
+        root: vec![root.to_owned()],
+        scratch: scratch.join("scratch"),
         mounts: vec![],
         network: Network::None,
         hostname: "x".into(),
@@ -119,7 +117,14 @@ fn a_program_that_is_not_there_is_named() {
         stdout: Stdio::Null,
         stderr: Stdio::Null,
         terminal: false,
-    };
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let scratch = tempfile::tempdir_in("/var/tmp").expect("a scratch folder");
+    std::fs::create_dir(scratch.path().join("base")).expect("base");
+    let sandbox = without_program(&scratch.path().join("base"), scratch.path());
     let error = sandbox.spawn().expect_err("there is no program");
     assert_eq!(error.to_string(), "cannot execute `/bin/missing` in the sandbox");
     assert!(Path::new("/bin/sh").exists());

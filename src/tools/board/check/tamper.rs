@@ -29,11 +29,18 @@ const FIRMWARE_REFUSES: &str = "failed to (load|start) .*: (Access Denied|Securi
 const KERNEL_REFUSES: &str = r"device-mapper: verity: .*block \d+ is corrupted";
 /// The agent's words for a data partition that it cannot use.
 const AGENT_REFUSES: &str = "osagent: fatal: .* holds no ext4 file system";
-/// A system that is up, or somebody who waits for words: a login, a password, or a prompt of a Unix shell or of the
-/// firmware's. Lines are looked at while they arrive, so the start of another line must not look like a prompt.
-const UP: &str = r"(osagent: ready|login:|assword:|^\S* ?[#$] ?$|^\S*[\w\\]> ?$)";
+/// Somebody waits for words: a login, a password, or a prompt of a Unix shell or of the firmware's. Lines are looked at
+/// while they arrive, so the start of another line must not look like a prompt.
+macro_rules! waits {
+    () => {
+        r"login:|assword:|^\S* ?[#$] ?$|^\S*[\w\\]> ?$"
+    };
+}
+/// A system that is up, or somebody who waits.
+const UP: &str = concat!("(osagent: ready|", waits!(), ")");
 /// Anything behind the firmware ran: the hand-over to a disk, the stub, the kernel or the agent.
-const RAN: &str = r"(^BdsDxe: starting .*Pci|EFI stub:|Linux version|^\[ *\d+\.\d+\] |osagent:|login:|assword:|^\S* ?[#$] ?$|^\S*[\w\\]> ?$)";
+const RAN: &str =
+    concat!(r"(^BdsDxe: starting .*Pci|EFI stub:|Linux version|^\[ *\d+\.\d+\] |osagent:|", waits!(), ")");
 
 /// How long a refusal may take to become a reset: the agent leaves a second to read its reason, the kernel none.
 const RESET_PATIENCE: Duration = Duration::from_secs(30);
