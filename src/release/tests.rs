@@ -349,6 +349,22 @@ fn a_table_with_other_types_attributes_or_identities_is_found() {
     assert_eq!(error.part, "disk.img");
 }
 
+/// Both slots moved by one place: all of it is signed, but the factory fills slot A.
+#[test]
+fn a_disk_whose_first_slot_is_empty_is_refused() {
+    let (_folder, path) = changed_disk(|disk| {
+        for (start, size) in [(MIB, 5 * MIB), (11 * MIB, 2 * MIB), (15 * MIB, MIB)] {
+            let mut content = vec![0; size as usize];
+            disk.read_exact_at(&mut content, start).expect("read");
+            disk.write_all_at(&content, start + size).expect("written");
+            disk.write_all_at(&vec![0; size as usize], start).expect("written");
+        }
+    });
+    for leftovers in [Leftovers::Refused, Leftovers::Allowed] {
+        assert_eq!(verify::disk(&path, &public(), leftovers).expect_err("empty").part, "esp-a");
+    }
+}
+
 /// A card that held something else, flashed by the block map, and larger than the image.
 #[test]
 fn a_device_flashed_by_the_block_map_is_sound() {
