@@ -5,7 +5,6 @@
 
 use super::boot_key::BootKeyError;
 use super::building::Building;
-use super::dsse;
 use super::keys::{Keys, PublicKeys};
 use super::manifest::{Package, Predicate, Statement, PAYLOAD_TYPE};
 use crate::disk::{self, DiskError, Payload, SlotContents};
@@ -17,6 +16,7 @@ use crate::model::digest::Digester;
 use crate::model::machine::{Architecture, Machine};
 use crate::model::Digest;
 use crate::tree::size::{self, PackageList, SlotUse};
+use osbuild_format::dsse;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -4,7 +4,6 @@
 
 pub mod boot_key;
 mod building;
-pub mod dsse;
 pub mod image;
 pub mod keys;
 pub mod manifest;

@@ -1,6 +1,5 @@
 //! Small images made by the real code, signed with real keys, and then changed.
 
-use super::dsse;
 use super::image::{self, Parts, ReleaseInputs};
 use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
 use super::verify::{self, Leftovers};
@@ -9,6 +8,7 @@ use crate::io::file;
 use crate::io::store::Store;
 use crate::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Digest, MachineName, Origin, RecipeName};
+use osbuild_format::dsse;
 use proptest::prelude::*;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};

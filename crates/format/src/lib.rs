@@ -2,7 +2,10 @@
 //!
 //! Invariant: each format is read with limits, and reading any bytes at all never panics.
 
+pub mod app;
 pub mod command_line;
 pub mod device;
+pub mod dsse;
 pub mod gpt;
+pub mod hex;
 pub mod verity;

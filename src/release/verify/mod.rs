@@ -8,7 +8,6 @@ mod slot;
 
 pub use disk::{disk, Leftovers};
 
-use super::dsse::{self, DsseError};
 use super::image::{digest_of, DATA, MANIFEST};
 use super::keys::PublicKeys;
 use super::manifest::{ManifestError, Predicate, Statement, PAYLOAD_TYPE};
@@ -20,6 +19,7 @@ use crate::image::verity::VerityError;
 use crate::io::file::{self, at, FileError};
 use crate::model::machine::PartitionSizes;
 use crate::tree::release::os_release_text;
+use osbuild_format::dsse::{self, DsseError};
 use osbuild_format::gpt::GptError;
 use slot::Slot;
 use std::collections::BTreeMap;

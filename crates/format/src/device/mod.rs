@@ -9,11 +9,14 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 pub use validate::ConfigProblem;
 
 /// Where the file lies on the device.
 pub const PATH: &str = "/usr/lib/osbuild/device.json";
+/// Where the image's apps lie, each as `ID.app`.
+pub const APPS: &str = "/usr/lib/osbuild/apps";
 /// The only version of the format so far.
 pub const FORMAT: u32 = 1;
 /// A longer file is refused before it is parsed.
@@ -53,6 +56,42 @@ pub struct DeviceConfig {
     /// In any order; each name once.
     #[serde(default)]
     pub services: Vec<ServiceConfig>,
+    /// Name servers that are asked rather than those that DHCP names.
+    #[serde(default)]
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// What apps know by a logical name, such as `STATUS_LED`, to its device node.
+    #[serde(default)]
+    pub devices: BTreeMap<String, String>,
+    /// Network interfaces that an app may own: logical name to the kernel's.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+    /// Apps of the image, each once.
+    #[serde(default)]
+    pub apps: Vec<AppConfig>,
+    /// Ed25519 public keys, 64 hexadecimal digits each, of those whose apps may be installed.
+    #[serde(default)]
+    pub app_signers: Vec<String>,
+    /// The same of those whose capability tokens count.
+    #[serde(default)]
+    pub capability_signers: Vec<String>,
+    /// A crash loop of any app stops all apps of third parties.
+    #[serde(default)]
+    pub safe_mode: bool,
+}
+
+/// An app of the image, in the file `/usr/lib/osbuild/apps/ID.app`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppConfig {
+    pub id: String,
+    /// SHA-256 of the manifest, 64 hexadecimal digits.
+    pub digest: String,
+    /// Not needed for the product's own purpose: it does not run in safe mode.
+    #[serde(default)]
+    pub third_party: bool,
+    /// The system is healthy only while this app is up.
+    #[serde(default)]
+    pub critical: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

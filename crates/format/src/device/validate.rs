@@ -3,6 +3,8 @@
 //! Invariant: everything that the agent hands to the kernel (paths, names, arguments) is checked here once.
 
 use super::{DeviceConfig, ServiceConfig, FORMAT};
+use crate::app::{is_app_id, is_logical_name};
+use crate::hex;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LIMIT_SERVICES: usize = 256;
@@ -10,6 +12,7 @@ const LIMIT_WORDS: usize = 256;
 const LIMIT_TEXT_BYTES: usize = 4096;
 const LIMIT_NAME_BYTES: usize = 64;
 const LIMIT_NTP_SERVERS: usize = 8;
+const LIMIT_APPS: usize = 64;
 const LIMIT_SECONDS: u32 = 3600;
 /// 2100-01-01: a floor above it would be a mistake that no true clock could ever satisfy.
 const LIMIT_CLOCK_SECONDS: u64 = 4_102_444_800;
@@ -24,6 +27,8 @@ pub enum ConfigProblem {
     TooMany { what: String, count: usize, limit: usize },
     #[error("two services have the same name: `{0}`")]
     Twice(String),
+    #[error("two apps have the same id: `{0}`")]
+    TwiceAnApp(String),
     #[error("service `{service}` starts after a service that does not exist: `{after}`")]
     UnknownAfter { service: String, after: String },
     #[error("services wait for each other: {}", .0.join(" after "))]
@@ -58,7 +63,43 @@ impl DeviceConfig {
         seconds("health_deadline_seconds", self.health_deadline_seconds)?;
         let floor = self.clock_floor_seconds;
         demand("clock_floor_seconds", &floor.to_string(), "before the year 2100", floor < LIMIT_CLOCK_SECONDS)?;
-        services(&self.services)
+        services(&self.services)?;
+        self.validate_apps()
+    }
+
+    fn validate_apps(&self) -> Result<(), ConfigProblem> {
+        at_most("name servers", self.dns_servers.len(), LIMIT_NTP_SERVERS)?;
+        at_most("devices", self.devices.len(), LIMIT_APPS)?;
+        at_most("interfaces", self.interfaces.len(), LIMIT_APPS)?;
+        at_most("apps", self.apps.len(), LIMIT_APPS)?;
+        let logical = "a logical name: A-Z 0-9 _, starts with a letter, at most 31";
+        for (field, name) in
+            self.devices.keys().map(|n| ("devices", n)).chain(self.interfaces.keys().map(|n| ("interfaces", n)))
+        {
+            demand(field, name, logical, is_logical_name(name))?;
+        }
+        for node in self.devices.values() {
+            let good = node.starts_with("/dev/") && !node.contains("..") && is_word(node);
+            demand("devices", node, "a path below /dev", good)?;
+        }
+        for interface in self.interfaces.values() {
+            let good = (1..=15).contains(&interface.len()) && is_word(interface) && !interface.contains('/');
+            demand("interfaces", interface, "an interface's name, 1 to 15 characters", good)?;
+        }
+        let is_digest = |text: &str| hex::decode(text).is_some_and(|bytes| bytes.len() == 32);
+        let digits = "64 hexadecimal digits";
+        for key in self.app_signers.iter().chain(&self.capability_signers) {
+            demand("app_signers", key, digits, is_digest(key))?;
+        }
+        let mut seen = BTreeSet::new();
+        for app in &self.apps {
+            demand("apps.id", &app.id, "the id of an app", is_app_id(&app.id))?;
+            demand("apps.digest", &app.digest, digits, is_digest(&app.digest))?;
+            if !seen.insert(app.id.as_str()) {
+                return Err(ConfigProblem::TwiceAnApp(app.id.clone()));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A payload and a key in, a DSSE envelope out; and back, when the signature holds.
 //!
-//! Source: the secure-systems-lab's "DSSE Protocol", version 1.0. Invariant: what is returned as payload is what
-//! a trusted key signed, byte for byte.
+//! Source: the secure-systems-lab's "DSSE Protocol", version 1.0. Invariant: what [`verify`] returns as payload is what
+//! a trusted key signed, byte for byte; what [`read_vouched`] returns, somebody else has to vouch for.
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
@@ -58,6 +58,34 @@ pub fn sign(payload_type: &str, payload: &[u8], key: &SigningKey, key_id: &str) 
         signatures: vec![EnvelopeSignature { keyid: key_id.to_owned(), sig: STANDARD.encode(signature.to_bytes()) }],
     };
     serde_json::to_string(&envelope).expect("strings can be written as JSON") + "\n"
+}
+
+/// An envelope that nobody has signed yet.
+pub fn unsigned(payload_type: &str, payload: &[u8]) -> String {
+    let envelope =
+        Envelope { payload: STANDARD.encode(payload), payload_type: payload_type.to_owned(), signatures: Vec::new() };
+    serde_json::to_string(&envelope).expect("strings can be written as JSON") + "\n"
+}
+
+/// The payload of `envelope`, signed or not: for files whose every byte something else vouches for, such as those in a
+/// root that dm-verity checks.
+pub fn read_vouched(envelope: &[u8], payload_type: &str) -> Result<Vec<u8>, DsseError> {
+    if envelope.len() > LIMIT_BYTES {
+        return Err(DsseError::TooLarge(envelope.len()));
+    }
+    let parsed: Envelope = serde_json::from_slice(envelope)?;
+    if parsed.payload_type != payload_type {
+        return Err(DsseError::Type(parsed.payload_type));
+    }
+    Ok(STANDARD.decode(&parsed.payload)?)
+}
+
+/// SHA-256 of the key's SubjectPublicKeyInfo (RFC 8410 section 4), in hex.
+pub fn key_id(key: &VerifyingKey) -> String {
+    use sha2::{Digest, Sha256};
+    // SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING } around the key's 32 bytes.
+    const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    crate::hex::encode(&Sha256::new_with_prefix(PREFIX).chain_update(key.as_bytes()).finalize())
 }
 
 /// The payload of `envelope`, which must be of this type and signed by `key`.
