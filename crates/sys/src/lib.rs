@@ -8,6 +8,7 @@ pub mod clock;
 pub mod device_mapper;
 pub mod network;
 pub mod sandbox;
+pub mod seccomp;
 pub mod service;
 pub mod signal;
 pub mod watchdog;
