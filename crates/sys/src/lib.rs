@@ -6,6 +6,7 @@ mod answer;
 pub mod block;
 pub mod clock;
 pub mod device_mapper;
+pub mod landlock;
 pub mod network;
 pub mod sandbox;
 pub mod seccomp;
