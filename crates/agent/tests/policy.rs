@@ -30,7 +30,7 @@ fn filter(calls: &[policy::SystemCall]) -> Filter {
         },
     };
     let call = |call: &policy::SystemCall| SystemCall {
-        number: seccomp::number(call.name).unwrap_or_else(|| panic!("`{}` has no number", call.name)),
+        number: seccomp::number_of(call.name).unwrap_or_else(|| panic!("`{}` has no number", call.name)),
         cases: call.cases.iter().map(case).collect(),
     };
     Filter::compile(&calls.iter().map(call).collect::<Vec<_>>()).expect("compiled")

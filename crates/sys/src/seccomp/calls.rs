@@ -102,11 +102,11 @@ pub fn all() -> impl Iterator<Item = (&'static str, u32)> {
 }
 
 /// The number of the call `name` on this processor.
-pub fn number(name: &str) -> Option<u32> {
+pub fn number_of(name: &str) -> Option<u32> {
     all().find(|(known, _)| *known == name).map(|(_, number)| number)
 }
 
 /// What the call with this number is called on this processor.
-pub fn name(number: u32) -> Option<&'static str> {
-    all().find(|(_, known)| *known == number).map(|(name, _)| name)
+pub fn name_of(number: i64) -> Option<&'static str> {
+    all().find(|(_, known)| i64::from(*known) == number).map(|(name, _)| name)
 }

@@ -10,7 +10,7 @@ mod compile;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{all, name, number};
+pub use calls::{all, name_of, number_of};
 
 /// A system call of this processor, by its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,12 @@ const INSTRUCTIONS_LIMIT: usize = 4096;
 #[derive(Clone)]
 pub struct Filter {
     code: Vec<libc::sock_filter>,
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Filter({} instructions)", self.code.len())
+    }
 }
 
 impl Filter {

@@ -177,10 +177,10 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn a_name_has_one_number_and_a_number_one_name() {
     for (text, value) in all() {
-        assert_eq!((number(text), name(value)), (Some(value), Some(text)), "{text}");
+        assert_eq!((number_of(text), name_of(value.into())), (Some(value), Some(text)), "{text}");
     }
-    assert_eq!((number("openat2"), name(437)), (Some(437), Some("openat2")));
-    assert_eq!((number("no_such_call"), name(9999)), (None, None));
+    assert_eq!((number_of("openat2"), name_of(437)), (Some(437), Some("openat2")));
+    assert_eq!((number_of("no_such_call"), name_of(9999), name_of(-1)), (None, None, None));
 }
 
 /// Raw status of a child that installs the filter and makes one call; its exit code is errno, or 0.
@@ -205,7 +205,7 @@ fn status_of(filter: &Filter, call: fn() -> libc::c_long) -> libc::c_int {
 
 #[test]
 fn the_kernel_does_what_the_cases_say() {
-    let number = |name| super::number(name).expect("a call");
+    let number = |name| number_of(name).expect("a call");
     let socket = [(&[low(0, 1)][..], Verdict::Allow), (&[low(0, 16)], Verdict::Errno(libc::EAFNOSUPPORT as u16))];
     let filter = Filter::compile(&[
         allow(number("exit_group")),
