@@ -1,3 +1,5 @@
+//! An app's file: written and read, cut short, changed.
+
 use super::{example, parse};
 use crate::app::package::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! A manifest with one rule broken to the error that names it.
+
 use super::{example, parse};
 use crate::app::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tokens: for one device, until their end.
+
 use crate::app::token::*;
 use proptest::prelude::*;
 
