@@ -37,7 +37,7 @@ fn manifest(bytes: &[u8]) {
     let Ok(manifest) = Manifest::from_json(bytes) else { return };
     assert!(is_app_id(&manifest.id) && !manifest.id.contains(['/', '.']), "a name leads elsewhere");
     assert!(
-        package::file_bytes(&manifest) < 1 << 35 && package::image_bytes(&manifest) % 4096 == 0,
+        package::file_bytes(&manifest) < 1 << 35 && package::image_bytes(&manifest).is_multiple_of(4096),
         "a size overflows"
     );
     assert!(!policy::system_calls(&manifest).is_empty());
