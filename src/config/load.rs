@@ -17,7 +17,7 @@ use super::record::{self, Decode, Problems};
 use super::render::{needs_rendering, render};
 use super::resolve::{self, Effective, Resolved, Wanted};
 use super::yaml::Node;
-use super::{inherit, lower, others, Config, Fragment};
+use super::{check_apps, inherit, lower, others, Config, Fragment};
 use crate::model::{MachineName, ProductName};
 use crate::template::Context;
 use rayon::prelude::*;
@@ -112,6 +112,9 @@ fn resolve(
     world.check_apps(&apps, problems);
     machine_file.iter().for_each(|file| world.check_machine(file, problems));
     product_file.iter().for_each(|file| world.check_product(file, problems));
+    if let (Some(product), Some(machine)) = (&product_file, &machine_file) {
+        check_apps::check(product, machine, &apps, problems);
+    }
     others.iter().for_each(|other| other.check(&world, problems));
     assemble(Parts { index: &index, product_file, machine_file, tools, recipes, apps, fragments }, problems)
         .map(|config| (config, effective))

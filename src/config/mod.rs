@@ -3,6 +3,7 @@
 //! Invariant: `load` reads only files below the project; it never touches the network or the cache.
 
 mod check;
+mod check_apps;
 mod cycle;
 pub mod diagnostic;
 mod file;

@@ -50,7 +50,7 @@ record! {
         /// Apps that must be ready before, where the product has them.
         "after" after: Vec<Located<AppName>>,
         /// Seconds from SIGTERM to SIGKILL.
-        "stop-timeout" stop_timeout: Located<u32> = located(10) => "10",
+        "stop-timeout" stop_timeout: u32 = 10 => "10",
         /// True: a crash leaves a core file in its storage.
         "core-dumps" core_dumps: bool = false => "false",
     }
@@ -134,13 +134,13 @@ record! {
     /// What an app may use up; the kernel holds it to that.
     pub struct LimitsEntry as "limits" {
         /// Memory.
-        "memory" memory: Located<Size> = located(Size(32 << 20)) => "32M",
+        "memory" memory: Size = Size(32 << 20) => "32M",
         /// Hundredths of one processor: 150 is one and a half.
-        "cpu" cpu: Located<u32> = located(100) => "100",
+        "cpu" cpu: u32 = 100 => "100",
         /// Processes and threads.
-        "processes" processes: Located<u32> = located(32) => "32",
+        "processes" processes: u32 = 32 => "32",
         /// Open files of each process.
-        "files" files: Located<u32> = located(256) => "256",
+        "files" files: u32 = 256 => "256",
     }
 }
 
@@ -198,11 +198,6 @@ choices! { Readiness as "readiness" {
     "started" => Started, "as soon as it runs";
     "notify" => Notify, "when it has said `READY=1`, as sd_notify(3) does";
 } }
-
-/// A default has no place in the file.
-fn located<T>(value: T) -> Located<T> {
-    Located { value, origin: crate::model::Origin { file: "default".into(), line: 1, column: 1 } }
-}
 
 fn logical_name(text: &str) -> Result<LogicalName, String> {
     let name = text.strip_prefix('$').unwrap_or(text);

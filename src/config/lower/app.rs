@@ -10,8 +10,8 @@ use crate::model::machine::Architecture;
 use crate::model::service::Restart;
 use crate::model::Origin;
 use osbuild_format::app::{
-    abi, AppConnection, Capabilities, Connection, CrashLoop, Health, InterfaceUse, Limits, Listening, Manifest,
-    ManifestProblem, FORMAT,
+    abi, AppConnection, Capabilities, Connection, CrashLoop, Health, InterfaceUse, Limits, ListenFrom, Listening,
+    Manifest, ManifestProblem, Protocol, FORMAT,
 };
 use osbuild_format::device;
 
@@ -53,7 +53,7 @@ pub fn app(file: AppFile, architecture: Architecture, problems: &mut Vec<Diagnos
             .as_ref()
             .map_or_else(CrashLoop::default, |entry| CrashLoop { ends: entry.ends, window_seconds: entry.window }),
         after: file.after.iter().map(|app| app.value.to_string()).collect(),
-        stop_timeout_seconds: file.stop_timeout.value,
+        stop_timeout_seconds: file.stop_timeout,
         core_dumps: file.core_dumps,
     };
     if let Err(problem) = manifest.validate() {
@@ -62,13 +62,9 @@ pub fn app(file: AppFile, architecture: Architecture, problems: &mut Vec<Diagnos
     } else if let Err(error) = manifest.to_json() {
         problems.push(Diagnostic::at(&file.app.origin, format!("app `{}`: {error}", file.app.value)));
     }
-    (problems.len() == before).then(|| App {
-        origin: file.app.origin,
-        name: file.app.value,
-        packages: file.packages,
-        skeletons: file.skeletons,
-        manifest,
-    })
+    ports(&file, problems);
+    let AppFile { app, packages, skeletons, .. } = file;
+    (problems.len() == before).then_some(App { origin: app.origin, name: app.value, packages, skeletons, manifest })
 }
 
 fn capabilities(entry: &CapabilitiesEntry) -> Capabilities {
@@ -110,12 +106,7 @@ fn capabilities(entry: &CapabilitiesEntry) -> Capabilities {
 }
 
 fn limits(entry: &LimitsEntry) -> Limits {
-    Limits {
-        memory_bytes: entry.memory.value.0,
-        cpu_percent: entry.cpu.value,
-        processes: entry.processes.value,
-        files: entry.files.value,
-    }
+    Limits { memory_bytes: entry.memory.0, cpu_percent: entry.cpu, processes: entry.processes, files: entry.files }
 }
 
 fn health(entry: Option<&HealthEntry>, problems: &mut Vec<Diagnostic>) -> Option<Health> {
@@ -128,6 +119,25 @@ fn health(entry: Option<&HealthEntry>, problems: &mut Vec<Diagnostic>) -> Option
             problems.push(problem.help("such as `{watchdog: 30}` or `{tcp: 1883, every: 10}`, in seconds"));
             None
         }
+    }
+}
+
+/// Ports that the file itself contradicts.
+fn ports(file: &AppFile, problems: &mut Vec<Diagnostic>) {
+    let c = file.capabilities.as_ref();
+    let listen = c.map(|c| c.listen.as_slice()).unwrap_or_default();
+    if let Some((port, entry)) = file.health.as_ref().and_then(|entry| Some((entry.tcp?, entry))) {
+        if !listen.iter().any(|own| own.port.value == port && own.protocol == Protocol::Tcp) {
+            let message =
+                format!("the health check connects to port {port}, on which app `{}` does not listen", file.app.value);
+            let help = format!("add `{{port: {port}, from: apps}}` to `listen`");
+            problems.push(Diagnostic::at(&entry.origin, message).help(help));
+        }
+    }
+    let has_interface = c.is_some_and(|c| !c.interfaces.is_empty());
+    for own in listen.iter().filter(|own| own.from == ListenFrom::Interface && !has_interface) {
+        let message = format!("app `{}` listens on an interface of its own and has none", file.app.value);
+        problems.push(Diagnostic::at(&own.origin, message).help("name it in `interfaces`, or write `from: network`"));
     }
 }
 
@@ -164,14 +174,10 @@ fn place<'a>(file: &'a AppFile, problem: &ManifestProblem) -> &'a Origin {
         "apps" => c.and_then(|c| c.apps.iter().rfind(|one| begins(one.app.value.as_str()))).map(|one| &one.origin),
         "devices" => c.and_then(|c| c.devices.iter().rfind(|one| begins(&one.value.0))).map(|one| &one.origin),
         "interfaces" => c.and_then(|c| c.interfaces.iter().rfind(|o| begins(&o.name.value.0))).map(|one| &one.origin),
-        "limits.memory_bytes" => file.limits.as_ref().map(|limits| &limits.memory.origin),
-        "limits.cpu_percent" => file.limits.as_ref().map(|limits| &limits.cpu.origin),
-        "limits.processes" => file.limits.as_ref().map(|limits| &limits.processes.origin),
-        "limits.files" => file.limits.as_ref().map(|limits| &limits.files.origin),
+        limit if limit.starts_with("limits.") => file.limits.as_ref().map(|limits| &limits.origin),
         "health" => file.health.as_ref().map(|health| &health.origin),
         "crash_loop.ends" | "crash_loop.window_seconds" => file.crash_loop.as_ref().map(|entry| &entry.origin),
         "after" => file.after.iter().rfind(|one| begins(one.value.as_str())).map(|one| &one.origin),
-        "stop_timeout_seconds" => Some(&file.stop_timeout.origin),
         _ => None,
     };
     found.unwrap_or(&file.app.origin)

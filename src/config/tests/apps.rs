@@ -96,10 +96,22 @@ const WRONG: &[Case] = &[
     (APP, "192.168.50.1/24", "192.168.50.1", &["`192.168.50.1` is not an address with 8 to 30 bits"]),
     (APP, "runtime: 1", "runtime: 7", &["the app needs version 7 of the ABI `runtime`", "app.yaml:8:16"]),
     (APP, "runtime: 1", "gpu: 1", &["the app needs the ABI `gpu`, which this system does not have"]),
-    (APP, "memory: 16M", "memory: 16K", &["at least 1 MiB", "app.yaml:17:18"]),
+    (APP, "memory: 16M", "memory: 16K", &["at least 1 MiB", "app.yaml:17:9"]),
     (APP, "memory: 16M", "cpu: 0", &["limits.cpu_percent"]),
     (APP, "watchdog: 30", "watchdog: 30, tcp: 1", &["a health check is either `watchdog` or `tcp`"]),
     (APP, "watchdog: 30", "watchdog: 0", &["1 to 3600 seconds", "app.yaml:19:9"]),
+    (
+        APP,
+        "watchdog: 30",
+        "tcp: 99",
+        &["the health check connects to port 99, on which app `meter` does not listen", "add `{port: 99, from: apps}`"],
+    ),
+    (
+        "apps/broker/app.yaml",
+        "from: network",
+        "from: interface",
+        &["app `broker` listens on an interface of its own and has none"],
+    ),
     (APP, "packages: [zlib]", "packages: [zlip]", &["there is no package `zlip`", "did you mean `zlib`?"]),
     (
         "layers/core/products/gateway.yaml",
@@ -130,4 +142,126 @@ fn each_mistake_in_an_app_is_explained() {
             assert!(problems.contains(part), "`{to}` in {path} should say `{part}`:\n{problems}");
         }
     }
+}
+
+const BROKER_FILE: &str = "apps/broker/app.yaml";
+const GATEWAY: &str = "layers/core/products/gateway.yaml";
+const BOARD: &str = "layers/core/machines/board.yaml";
+
+/// What apps and the machine contradict each other in: the whole of what the user is told.
+const TOGETHER: &[(&str, &str, &str, &str)] = &[
+    (
+        APP,
+        "{port: 1884, from: apps}",
+        "{port: 1883, from: network}",
+        "error: app `meter` listens on the device's TCP port 1883, and so does app `broker`\n --> apps/meter/app.yaml:11:12\n   \
+         |\n11 |   listen: [{port: 1883, from: network}]\n   |            ^\n\
+         help: give one of them another port, or `from: apps`; the other one is at apps/broker/app.yaml:7:25",
+    ),
+    (
+        BROKER_FILE,
+        "capabilities: {",
+        "capabilities: {devices: [$METER_UART], ",
+        "error: app `meter` and app `broker` both use the device `$METER_UART`, which is `/dev/ttyS1`\n --> \
+         apps/meter/app.yaml:14:13\n   |\n14 |   devices: [$METER_UART]\n   |             ^\n\
+         help: it has one owner, to which the other may connect; the other use is at apps/broker/app.yaml:7:26, the machine's \
+         name at layers/core/machines/board.yaml:6:23",
+    ),
+    (
+        BROKER_FILE,
+        "capabilities: {",
+        "capabilities: {interfaces: [{name: $DOWNSTREAM, address: 10.0.0.1/8}], ",
+        "error: app `meter` and app `broker` both use the network interface `$DOWNSTREAM`, which is `eth1`\n --> \
+         apps/meter/app.yaml:15:23\n   |\n15 |   interfaces: [{name: $DOWNSTREAM, address: 192.168.50.1/24}]\n   \
+         |                       ^\n\
+         help: it has one owner, to which the other may connect; the other use is at apps/broker/app.yaml:7:36, the machine's \
+         name at layers/core/machines/board.yaml:7:26",
+    ),
+    (
+        BOARD,
+        "METER_UART",
+        "METR_UART",
+        "error: app `meter` uses the device `$METER_UART`, which machine `board` does not have\n --> apps/meter/app.yaml:14:13\n   \
+         |\n14 |   devices: [$METER_UART]\n   |             ^\n\
+         help: did you mean `METR_UART`?; or add `METER_UART: ...` to `devices` of the machine at \
+         layers/core/machines/board.yaml:2:10",
+    ),
+    (
+        BOARD,
+        "memory: 256M",
+        "memory: 100M",
+        "error: the apps may use 48 MiB of memory, but a device has 36 MiB for them: 100 MiB, of which the system needs 64\n --> \
+         layers/core/machines/board.yaml:5:9\n  |\n5 | memory: 100M\n  |         ^\nhelp: lower `limits` of one of these:\n      \
+         `broker`, 32 MiB, at apps/broker/app.yaml:2:6\n      `meter`, 16 MiB, at apps/meter/app.yaml:17:9",
+    ),
+    (
+        APP,
+        "storage: 4M",
+        "storage: 65M",
+        "error: the apps may store 65 MiB, but the data partition has 64 MiB\n --> layers/core/machines/board.yaml:4:53\n  |\n4 | \
+         partitions: {esp: 32M, root: 48M, verity: 1M, data: 64M}\n  |                                                     ^\n\
+         help: enlarge `data`, or lower `storage` of one of these:\n      `meter`, 65 MiB, at apps/meter/app.yaml:13:12",
+    ),
+    (
+        APP,
+        "memory: 16M",
+        "cpu: 250",
+        "error: app `meter` may use 250 hundredths of a processor, but the machine has 2 processors\n --> \
+         apps/meter/app.yaml:17:9\n   |\n17 | limits: {cpu: 250}\n   |         ^\n\
+         help: write `cpu: 200` or less; `cpus` of the machine is at layers/core/machines/board.yaml:8:8",
+    ),
+    (
+        APP,
+        "port: 1883",
+        "port: 1885",
+        "error: app `meter` connects to port 1885 of app `broker`, which does not listen there for apps\n --> \
+         apps/meter/app.yaml:12:30\n   |\n12 |   apps: [{app: broker, port: 1885}]\n   |                              ^\n\
+         help: ports of `broker` for apps: 1883; it is at apps/broker/app.yaml:2:6",
+    ),
+    (
+        GATEWAY,
+        ", broker: {third-party: true}",
+        "",
+        "error: app `meter` connects to app `broker`, which product `gateway` does not have\n --> apps/meter/app.yaml:12:16\n   \
+         |\n12 |   apps: [{app: broker, port: 1883}]\n   |                ^\n\
+         help: add `broker: {}` to `apps` of the product at layers/core/products/gateway.yaml:2:10",
+    ),
+    (
+        APP,
+        "{app: broker",
+        "{app: brokr",
+        "error: app `meter` connects to app `brokr`, which does not exist\n --> apps/meter/app.yaml:12:16\n   |\n12 |   \
+         apps: [{app: brokr, port: 1883}]\n   |                ^\nhelp: did you mean `broker`?",
+    ),
+    (
+        APP,
+        "after: [broker]",
+        "after: [brokr]",
+        "error: app `meter` starts after app `brokr`, which does not exist\n --> apps/meter/app.yaml:20:9\n   |\n20 | after: \
+         [brokr]\n   |         ^\nhelp: did you mean `broker`?",
+    ),
+    (
+        BROKER_FILE,
+        "health:",
+        "after: [meter]\nhealth:",
+        "error: apps go in a circle: `broker` -> `meter` -> `broker`\n --> apps/broker/app.yaml:8:9\n  |\n8 | after: [meter]\n  \
+         |         ^\nhelp: remove one of these:\n      `broker` starts after `meter` at apps/broker/app.yaml:8:9\n      \
+         `meter` starts after `broker` at apps/meter/app.yaml:20:9",
+    ),
+];
+
+#[test]
+fn what_apps_contradict_each_other_in_is_named_from_both_sides() {
+    for (path, from, to, expected) in TOGETHER {
+        let project = project();
+        project.change(path, from, to);
+        assert_eq!(project.problems("gateway"), *expected, "`{to}` in {path}");
+    }
+}
+
+#[test]
+fn apps_that_the_product_does_not_have_may_be_as_they_like() {
+    let project = project();
+    project.write("apps/other/app.yaml", &METER.replace("meter", "other").replace("16M", "9G"));
+    project.loaded("gateway");
 }
