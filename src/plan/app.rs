@@ -66,10 +66,8 @@ fn tasks(builder: &mut PlanBuilder, name: &AppName) -> Option<AppTasks> {
         mount("verity", Input::Output(output(verity, "verity"))),
         mount("root-hash", Input::Output(output(verity, "root-hash"))),
     ];
-    let command = step(
-        steps::APP_PACKAGE,
-        &json!({ "manifest": app.manifest, "salt": filesystem::salt(name.as_str()) }),
-    );
+    let command =
+        step(steps::APP_PACKAGE, &json!({ "manifest": app.manifest, "salt": filesystem::salt(name.as_str()) }));
     let package = builder.task(goal(name.as_str()), origin, command, inputs, &["package.app", "digest"]);
     Some(AppTasks {
         package: output(package, "package.app"),

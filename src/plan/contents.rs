@@ -50,10 +50,7 @@ pub(super) fn plan(
 }
 
 /// The named packages and what they need at run time, each with its recipe.
-fn closure<'a>(
-    builder: &PlanBuilder<'a>,
-    packages: &[Located<PackageName>],
-) -> Vec<(&'a Recipe, &'a OutputPackage)> {
+fn closure<'a>(builder: &PlanBuilder<'a>, packages: &[Located<PackageName>]) -> Vec<(&'a Recipe, &'a OutputPackage)> {
     let mut owners: BTreeMap<&PackageName, (&Recipe, &OutputPackage)> = BTreeMap::new();
     for recipe in builder.config.recipes.values() {
         owners.extend(recipe.packages.iter().map(|package| (&package.name, (recipe, package))));

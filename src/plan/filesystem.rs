@@ -45,13 +45,7 @@ pub(super) fn erofs(
 }
 
 /// The task with the hash device `verity` and the text `root-hash` of an image; the salt is that of `name`.
-pub(super) fn verity(
-    builder: &mut PlanBuilder,
-    task: &str,
-    origin: &Origin,
-    image: &OutputRef,
-    name: &str,
-) -> TaskId {
+pub(super) fn verity(builder: &mut PlanBuilder, task: &str, origin: &Origin, image: &OutputRef, name: &str) -> TaskId {
     let inputs = vec![mount("root.erofs", Input::Output(image.clone()))];
     let command = step(steps::VERITY, &json!({ "salt": salt(name) }));
     builder.task(task.to_owned(), origin, command, inputs, &["verity", "root-hash"])

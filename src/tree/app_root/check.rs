@@ -3,13 +3,13 @@
 //! Invariant: device nodes, set-id bits, file capabilities and links that lead out of the root are refused although
 //! the device's mount options and the app's own root make each of them harmless: one layer is not enough.
 
+use crate::model::RelPath;
 use crate::tree::check::{closure, links, programs};
 use crate::tree::compose::Composer;
 use crate::tree::metadata::label;
 use crate::tree::parameters::{AppParameters, Metadata};
 use crate::tree::problem::{did_you_mean, Problems, TreeError};
 use crate::tree::root::{Content, Root};
-use crate::model::RelPath;
 
 const SET_ID: u32 = 0o6000;
 /// Extended attributes with which the kernel gives a program rights.

@@ -25,13 +25,8 @@ pub const PACKAGES_JSON: &str = "packages.json";
 const FOLDERS: [&str; 11] =
     ["data", "dev", "etc", "proc", "run", "run/app", "tmp", "usr/bin", "usr/lib", "usr/sbin", "var"];
 
-const LINKS: [(&str, &str); 5] = [
-    ("bin", "usr/bin"),
-    ("lib", "usr/lib"),
-    ("sbin", "usr/sbin"),
-    ("var/run", "../run"),
-    ("var/tmp", "../tmp"),
-];
+const LINKS: [(&str, &str); 5] =
+    [("bin", "usr/bin"), ("lib", "usr/lib"), ("sbin", "usr/sbin"), ("var/run", "../run"), ("var/tmp", "../tmp")];
 
 /// What the device mounts the runtime's resolver over, and the only other name that is known without it.
 const RESOLV_CONF: &str = "etc/resolv.conf";
