@@ -209,6 +209,7 @@ impl Agent {
             self.ready_ms = Some(ready);
             self.next_status = now;
             self.parts.log.tell(&format!("ready in {ready} ms (kernel {} ms)", self.parts.facts.kernel_ms));
+            self.rest();
         } else if now >= self.health_deadline {
             let seconds = self.parts.config.health_deadline_seconds;
             let reason = format!("not healthy within {seconds} s: `{}` is not up", missing.join("`, `"));
@@ -231,6 +232,14 @@ impl Agent {
         if now >= self.next_saving {
             self.next_saving = now + BETWEEN_SAVINGS;
             ending::save_clock(&self.parts.log);
+            self.rest();
+        }
+    }
+
+    /// What only the start needed goes back to the kernel.
+    fn rest(&self) {
+        if let Err(error) = osbuild_sys::memory::release_program() {
+            self.parts.log.warn(&format!("the memory of the start cannot be given back: {error}"));
         }
     }
 
