@@ -33,7 +33,7 @@ const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
 /// So long after a start or an answer the agent's own program is hardly needed.
-const UNTIL_REST: Duration = Duration::from_secs(3);
+const UNTIL_REST: Duration = Duration::from_millis(200);
 
 /// What the steps before have brought up.
 pub struct Parts {
@@ -229,6 +229,7 @@ impl Agent {
         self.parts.guard.feed();
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;
+            self.rest_soon();
             let status = self.status();
             if let Some(port) = &mut self.port {
                 port.write(&status);
