@@ -9,7 +9,7 @@ use super::task::Input;
 use super::{app, filesystem, set_id, steps, toolchain};
 use crate::model::product::ProductApp;
 use crate::model::service::{Restart, Service};
-use crate::model::{Origin, RecipeName, ToolTreeName};
+use crate::model::{AppName, Origin, RecipeName, ToolTreeName};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 
@@ -138,8 +138,11 @@ pub(super) fn product_json(builder: &PlanBuilder) -> Value {
         }))
     }).collect();
     let services: BTreeMap<_, _> = product.services.iter().map(|(name, s)| (name, service_json(s))).collect();
-    let app = |app: &ProductApp| json!({ "critical": app.critical, "third_party": app.third_party });
-    let apps: BTreeMap<&str, _> = product.apps.iter().map(|(name, own)| (name.as_str(), app(own))).collect();
+    let app = |(name, own): (&AppName, &ProductApp)| {
+        let version = builder.config.apps.get(name).map(|app| app.manifest.version.clone());
+        (name.to_string(), json!({ "version": version, "critical": own.critical, "third_party": own.third_party }))
+    };
+    let apps: BTreeMap<String, _> = product.apps.iter().map(app).collect();
     json!({
         "name": product.name.as_str(), "version": product.version, "title": product.title,
         "machine": product.machine.as_str(), "architecture": builder.config.machine.architecture.gnu_cpu(),

@@ -3,7 +3,7 @@
 //! Invariant: an app lies where the agent looks for it, and is named by the digest of its manifest.
 
 use super::compose::Composer;
-use super::parameters::Product;
+use super::parameters::{App, Product};
 use super::problem::TreeError;
 use super::root::Content;
 use super::size::{AppUse, PackageList};
@@ -29,14 +29,15 @@ pub fn add_all(composer: &mut Composer, inputs: &Digest, product: &Product) -> R
 
 /// What the apps hold, for the list of the image's packages.
 pub fn uses(store: &Store, inputs: &Digest, product: &Product) -> Result<Vec<AppUse>, TreeError> {
-    let one = |id: &String| {
+    let one = |(id, app): (&String, &App)| {
         let list = file(store, inputs, &format!("apps/{id}.packages.json"))?;
         let list: PackageList =
             serde_json::from_slice(&store.read(&list, LIMIT_LIST_BYTES)?).map_err(TreeError::Parameters)?;
         let bytes = file(store, inputs, &format!("apps/{id}.app"))?.size_bytes;
-        Ok(AppUse { id: id.clone(), digest: manifest_digest(store, inputs, id)?, bytes, packages: list.packages })
+        let (version, digest) = (app.version.clone(), manifest_digest(store, inputs, id)?);
+        Ok(AppUse { id: id.clone(), version, digest, bytes, packages: list.packages })
     };
-    product.apps.keys().map(one).collect()
+    product.apps.iter().map(one).collect()
 }
 
 fn manifest_digest(store: &Store, inputs: &Digest, id: &str) -> Result<String, TreeError> {

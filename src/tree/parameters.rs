@@ -147,6 +147,7 @@ pub struct Product {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct App {
+    pub version: String,
     pub critical: bool,
     pub third_party: bool,
 }

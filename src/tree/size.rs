@@ -29,6 +29,7 @@ pub struct PackageList {
 #[serde(deny_unknown_fields)]
 pub struct AppUse {
     pub id: String,
+    pub version: String,
     /// SHA-256 of its manifest.
     pub digest: String,
     /// Of the file, which [`PackageList::generated`] counts, too.

@@ -62,7 +62,7 @@ const PINS: [Pin; 12] = [
     (
         StepKind { name: "rootfs", version: 4 },
         rootfs_fixture,
-        "6afb5c92522a060a0f6d332ec84cdc27772e6bb52ab0b616ce51eb7ddfbb9e16",
+        "7abf48281335466955183d15f41a864eefdff9b7f94441d7051df42566e3e2ae",
     ),
     (
         StepKind { name: "verity", version: 2 },
@@ -258,7 +258,7 @@ fn rootfs_fixture() -> Fixture {
     });
     let mut product = product();
     product["services"] = json!({ "agent": service });
-    product["apps"] = json!({ "meter": { "critical": true, "third_party": false } });
+    product["apps"] = json!({ "meter": { "version": "1.0.0", "critical": true, "third_party": false } });
     product["devices"] = json!({ "METER_UART": "/dev/ttyS1" });
     let skeleton = json!({ "input": "skeletons/000", "path": "rootfs/base" });
     let parameters =
