@@ -91,7 +91,7 @@ fn ten_apps_on_a_board() {
     assert!(over <= START_LIMIT_MICROSECONDS, "{over} us over fork and exec");
 
     // It may rest after the last answer.
-    let memory = guest.shell("sleep 2; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
+    let memory = guest.shell("sleep 7; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
     let resident: u64 = memory.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
     say(&format!("the agent with ten apps, resident: {resident} KiB\n{memory}"));
     assert!(resident <= RESIDENT_LIMIT_KIB, "{memory}");

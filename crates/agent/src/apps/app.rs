@@ -58,6 +58,8 @@ pub struct App {
 
 /// One life of the app.
 struct Run {
+    /// Of the sandbox's first process.
+    pid: i32,
     since: Duration,
     /// Gives the wait status of the app's process.
     end: File,
@@ -131,7 +133,8 @@ impl App {
         let started = confine::spawn(place)?;
         let now = time::now();
         let memory_kills = self.group.memory_kills();
-        self.run = Some(Run { since: now, end: started.end, memory_kills, last_sign: now, cause: None });
+        let pid = i32::try_from(started.pid).unwrap_or_default();
+        self.run = Some(Run { pid, since: now, end: started.end, memory_kills, last_sign: now, cause: None });
         self.said.clear();
         let streams = [(out, Level::Info), (errors, Level::Warning)];
         let streams = streams.into_iter().map(|(pipe, level)| Stream::bounded(pipe, level));
@@ -152,8 +155,9 @@ impl App {
         if let Some(cause) = cause {
             self.blame(cause);
         }
-        if let Err(error) = self.group.kill() {
-            self.log.write(Level::Error, crate::log::AGENT, &format!("cannot end the app: {error}"));
+        if let Some(pid) = self.run.as_ref().and_then(|run| Pid::from_raw(run.pid)) {
+            // The first process of a namespace takes all others along. It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 
@@ -200,10 +204,6 @@ impl App {
 
     /// It has ended: how it looks from outside, and why. `forbidden` tells the system call it was ended for.
     pub fn ended(&mut self, forbidden: impl FnOnce(u32) -> Option<String>) -> (Exit, Reason) {
-        // Whatever it started ends with its group; the namespace's first process is gone already.
-        if let Err(error) = self.group.kill() {
-            self.log.write(Level::Error, crate::log::AGENT, &format!("cannot end what the app left: {error}"));
-        }
         let Some(mut run) = self.run.take() else { return (Exit::Code(0), Reason::Stopped) };
         let status = wait_status(&mut run.end);
         let killed_by_filter = status.is_some_and(|status| status & 0x7f == 31);
