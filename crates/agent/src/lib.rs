@@ -2,6 +2,8 @@
 //!
 //! Invariant: as PID 1 it never returns; it ends the machine's run or hands over.
 
+// Public until the supervisor starts apps: nothing else uses it yet.
+pub mod apps;
 mod boot;
 mod console;
 mod control;
