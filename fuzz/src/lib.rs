@@ -3,6 +3,7 @@
 //! `fuzz_targets/` hands these functions to libFuzzer; `tests/fuzz.rs` of the project runs each on changed seeds
 //! with every `cargo test`. Invariant: equal bytes do the same each time, so that a finding can be repeated.
 
+mod app;
 mod archive;
 mod config;
 mod control;
@@ -31,7 +32,8 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
+    Target { name: "app", run: app::run, seeds: app::seeds },
     Target { name: "archive", run: archive::run, seeds: archive::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "control", run: control::run, seeds: control::seeds },

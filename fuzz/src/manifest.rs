@@ -1,9 +1,9 @@
 //! Any bytes as an envelope and as a statement: only what the key signed comes out, and only in one form.
 
 use super::signer;
-use osbuild::release::dsse;
 use osbuild::release::keys::PublicKeys;
 use osbuild::release::manifest::{Predicate, Statement, PAYLOAD_TYPE};
+use osbuild_format::dsse;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 

@@ -8,6 +8,11 @@ use rsa::pkcs8::DecodePrivateKey;
 const KEY: &str = include_str!("../../src/release/testdata/signer.key.pem");
 const CERTIFICATE: &str = include_str!("../../src/release/testdata/signer.crt.pem");
 
+/// The key of apps and tokens.
+pub fn app_key() -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[8; 32])
+}
+
 pub fn keys() -> Keys {
     let certificate = x509_cert::Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("a certificate");
     let release = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);

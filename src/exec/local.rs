@@ -10,7 +10,7 @@ use crate::io::file::{self, at};
 use crate::io::store::{Store, StoreError, StoreLock};
 use crate::model::{Digest, RelPath};
 use crate::plan::task::Task;
-use osbuild_sys::sandbox::{Child, Mount, Network, Sandbox, Stdio};
+use osbuild_sys::sandbox::{Child, Confinement, Mount, Network, Root, Sandbox, Stdio};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -89,8 +89,7 @@ impl Workshop {
         let mut env = environment(task);
         env.extend(terminal.map(|kind| ("TERM", kind)));
         let sandbox = Sandbox {
-            root: vec![self.tools.clone()],
-            scratch: self.folder.join("root"),
+            root: Root::Layers { folders: vec![self.tools.clone()], scratch: self.folder.join("root") },
             mounts: vec![
                 Mount::Proc,
                 Mount::Dev,
@@ -106,6 +105,7 @@ impl Workshop {
             hostname: "osbuild".to_owned(),
             uid: USER,
             gid: USER,
+            outside: None,
             cwd: "/work".into(),
             argv: argv.into_iter().map(Into::into).collect(),
             env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -113,6 +113,7 @@ impl Workshop {
             stdout,
             stderr,
             terminal: terminal.is_some(),
+            confinement: Confinement::default(),
         };
         Ok(sandbox.spawn()?)
     }

@@ -24,7 +24,7 @@ pub const SYSROOT: StepKind = StepKind { name: "sysroot", version: 1 };
 /// Leaves one folder per output package.
 pub const PACKAGES: StepKind = StepKind { name: "packages", version: 1 };
 /// Packages, skeletons and metadata become a root file system.
-pub const ROOTFS: StepKind = StepKind { name: "rootfs", version: 2 };
+pub const ROOTFS: StepKind = StepKind { name: "rootfs", version: 3 };
 pub const VERITY: StepKind = StepKind { name: "verity", version: 2 };
 pub const INITRAMFS: StepKind = StepKind { name: "initramfs", version: 2 };
 pub const UKI: StepKind = StepKind { name: "uki", version: 2 };

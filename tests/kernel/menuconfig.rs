@@ -16,27 +16,27 @@ fn without_a_terminal_the_editor_says_what_to_use_instead() {
 #[test]
 fn what_is_changed_in_the_editor_becomes_a_fragment_and_what_that_contradicts_is_named() {
     let project = Project::copy();
-    let mut terminal = Terminal::start(&project, &["kernel", "menuconfig", "--save", "kernel-config/loop.config"]);
+    let mut terminal = Terminal::start(&project, &["kernel", "menuconfig", "--save", "kernel-config/ram.config"]);
     // Search, jump to what was found, change it, and leave level by level.
-    terminal.sees("Legend").types("/").sees("Enter (sub)string").types("BLK_DEV_LOOP\r").sees("Defined at");
-    terminal.types("1").sees("Legend").types("y").sees("pre-create").types(ESCAPE).sees("Defined at").types(ESCAPE);
+    terminal.sees("Legend").types("/").sees("Enter (sub)string").types("BLK_DEV_RAM\r").sees("Defined at");
+    terminal.types("1").sees("Legend").types("y").sees("Default number").types(ESCAPE).sees("Defined at").types(ESCAPE);
     terminal.sees("Legend").types("/").sees("Enter (sub)string").types("I6300ESB_WDT\r").sees("Defined at");
     terminal.types("1").sees("Legend").types("n").types(ESCAPE).sees("Defined at").types(ESCAPE);
     terminal.sees("Legend").types(ESCAPE).sees("save your new configuration").types("\r");
     let ended = terminal.ends().succeeds();
-    let fragment = "CONFIG_BLK_DEV_LOOP=y\n# CONFIG_I6300ESB_WDT is not set\n";
+    let fragment = "CONFIG_BLK_DEV_RAM=y\n# CONFIG_I6300ESB_WDT is not set\n";
     assert_eq!(ended.output, fragment, "{}", ended.errors);
     for line in [
-        "by themselves follow:\n  CONFIG_BLK_DEV_LOOP_MIN_COUNT: n -> 8\n",
+        "by themselves follow:\n  CONFIG_BLK_DEV_RAM_COUNT: n -> 16\n",
         // Only the watchdog had needed it, and the editor would have left it.
         "  CONFIG_WATCHDOG_CORE: y -> n\n",
         "conflict: kernel-config/virtual-board.config:",
         "requests `CONFIG_I6300ESB_WDT=y`, which is now: n",
-        "add `loop` to `kernel-fragments` of the product",
+        "add `ram` to `kernel-fragments` of the product",
     ] {
         assert!(ended.errors.contains(line), "`{line}` is not in:\n{}", ended.errors);
     }
-    let written = std::fs::read_to_string(project.root.join("kernel-config/loop.config")).expect("read");
+    let written = std::fs::read_to_string(project.root.join("kernel-config/ram.config")).expect("read");
     assert_eq!(written, fragment);
 }
 

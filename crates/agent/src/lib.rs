@@ -2,8 +2,7 @@
 //!
 //! Invariant: as PID 1 it never returns; it ends the machine's run or hands over.
 
-// Public until the supervisor starts apps: nothing else uses it yet.
-pub mod apps;
+mod apps;
 mod boot;
 mod console;
 mod control;
@@ -24,6 +23,7 @@ use std::process::ExitCode;
 
 /// What reads bytes from outside, for the fuzz targets; nothing else uses it.
 pub mod wire {
+    pub use crate::apps::notify::parse as app_message;
     pub use crate::boot::efi_variable;
     pub use crate::control::{Answer, Request};
     pub use crate::data::Superblock;

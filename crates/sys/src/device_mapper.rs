@@ -21,6 +21,7 @@ const TABLE_LOAD: u64 = request(9);
 const TABLE_STATUS: u64 = request(12);
 
 const READ_ONLY: u32 = 1;
+const DEFERRED_REMOVE: u32 = 1 << 17;
 
 const AT_DATA_SIZE: usize = 12;
 const AT_DATA_START: usize = 16;
@@ -73,6 +74,13 @@ pub fn create_read_only(table: &Table) -> io::Result<u32> {
         return Err(error);
     }
     Ok(minor)
+}
+
+/// Takes a device away; one that is still open goes when it no longer is.
+pub fn remove(name: &str) -> io::Result<()> {
+    let mut message = Message::new(name, "")?;
+    message.put_u32(AT_FLAGS, DEFERRED_REMOVE);
+    message.send(&open()?, DEV_REMOVE)
 }
 
 /// The status of the target of device `name`.

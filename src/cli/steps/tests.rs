@@ -50,9 +50,9 @@ const PINS: [Pin; 10] = [
         "ef28d427b646c49864e38ff56dce8647342d4c1eed288e8aba5b176a5212394c",
     ),
     (
-        StepKind { name: "rootfs", version: 2 },
+        StepKind { name: "rootfs", version: 3 },
         rootfs_fixture,
-        "6bc18c04e7761059ffd49498d101e2e5e26ded84c77fbd9410d6c1e9e1ab92e7",
+        "2146a64045f318c9a06843521a589ea222d0481037f56bd44bd157a2aab1f0b3",
     ),
     (
         StepKind { name: "verity", version: 2 },

@@ -6,7 +6,7 @@
 use super::stop::{Stop, LOOK};
 use super::BoardError;
 use crate::io::file::{self, at, FileError};
-use osbuild_sys::sandbox::{Child, Mount, Network, Sandbox, SandboxError, Stdio};
+use osbuild_sys::sandbox::{Child, Confinement, Mount, Network, Root, Sandbox, SandboxError, Stdio};
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
@@ -95,14 +95,14 @@ impl ToolRoot {
         file::write_atomic(&accounts, ACCOUNTS, 0o644)?;
         let argv = std::iter::once(launch.program.clone().into()).chain(launch.args.iter().cloned()).collect();
         Ok(Sandbox {
-            root: vec![self.tree.clone()],
-            scratch: scratch.join("overlay"),
+            root: Root::Layers { folders: vec![self.tree.clone()], scratch: scratch.join("overlay") },
             mounts: mounts(launch, accounts),
             // Its user network and its forwards are sockets of the host's loopback interface.
             network: Network::Host,
             hostname: "osbuild".to_owned(),
             uid: USER,
             gid: USER,
+            outside: None,
             cwd: "/".into(),
             argv,
             env: vec![("PATH".into(), "/usr/sbin:/usr/bin".into()), ("HOME".into(), "/nonexistent".into())],
@@ -111,6 +111,7 @@ impl ToolRoot {
             stderr,
             // It only needs the modes of the terminal, not to control it.
             terminal: false,
+            confinement: Confinement::default(),
         })
     }
 

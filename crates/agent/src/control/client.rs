@@ -2,7 +2,7 @@
 //!
 //! Invariant: exit code 0 only when the request was done; 2 when it was not understood.
 
-use super::{text, Answer, Request, SOCKET};
+use super::{apps, text, Answer, Request, SOCKET};
 use crate::log;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,6 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LIMIT_BYTES: u64 = 1 << 20;
 const USAGE: &str = "usage: osagent status [--json] | log | restart SERVICE | reboot | poweroff";
 
+fn usage() -> String {
+    format!("{USAGE}\n       osagent {}", apps::USAGE)
+}
+
 pub fn run(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let request = match words[..] {
@@ -22,7 +26,8 @@ pub fn run(words: &[String]) -> ExitCode {
         ["restart", service] => Request::Restart { service: service.to_owned() },
         ["reboot"] => Request::Reboot,
         ["poweroff"] => Request::PowerOff,
-        _ => return complain(USAGE, 2),
+        ["app", ref words @ ..] => return apps::run(words).unwrap_or_else(|| complain(&usage(), 2)),
+        _ => return complain(&usage(), 2),
     };
     match ask(&request) {
         Ok(Answer::Status(status)) => show(&status, words.contains(&"--json")),
@@ -32,7 +37,7 @@ pub fn run(words: &[String]) -> ExitCode {
     }
 }
 
-fn ask(request: &Request) -> io::Result<Answer> {
+pub fn ask(request: &Request) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(SOCKET)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
@@ -44,24 +49,27 @@ fn ask(request: &Request) -> io::Result<Answer> {
 }
 
 fn show(status: &Value, json: bool) -> ExitCode {
-    let text = if json { format!("{status:#}\n") } else { text::render(status) };
+    print(&if json { format!("{status:#}\n") } else { text::render(status) })
+}
+
+pub fn print(text: &str) -> ExitCode {
     // A reader that has gone away, such as `head`, has seen enough.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
 fn show_log() -> ExitCode {
-    for path in [log::PREVIOUS, log::CURRENT] {
-        match crate::file::open(path) {
+    for path in log::own_files() {
+        match crate::file::open(&path) {
             Ok(mut file) => drop(io::copy(&mut file, &mut io::stdout())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return complain(&format!("osagent: cannot read `{path}`: {error}"), 1),
+            Err(error) => return complain(&format!("osagent: cannot read `{}`: {error}", path.display()), 1),
         }
     }
     ExitCode::SUCCESS
 }
 
-fn complain(text: &str, code: u8) -> ExitCode {
+pub fn complain(text: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)
 }

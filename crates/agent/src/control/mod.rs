@@ -2,6 +2,7 @@
 //!
 //! Invariant: only root reaches the socket; a client that is slow or silent holds nobody up but other clients.
 
+mod apps;
 pub mod client;
 pub mod server;
 pub mod status;
@@ -11,15 +12,39 @@ use serde::{Deserialize, Serialize};
 
 pub const SOCKET: &str = "/run/osagent.sock";
 /// Of a request.
-const LIMIT_BYTES: usize = 4096;
+/// A capability token is the longest part.
+const LIMIT_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     Status,
-    Restart { service: String },
+    Restart {
+        service: String,
+    },
+    /// All apps, as JSON.
+    Apps,
+    App {
+        id: String,
+        action: AppAction,
+    },
+    /// A file of [`crate::apps::install::INCOMING`], and the envelope of a capability token.
+    Install {
+        file: String,
+        token: Option<String>,
+    },
     Reboot,
     PowerOff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppAction {
+    Start,
+    Stop,
+    Restart,
+    /// Only one that was installed.
+    Remove,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use crate::{data, file, time};
 use osbuild_format::device::DeviceConfig;
 use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const FORMAT: u32 = 1;
 
@@ -25,6 +26,10 @@ pub struct Known<'a> {
     pub state: &'static str,
     pub ready_ms: Option<u64>,
     pub guard: &'a Guard,
+    pub device_id: &'a str,
+    pub safe_mode: Option<&'a str>,
+    pub updates_deferred_for: Duration,
+    pub apps: Value,
 }
 
 /// What does not change while the system runs, so is read once.
@@ -70,6 +75,8 @@ pub fn status(known: &Known) -> Value {
         },
         "network": network(known.network),
         "services": services(known.supervisor),
+        "device_id": known.device_id, "safe_mode": known.safe_mode, "apps": known.apps,
+        "updates_deferred_seconds": known.updates_deferred_for.as_secs(),
         "data": data_size(),
         "watchdog": known.guard.is_armed(), "watchdog_seconds": known.guard.timeout_seconds(),
         "watchdog_fed_ms_ago": known.guard.fed_ms_ago(),
@@ -152,11 +159,13 @@ fn services(supervisor: &Supervisor) -> Value {
         let since =
             if let State::Running { since, .. } = unit.state { Some(time::in_milliseconds(since)) } else { None };
         json!({
-            "state": unit.state.name(), "pid": unit.state.pid(), "critical": unit.critical,
+            "state": unit.state.name(), "pid": unit.state.pid(), "critical": unit.config.critical,
             "restarts": unit.restarts, "last_exit": unit.last_exit.map(|exit| exit.to_string()), "since_ms": since,
         })
     };
-    supervisor.units().iter().map(|unit| (unit.name.clone(), fields(unit))).collect::<Map<_, _>>().into()
+    // A service's name has no colon; an app's unit does.
+    let services = supervisor.units().filter(|unit| !unit.config.name.contains(':'));
+    services.map(|unit| (unit.config.name.clone(), fields(unit))).collect::<Map<_, _>>().into()
 }
 
 fn data_size() -> Value {

@@ -31,6 +31,56 @@ pub fn render(status: &Value) -> String {
     text
 }
 
+/// A line for each app.
+pub fn apps(all: &Value) -> String {
+    let mut text = String::new();
+    for (id, app) in all.as_object().into_iter().flatten() {
+        let field = |name: &str| shown(app.get(name));
+        let why = match app.pointer("/last_end/text").or(app.get("reason")).and_then(Value::as_str) {
+            Some(why) => format!(", last end: {why}"),
+            None => String::new(),
+        };
+        text.push_str(&format!(
+            "{id:>16}: {} {}, restarts {}{why}\n",
+            field("version"),
+            field("state"),
+            field("restarts")
+        ));
+    }
+    text
+}
+
+/// All that is known of one app.
+pub fn app(app: &Value) -> String {
+    let field = |pointer: &str| shown(app.pointer(pointer));
+    let mut text = format!("{} ({}) {}: {}\n", field("/id"), field("/title"), field("/version"), field("/state"));
+    for (title, value) in [
+        ("digest", field("/digest")),
+        ("from", format!("{}, third party: {}", field("/origin"), field("/third_party"))),
+        ("says", field("/said")),
+        ("pid", format!("{}, restarts {}", field("/pid"), field("/restarts"))),
+        ("memory", format!("{} of {} bytes", field("/memory_bytes"), field("/memory_limit_bytes"))),
+        ("storage", format!("{} of {} bytes", field("/storage_bytes"), field("/storage_limit_bytes"))),
+        ("address", field("/address")),
+        ("last end", format!("{} ({} s after 1970)", field("/last_end/text"), field("/last_end/unix_seconds"))),
+        ("refused", field("/reason")),
+    ] {
+        text.push_str(&format!("{title:>12}: {value}\n"));
+    }
+    for denied in app.get("denied").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("{:>12}: {}\n", "denied", denied));
+    }
+    text
+}
+
+/// An entry of the log for a person; a line that is none stays as it is.
+pub fn log_line(line: &str) -> String {
+    let Ok(entry) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    let seconds = entry.get("ms").and_then(Value::as_u64).unwrap_or(0) as f64 / 1000.0;
+    let field = |name: &str| shown(entry.get(name));
+    format!("{seconds:>10.3} {:<7} {}\n", field("level"), field("message"))
+}
+
 fn shown(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),

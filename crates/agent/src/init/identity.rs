@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::io;
 
 /// Where programs look: `/etc/machine-id` is a link to it.
-const SHOWN: &str = "/run/machine-id";
+pub const SHOWN: &str = "/run/machine-id";
 const KEPT: &str = "/data/osagent/machine-id";
 
 pub fn set_hostname(name: &str) -> Result<(), AgentError> {

@@ -9,6 +9,7 @@ mod mounts;
 mod power_button;
 mod status_port;
 
+use crate::apps::Apps;
 use crate::boot::facts::Facts;
 use crate::error::{AgentError, Doing};
 use crate::log::Log;
@@ -19,6 +20,8 @@ use osbuild_format::device::{self, DeviceConfig};
 use osbuild_sys::signal::{self, Signals};
 use std::convert::Infallible;
 use std::sync::Arc;
+
+pub use identity::SHOWN as MACHINE_ID;
 
 /// Comes back only with the reason why the system could not be brought up.
 pub fn run() -> Result<Infallible, AgentError> {
@@ -37,7 +40,9 @@ pub fn run() -> Result<Infallible, AgentError> {
     let data = data::mount(&facts.disk, &log, &mut || guard.feed())?;
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
-    let parts = cycle::Parts { signals, log, guard, facts, config, network, data };
+    guard.feed();
+    let apps = Apps::start(&config, &log);
+    let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps };
     cycle::Agent::new(parts)?.run()
 }
 

@@ -47,6 +47,14 @@ fn raise(least: Duration, log: &Log) {
     }
 }
 
+/// What an app with the capability says the time is.
+pub fn set_by_app(to: Duration, floor: Duration) -> io::Result<()> {
+    if to < floor || to.as_secs() >= LIMIT_SAVED {
+        return Err(io::Error::other("no true clock shows that"));
+    }
+    set(to)
+}
+
 fn set(to: Duration) -> io::Result<()> {
     let seconds = i64::try_from(to.as_secs()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let time = Timespec { tv_sec: seconds, tv_nsec: to.subsec_nanos().into() };

@@ -1,38 +1,43 @@
 //! A description of a sandbox in, a running process in its own namespaces out.
 //!
-//! The process sees a root made of read-only layers, the mounts it was given, and nothing else of the
+//! The process sees a read-only root, the mounts it was given, and nothing else of the
 //! host: own user, mount, pid, ipc, uts, cgroup and (unless asked otherwise) network namespace, one uid, no
-//! capability, no new privileges. Works for root and for any user who may make user namespaces.
+//! capability, no new privileges. Works for root and for any user who may make user namespaces. A task of the builder
+//! and an app on a device run in the same sandbox; an app's is confined further.
 //! Invariant: when the process ends, everything it started ends; when we end, it ends.
 
 // `io` is above this crate: here the error already names the step and the path.
 #![allow(clippy::disallowed_methods)]
 
 mod child;
+mod inside;
+mod image;
 mod probe;
 mod program;
 
-pub use child::Child;
+pub use crate::landlock::Landlock;
+pub use crate::seccomp::Filter;
+pub use child::{Child, Started};
 pub use probe::{probe, Unavailable};
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What to run, and what it sees.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// Read-only folders that together are `/`, the topmost first; at least one.
-    pub root: Vec<PathBuf>,
-    /// An empty folder of ours, for the overlay's own files and the mount points.
-    pub scratch: PathBuf,
+    pub root: Root,
     /// In the order in which they are made; later ones may lie inside earlier ones.
     pub mounts: Vec<Mount>,
     pub network: Network,
     pub hostname: String,
     pub uid: u32,
     pub gid: u32,
+    /// Who that is outside, user and group; none: who makes the sandbox. Only root may be somebody else.
+    pub outside: Option<(u32, u32)>,
     pub cwd: PathBuf,
     /// At least one word; the first is a path inside the sandbox.
     pub argv: Vec<OsString>,
@@ -42,6 +47,47 @@ pub struct Sandbox {
     pub stderr: Stdio,
     /// Make standard input the controlling terminal.
     pub terminal: bool,
+    /// What the program may not do although its user could.
+    pub confinement: Confinement,
+}
+
+/// What becomes `/`.
+#[derive(Debug)]
+pub enum Root {
+    /// Folders, the topmost first, at least one, which nothing is written to.
+    Layers {
+        folders: Vec<PathBuf>,
+        /// An empty folder of ours, for the overlay's own files and the mount points.
+        scratch: PathBuf,
+    },
+    /// The folder at which a read-only image is mounted; it has the mount points. What is writable in this sandbox can
+    /// neither run nor be a device.
+    Image(PathBuf),
+}
+
+/// Everything is taken away before the program's first instruction.
+#[derive(Debug, Default)]
+pub struct Confinement {
+    /// The `cgroup.procs` of the group that everything in the sandbox belongs to, open for writing.
+    pub group: Option<File>,
+    /// Soft and hard limits, setrlimit(2).
+    pub limits: Vec<(Resource, u64)>,
+    /// No memory becomes executable that was not so from the start: prctl(2), PR_SET_MDWE.
+    pub no_new_code: bool,
+    pub landlock: Option<Landlock>,
+    /// The last one decides first; they must let execve(2) pass.
+    pub filters: Vec<Filter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    OpenFiles,
+    /// Bytes of a core file; 0: none.
+    CoreBytes,
+    /// Bytes that may not be swapped.
+    LockedBytes,
+    QueuedSignals,
+    MessageQueueBytes,
 }
 
 #[derive(Debug)]
@@ -65,20 +111,29 @@ pub enum Mount {
     },
     /// `/proc` of the sandbox's own pid namespace, not writable.
     Proc,
-    /// `/dev` with null, zero, full, random, urandom, tty, pts, shm and nothing else.
+    /// Like [`Mount::Proc`], with nothing but the processes.
+    ProcessesOnly,
+    /// `/dev` with null, zero, full, random, urandom, tty, pts, shm and nothing else. In an image without tty and pts.
     Dev,
+    /// A device node of the host, below the `/dev` that was mounted before.
+    Device {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Tmpfs {
         to: PathBuf,
         size_bytes: u64,
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Network {
     /// Only a loopback device of its own.
     None,
     /// The host's.
     Host,
+    /// This one, which the process gets no power over. Only root can enter it.
+    Of(OwnedFd),
 }
 
 #[derive(Debug)]
@@ -108,6 +163,9 @@ pub enum SandboxError {
     },
     #[error("the sandbox ended before it had started")]
     Vanished,
+    /// This thread is now where it must not be: end the process.
+    #[error("cannot come back from the network of the sandbox")]
+    Lost(#[source] io::Error),
 }
 
 impl Sandbox {

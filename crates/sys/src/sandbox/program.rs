@@ -3,7 +3,7 @@
 //! The child of a fork in a threaded program may not allocate; so everything it needs is made here, before.
 //! Invariant: an operation owns its strings, so running it touches no allocator and no lock.
 
-use super::{Mount, Network, Sandbox, SandboxError};
+use super::{image, Mount, Network, Root, Sandbox, SandboxError};
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -32,6 +32,16 @@ pub(super) enum Call {
         flags: u64,
         data: CString,
     },
+    MakeFolder {
+        path: CString,
+    },
+    MakeFile {
+        path: CString,
+    },
+    Symlink {
+        target: CString,
+        path: CString,
+    },
     /// Makes the folder the root and detaches the old one.
     PivotRoot {
         root: CString,
@@ -42,31 +52,39 @@ pub(super) enum Call {
 const BIND: u64 = libc::MS_BIND | libc::MS_REC;
 
 pub(super) fn compile(sandbox: &Sandbox) -> Result<Program, SandboxError> {
-    let mut compiler = Compiler { root: sandbox.scratch.join("root"), operations: Vec::new() };
-    compiler.root(sandbox)?;
-    for mount in &sandbox.mounts {
-        compiler.mount(sandbox, mount)?;
-    }
-    compiler.seal()?;
+    let operations = match &sandbox.root {
+        Root::Layers { folders, scratch } => {
+            let mut compiler =
+                Compiler { root: scratch.join("root"), scratch: scratch.clone(), operations: Vec::new() };
+            compiler.root(sandbox, folders)?;
+            for mount in &sandbox.mounts {
+                compiler.mount(mount)?;
+            }
+            compiler.seal()?;
+            compiler.operations
+        }
+        Root::Image(folder) => image::compile(folder, &sandbox.mounts)?,
+    };
     Ok(Program {
-        operations: compiler.operations,
+        operations,
         argv: sandbox.argv.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
         env: sandbox.env.iter().map(variable).collect::<Result<_, _>>()?,
         cwd: c_string(sandbox.cwd.as_os_str())?,
         hostname: c_string(OsStr::new(&sandbox.hostname))?,
-        isolated_network: sandbox.network == Network::None,
+        isolated_network: matches!(sandbox.network, Network::None),
     })
 }
 
 struct Compiler {
     /// Where the new root is mounted before it becomes `/`.
     root: PathBuf,
+    scratch: PathBuf,
     operations: Vec<Operation>,
 }
 
 impl Compiler {
-    fn root(&mut self, sandbox: &Sandbox) -> Result<(), SandboxError> {
-        let (upper, work) = (sandbox.scratch.join("upper"), sandbox.scratch.join("work"));
+    fn root(&mut self, sandbox: &Sandbox, folders: &[PathBuf]) -> Result<(), SandboxError> {
+        let (upper, work) = (self.scratch.join("upper"), self.scratch.join("work"));
         for folder in [&self.root, &upper, &work] {
             make_folder(folder)?;
         }
@@ -75,12 +93,12 @@ impl Compiler {
         }
         // Without this, mounts would reach the host where `/` is shared.
         self.push("make mounts private", "none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
-        let data = overlay_options(&sandbox.root, &upper, &work)?;
+        let data = overlay_options(folders, &upper, &work)?;
         let root = self.root.clone();
         self.push("mount the tool tree", "overlay", &root, "overlay", 0, &data)
     }
 
-    fn mount(&mut self, sandbox: &Sandbox, mount: &Mount) -> Result<(), SandboxError> {
+    fn mount(&mut self, mount: &Mount) -> Result<(), SandboxError> {
         match mount {
             Mount::ReadOnly { from, to } => {
                 let target = self.inside(to);
@@ -100,14 +118,19 @@ impl Compiler {
                 let target = self.inside(to);
                 self.push(&format!("mount `{}`", to.display()), "overlay", &target, "overlay", 0, &data)
             }
-            Mount::Proc => {
+            Mount::Proc | Mount::ProcessesOnly => {
                 let target = self.inside(Path::new("/proc"));
+                let data = if matches!(mount, Mount::ProcessesOnly) { "subset=pid" } else { "" };
                 // Where root started us, the one user inside is root to the kernel's own files as well: it could set
                 // `/proc/sys` or reboot by `/proc/sysrq-trigger`, which ask for no capability.
                 let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-                self.push("mount /proc", "proc", &target, "proc", flags, "")
+                self.push("mount /proc", "proc", &target, "proc", flags, data)
             }
-            Mount::Dev => self.devices(sandbox),
+            Mount::Dev => self.devices(),
+            Mount::Device { from, to } => {
+                let target = self.inside(to);
+                self.push(&format!("mount `{}`", to.display()), from, &target, "", libc::MS_BIND, "")
+            }
             Mount::Tmpfs { to, size_bytes } => {
                 let target = self.inside(to);
                 let data = format!("mode=1777,size={size_bytes}");
@@ -118,8 +141,8 @@ impl Compiler {
     }
 
     /// Device nodes cannot be made in a user namespace, so the host's are bound over plain files.
-    fn devices(&mut self, sandbox: &Sandbox) -> Result<(), SandboxError> {
-        let nodes = sandbox.scratch.join("dev");
+    fn devices(&mut self) -> Result<(), SandboxError> {
+        let nodes = self.scratch.join("dev");
         make_folder(&nodes)?;
         for name in ["pts", "shm"] {
             make_folder(&nodes.join(name))?;
@@ -174,16 +197,27 @@ impl Compiler {
         flags: u64,
         data: &str,
     ) -> Result<(), SandboxError> {
-        let call = Call::Mount {
-            source: c_string(source.as_ref())?,
-            target: c_string(target.as_os_str())?,
-            kind: c_string(OsStr::new(kind))?,
-            flags,
-            data: c_string(OsStr::new(data))?,
-        };
-        self.operations.push(Operation { step: step.to_owned(), call });
+        self.operations.push(mount_operation(step, source.as_ref(), target, kind, flags, data)?);
         Ok(())
     }
+}
+
+pub(super) fn mount_operation(
+    step: &str,
+    source: &OsStr,
+    target: &Path,
+    kind: &str,
+    flags: u64,
+    data: &str,
+) -> Result<Operation, SandboxError> {
+    let call = Call::Mount {
+        source: c_string(source)?,
+        target: c_string(target.as_os_str())?,
+        kind: c_string(OsStr::new(kind))?,
+        flags,
+        data: c_string(OsStr::new(data))?,
+    };
+    Ok(Operation { step: step.to_owned(), call })
 }
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -191,9 +225,11 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Makes the place where a mount goes, in the root's upper layer.
 fn prepare_mount_point(upper: &Path, mount: &Mount) -> Result<(), SandboxError> {
     let (to, is_file) = match mount {
-        Mount::ReadOnly { from, to } | Mount::Writable { from, to } => (to.as_path(), !from.is_dir()),
+        Mount::ReadOnly { from, to } | Mount::Writable { from, to } | Mount::Device { from, to } => {
+            (to.as_path(), !from.is_dir())
+        }
         Mount::Overlay { to, .. } | Mount::Tmpfs { to, .. } => (to.as_path(), false),
-        Mount::Proc => (Path::new("/proc"), false),
+        Mount::Proc | Mount::ProcessesOnly => (Path::new("/proc"), false),
         Mount::Dev => (Path::new("/dev"), false),
     };
     let place = upper.join(to.strip_prefix("/").unwrap_or(to));
@@ -206,7 +242,7 @@ fn prepare_mount_point(upper: &Path, mount: &Mount) -> Result<(), SandboxError> 
 
 /// `nosuid`, `nodev` and `noexec` of the file system that `path` is on: a bind mount made in a user
 /// namespace must keep them.
-fn locked_flags(path: &Path) -> u64 {
+pub(super) fn locked_flags(path: &Path) -> u64 {
     let Ok(stat) = rustix::fs::statvfs(path) else { return 0 };
     let pairs = [
         (rustix::fs::StatVfsMountFlags::NOSUID, libc::MS_NOSUID),
@@ -242,6 +278,6 @@ fn variable((name, value): &(std::ffi::OsString, std::ffi::OsString)) -> Result<
     c_string(&text)
 }
 
-fn c_string(text: &OsStr) -> Result<CString, SandboxError> {
+pub(super) fn c_string(text: &OsStr) -> Result<CString, SandboxError> {
     CString::new(text.as_bytes()).map_err(|_| SandboxError::Nul(text.to_string_lossy().into_owned()))
 }

@@ -18,13 +18,13 @@ fn run(script: &str, mounts: Vec<Mount>) -> (i32, String) {
     all.push(Mount::Tmpfs { to: "/tmp".into(), size_bytes: 1 << 20 });
     all.extend(mounts);
     let sandbox = Sandbox {
-        root: vec![base],
-        scratch: scratch.path().join("scratch"),
+        root: Root::Layers { folders: vec![base], scratch: scratch.path().join("scratch") },
         mounts: all,
         network: Network::None,
         hostname: "osbuild".into(),
         uid: 1000,
         gid: 1000,
+        outside: None,
         cwd: "/".into(),
         argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
         env: vec![("PATH".into(), "/usr/bin:/usr/sbin".into())],
@@ -32,6 +32,7 @@ fn run(script: &str, mounts: Vec<Mount>) -> (i32, String) {
         stdout: Stdio::File(output.try_clone().expect("a copy")),
         stderr: Stdio::File(output.try_clone().expect("a copy")),
         terminal: false,
+        confinement: Confinement::default(),
     };
     let status = sandbox.spawn().expect("spawned").wait().expect("waited");
     output.rewind().expect("rewound");
@@ -103,12 +104,12 @@ fn what_is_written_to_an_overlay_stays_above() {
 /// What cannot run: its program is nowhere.
 pub(super) fn without_program(root: &Path, scratch: &Path) -> Sandbox {
     Sandbox {
-        root: vec![root.to_owned()],
-        scratch: scratch.join("scratch"),
+        root: Root::Layers { folders: vec![root.to_owned()], scratch: scratch.join("scratch") },
         mounts: vec![],
         network: Network::None,
         hostname: "x".into(),
         uid: 0,
+        outside: None,
         gid: 0,
         cwd: "/".into(),
         argv: vec!["/bin/missing".into()],
@@ -117,6 +118,7 @@ pub(super) fn without_program(root: &Path, scratch: &Path) -> Sandbox {
         stdout: Stdio::Null,
         stderr: Stdio::Null,
         terminal: false,
+        confinement: Confinement::default(),
     }
 }
 
@@ -165,4 +167,117 @@ fn namespaces_in_which_nothing_can_be_mounted_are_none() {
     assert!(error.contains("does not let `uid ") && !unavailable.remedy.is_empty(), "{error}");
     // On a host that restricts them by a setting the reason is the setting.
     assert!(error.contains("Permission denied") || error.contains(" is 1"), "{error}");
+}
+
+/// The host's `/usr` as an image, with the mount points that an image has.
+fn image(folder: &Path) -> std::path::PathBuf {
+    let image = folder.join("image");
+    for name in ["usr", "proc", "dev", "tmp", "data", "etc"] {
+        std::fs::create_dir_all(image.join(name)).expect("folders");
+    }
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), image.join(name)).expect("a link");
+    }
+    std::fs::write(image.join("etc/resolv.conf"), "").expect("written");
+    image
+}
+
+/// Runs `script` in the image and returns what the sandbox's first process ended with, the program's status and output.
+fn run_in_image(script: &str, confinement: Confinement) -> (i32, Option<i32>, String) {
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let (image, data) = (image(folder.path()), folder.path().join("data"));
+    std::fs::create_dir(&data).expect("data");
+    std::fs::write(folder.path().join("resolv.conf"), "nameserver 127.0.0.1").expect("written");
+    let mut output = tempfile::tempfile().expect("a file");
+    let sandbox = Sandbox {
+        root: Root::Image(image),
+        mounts: vec![
+            Mount::ReadOnly { from: "/usr".into(), to: "/usr".into() },
+            Mount::ProcessesOnly,
+            Mount::Dev,
+            Mount::Device { from: "/dev/null".into(), to: "/dev/app/LED".into() },
+            Mount::Tmpfs { to: "/tmp".into(), size_bytes: 1 << 20 },
+            Mount::Writable { from: data, to: "/data".into() },
+            Mount::ReadOnly { from: folder.path().join("resolv.conf"), to: "/etc/resolv.conf".into() },
+        ],
+        argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
+        stdout: Stdio::File(output.try_clone().expect("a copy")),
+        stderr: Stdio::File(output.try_clone().expect("a copy")),
+        confinement,
+        ..without_program(folder.path(), folder.path())
+    };
+    let started = sandbox.spawn().expect("spawned").leave().expect("it runs");
+    let mut end = started.end;
+    let mut bytes = Vec::new();
+    end.read_to_end(&mut bytes).expect("read");
+    let status = bytes.try_into().ok().map(i32::from_ne_bytes);
+    let mut code = 0;
+    // SAFETY: the child is ours, and nobody else waits for it.
+    unsafe { libc::waitpid(started.pid as libc::pid_t, &mut code, 0) };
+    output.rewind().expect("rewound");
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("read");
+    (code, status, text)
+}
+
+#[test]
+fn an_image_is_a_root_in_which_what_can_be_written_cannot_run() {
+    let script = "echo x > /probe || echo root read-only; echo x > /dev/probe || echo dev read-only; \
+        for place in /tmp /data /dev/shm; do cp /usr/bin/true $place/true && { $place/true || echo $place does not run; }; done; \
+        ls /dev/app; echo x > /dev/app/LED && echo led; cat /etc/resolv.conf; echo; ls /proc | grep -c '^[0-9]'; ls /proc/sys 2>/dev/null || echo no sys";
+    let (_, status, text) = run_in_image(script, Confinement::default());
+    let wanted = [
+        "root read-only",
+        "dev read-only",
+        "/tmp does not run",
+        "/data does not run",
+        "/dev/shm does not run",
+        "LED",
+        "led",
+        "nameserver 127.0.0.1",
+        "no sys",
+    ];
+    assert_eq!(status, Some(0), "{text}");
+    for line in wanted {
+        assert!(text.contains(line), "`{line}` is not in: {text}");
+    }
+}
+
+#[test]
+fn the_end_of_the_program_is_told_as_the_kernel_has_it() {
+    for (script, wanted) in [("exit 3", 3 << 8), ("kill -SEGV $$", 11), ("kill -KILL $$", 9)] {
+        let (code, status, text) = run_in_image(script, Confinement::default());
+        assert_eq!(status.map(|status| status & !0x80), Some(wanted), "{script}: {text}");
+        assert!(libc::WIFEXITED(code), "the first process ends by itself");
+    }
+}
+
+#[test]
+fn limits_hold_from_the_first_instruction() {
+    let confinement =
+        Confinement { limits: vec![(Resource::OpenFiles, 17), (Resource::CoreBytes, 0)], ..Confinement::default() };
+    let (_, status, text) = run_in_image("ulimit -n; ulimit -c", confinement);
+    assert_eq!((status, text.as_str()), (Some(0), "17\n0\n"));
+}
+
+#[test]
+fn sigterm_reaches_the_program_through_the_first_process() {
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let (read, write) = rustix::pipe::pipe().expect("a pipe");
+    let script = "trap 'echo ended; exit 7' TERM; echo begun; while :; do /usr/bin/sleep 0.05; done";
+    let mut sandbox = without_program(folder.path(), folder.path());
+    sandbox.root = Root::Image(image(folder.path()));
+    sandbox.mounts = vec![Mount::ReadOnly { from: "/usr".into(), to: "/usr".into() }];
+    sandbox.argv = ["/bin/sh", "-c", script].map(Into::into).to_vec();
+    sandbox.stdout = Stdio::File(File::from(write));
+    let mut child = sandbox.spawn().expect("spawned");
+    let mut reader = std::io::BufReader::new(File::from(read));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut line).expect("it begins");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(child.pid() as i32).expect("a pid"),
+        rustix::process::Signal::TERM,
+    )
+    .expect("sent");
+    assert_eq!(child.wait().expect("it ends").code(), Some(7));
 }

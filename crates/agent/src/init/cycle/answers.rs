@@ -20,6 +20,9 @@ impl Agent {
                 }
                 Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
             },
+            Request::Apps => Answer::Status(self.apps_status()),
+            Request::App { id, action } => self.answer_app(&id, action),
+            Request::Install { file, token } => self.answer_install(&file, token.as_deref()),
             Request::Reboot => {
                 self.end(End::Reboot);
                 Answer::Done
@@ -48,6 +51,10 @@ impl Agent {
             state,
             ready_ms: self.ready_ms,
             guard: &self.parts.guard,
+            device_id: self.parts.apps.device_id(),
+            safe_mode: self.parts.apps.safe_mode(),
+            updates_deferred_for: self.updates_deferred_until.saturating_sub(time::now()),
+            apps: self.apps_status(),
         })
     }
 }

@@ -1,30 +1,31 @@
-//! The main loop: events of the kernel, of services and of clients in; starts, stops and answers out.
+//! The main loop: events of the kernel, of services, apps and clients in; starts, stops and answers out.
 //!
 //! Invariant: one turn never waits for anything but the poll, so that the watchdog measures that it goes round.
 
 mod answers;
+mod apps;
 mod ending;
+mod events;
 mod signals;
 
-use super::power_button::{self, Heard, PowerButton};
+use super::power_button::{self, PowerButton};
 use super::status_port::StatusPort;
+use crate::apps::{not_started, Apps};
 use crate::boot::facts::Facts;
 use crate::control::server::{self, Requests};
 use crate::control::status::Fixed;
 use crate::data::{self, Data};
 use crate::end::{self, End};
-use crate::error::{chain, AgentError, Doing};
+use crate::error::{chain, AgentError};
 use crate::log::Log;
 use crate::network::Network;
 use crate::supervise::process::{self, Stream};
-use crate::supervise::{Action, Supervisor};
+use crate::supervise::{Action, Supervisor, UnitConfig};
 use crate::time;
 use crate::watchdog::Guard;
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::Signals;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +42,25 @@ pub struct Parts {
     pub config: DeviceConfig,
     pub network: Network,
     pub data: Data,
+    pub apps: Apps,
+}
+
+/// What a unit is.
+enum Program {
+    /// The service of this place in the configuration.
+    Service(usize),
+    /// The app of this id.
+    App(String),
 }
 
 pub struct Agent {
     parts: Parts,
     fixed: Fixed,
     supervisor: Supervisor,
+    /// By the number of the unit.
+    programs: BTreeMap<usize, Program>,
+    /// Until when an app has put updates off.
+    updates_deferred_until: Duration,
     /// With the unit they belong to.
     streams: Vec<(usize, Stream)>,
     requests: Requests,
@@ -64,9 +78,17 @@ impl Agent {
         // Ctrl-Alt-Del then comes as a signal, and so ends in an orderly stop.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
         let now = time::now();
+        let mut supervisor = Supervisor::new(parts.config.services.iter().map(UnitConfig::of_service));
+        let mut programs: BTreeMap<usize, Program> =
+            (0..parts.config.services.len()).map(|place| (place, Program::Service(place))).collect();
+        for (id, unit) in parts.apps.units() {
+            programs.insert(supervisor.add(unit), Program::App(id));
+        }
         Ok(Agent {
             fixed: Fixed::read(),
-            supervisor: Supervisor::new(&parts.config.services),
+            supervisor,
+            programs,
+            updates_deferred_until: Duration::ZERO,
             streams: Vec::new(),
             requests: server::start()?,
             buttons: power_button::find(),
@@ -84,6 +106,7 @@ impl Agent {
         self.parts.log.info(&format!("`{}` is mounted at `{}`", self.parts.data.device, data::MOUNTED));
         loop {
             self.supervise();
+            self.judge_apps();
             self.judge_health();
             self.keep_up();
             if let Some(end) = self.ending.filter(|_| self.supervisor.all_stopped()) {
@@ -110,32 +133,65 @@ impl Agent {
     fn act(&mut self, action: Action) {
         match action {
             Action::Start(unit) => self.start(unit),
-            Action::Terminate { unit, pid } => process::terminate(&self.parts.config.services[unit], pid),
+            Action::Terminate { unit, pid } => match self.programs.get(&unit) {
+                Some(Program::Service(place)) => process::terminate(&self.parts.config.services[*place], pid),
+                Some(Program::App(id)) => drop(self.parts.apps.get(id).map(|app| app.terminate(pid))),
+                None => {}
+            },
             Action::Kill { unit, pid } => {
-                let name = &self.parts.config.services[unit].name;
-                self.parts.log.warn(&format!("service `{name}` did not stop in time: killed"));
-                process::kill(name, pid);
+                self.parts.log.warn(&format!("{} did not stop in time: killed", self.label(unit)));
+                match self.programs.get(&unit) {
+                    Some(Program::Service(place)) => process::kill(&self.parts.config.services[*place].name, pid),
+                    Some(Program::App(id)) => drop(self.parts.apps.get(id).map(|app| app.kill(None))),
+                    None => {}
+                }
             }
             Action::Abandon { unit, pid } => {
-                let name = &self.parts.config.services[unit].name;
-                self.parts
-                    .log
-                    .error(&format!("service `{name}` does not even die when killed: pid {pid} is left behind"));
+                let label = self.label(unit);
+                self.parts.log.error(&format!("{label} does not even die when killed: pid {pid} is left behind"));
             }
         }
     }
 
+    /// For messages: "service `web`".
+    fn label(&self, unit: usize) -> String {
+        match self.programs.get(&unit) {
+            Some(Program::Service(place)) => format!("service `{}`", self.parts.config.services[*place].name),
+            Some(Program::App(id)) => format!("app `{id}`"),
+            None => format!("unit {unit}"),
+        }
+    }
+
     fn start(&mut self, unit: usize) {
-        let service = &self.parts.config.services[unit];
-        match process::start(service) {
+        let label = self.label(unit);
+        let (started, what) = match self.programs.get(&unit) {
+            Some(Program::Service(place)) => {
+                let service = &self.parts.config.services[*place];
+                let started = process::start(service);
+                (started.map_err(|error| (error.to_string(), error.raw_os_error())), service.argv[0].clone())
+            }
+            Some(Program::App(id)) => match self.parts.apps.get(id) {
+                Some(app) => {
+                    let started = app.start().map_err(|error| {
+                        app.remember(not_started(&error), Duration::ZERO);
+                        (chain(&error), None)
+                    });
+                    (started, app.package.manifest.argv[0].clone())
+                }
+                None => return,
+            },
+            None => return,
+        };
+        match started {
             Ok((pid, streams)) => {
                 self.supervisor.started(unit, pid, time::now());
                 self.streams.extend(streams.into_iter().map(|stream| (unit, stream)));
-                self.parts.log.info(&format!("service `{}` started: pid {pid}", service.name));
+                self.parts.log.info(&format!("{label} started: pid {pid}"));
             }
-            Err(error) => {
-                self.parts.log.warn(&format!("service `{}` cannot start `{}`: {error}", service.name, service.argv[0]));
-                self.supervisor.not_started(unit, error.raw_os_error().unwrap_or(0), time::now());
+            Err((reason, errno)) => {
+                self.parts.log.warn(&format!("{label} cannot start `{what}`: {reason}"));
+                self.supervisor.not_started(unit, errno.unwrap_or(0), time::now());
+                self.judge_crash_loop(unit);
             }
         }
     }
@@ -145,7 +201,8 @@ impl Agent {
             return;
         }
         let now = time::now();
-        let missing = self.supervisor.missing(now);
+        let mut missing = self.supervisor.missing(now);
+        missing.extend(self.parts.apps.missing(&self.parts.config));
         if missing.is_empty() {
             let kernel = time::in_milliseconds(now);
             let ready = kernel + self.fixed.loader_ms.unwrap_or(0);
@@ -177,39 +234,11 @@ impl Agent {
         }
     }
 
-    fn wait_for_events(&mut self) -> Result<(), AgentError> {
-        let timeout = self.wake_at().saturating_sub(time::now());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let fixed = [self.parts.signals.as_fd(), self.requests.as_fd()];
-        let buttons = self.buttons.iter().map(AsFd::as_fd);
-        let streams = self.streams.iter().map(|(_, stream)| stream.as_fd());
-        let all = fixed.into_iter().chain(buttons).chain(streams);
-        let mut polled: Vec<PollFd> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        match poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error).doing(|| "wait for events".to_owned()),
-        }
-        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (fixed, rest) = ready.split_at(2);
-        let (buttons, streams) = rest.split_at(self.buttons.len());
-        if fixed[1] {
-            if let Some(asked) = self.requests.take() {
-                self.answer(asked);
-            }
-        }
-        self.hear_buttons(buttons);
-        self.drain(streams);
-        if fixed[0] {
-            self.take_signals();
-        }
-        Ok(())
-    }
-
-    fn wake_at(&self) -> Duration {
+    fn wake_at(&mut self) -> Duration {
+        let now = time::now();
         let mut due = vec![self.next_saving];
+        due.extend(self.streams.iter_mut().filter_map(|(_, stream)| stream.rests_until(now)));
+        due.extend(self.apps_wake_at());
         due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));
@@ -217,30 +246,5 @@ impl Agent {
             due.push(self.health_deadline);
         }
         due.into_iter().min().unwrap_or_default()
-    }
-
-    fn hear_buttons(&mut self, ready: &[bool]) {
-        let (log, mut ready, mut pressed) = (&self.parts.log, ready.iter().copied(), false);
-        self.buttons.retain_mut(|button| {
-            let heard = if ready.next().unwrap_or(false) { button.hear() } else { Heard::Nothing };
-            if heard == Heard::Gone {
-                log.warn("a power button is gone");
-            }
-            pressed |= heard == Heard::Press;
-            heard != Heard::Gone
-        });
-        if pressed {
-            self.parts.log.tell("the power button was pressed");
-            self.end(End::PowerOff);
-        }
-    }
-
-    fn drain(&mut self, ready: &[bool]) {
-        let (log, services) = (&self.parts.log, &self.parts.config.services);
-        let mut ready = ready.iter().copied();
-        self.streams.retain_mut(|(unit, stream)| {
-            // Streams that came after the poll have no answer yet: they wait for the next turn.
-            !ready.next().unwrap_or(false) || stream.drain(&services[*unit].name, log)
-        });
     }
 }

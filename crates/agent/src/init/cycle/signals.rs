@@ -2,7 +2,7 @@
 //!
 //! Invariant: every child that has died is reaped, orphans that nobody else waits for included; errors are logged.
 
-use super::Agent;
+use super::{Agent, Program};
 use crate::end::End;
 use crate::log::Log;
 use crate::supervise::process;
@@ -28,11 +28,23 @@ impl Agent {
         for (pid, status) in take_all(dead_child, "dead children", &self.parts.log) {
             let exit = process::exit_of(status);
             let pid = u32::try_from(pid.as_raw_nonzero().get()).expect("pids are positive");
-            if let Some(unit) = self.supervisor.exited(pid, exit, time::now()) {
-                let name = &self.parts.config.services[unit].name;
-                // What the service leaves behind must not live on beside its next run.
-                process::kill(name, pid);
-                self.parts.log.info(&format!("service `{name}` ended: {exit}"));
+            let Some(unit) = self.supervisor.unit_of(pid) else { continue };
+            match self.programs.get(&unit) {
+                Some(Program::Service(place)) => {
+                    let name = &self.parts.config.services[*place].name;
+                    // What the service leaves behind must not live on beside its next run.
+                    process::kill(name, pid);
+                    self.parts.log.info(&format!("service `{name}` ended: {exit}"));
+                    self.supervisor.exited(pid, exit, time::now());
+                }
+                Some(Program::App(id)) => {
+                    let id = id.clone();
+                    // What was reaped is the sandbox's first process; this is what the app's own did.
+                    let exit = self.app_ended(&id);
+                    self.supervisor.exited(pid, exit, time::now());
+                    self.app_settled(unit, &id);
+                }
+                None => {}
             }
         }
     }

@@ -1,3 +1,7 @@
+mod package;
+mod rules;
+mod token;
+
 use super::*;
 use serde_json::{json, Value};
 
@@ -32,15 +36,4 @@ fn defaults_grant_nothing_and_what_is_written_is_read() {
     assert_eq!(Manifest::from_json(&bytes).expect("what we write, we read"), manifest);
     let bare = Manifest { capabilities: Capabilities::default(), ..manifest };
     assert!(!bare.uses_network());
-}
-
-#[test]
-fn a_file_is_as_long_as_its_manifest_says() {
-    let manifest = parse(&example()).expect("the example is valid");
-    assert_eq!(package::file_bytes(&manifest), 4096 * (17 + 7 + 1 + 1));
-    for (data, tree) in [(1, 0), (2, 1), (128, 1), (129, 3), (16384, 129), (16385, 132)] {
-        assert_eq!(package::tree_blocks(data), tree, "{data}");
-    }
-    let head = package::head(b"{}").expect("it fits");
-    assert_eq!(package::envelope(&head), Ok(&b"{}"[..]));
 }
