@@ -2,7 +2,7 @@
 
 use super::signer;
 use osbuild::release::keys::PublicKeys;
-use osbuild::release::manifest::{Predicate, Statement, PAYLOAD_TYPE};
+use osbuild::release::manifest::{App, Predicate, Statement, PAYLOAD_TYPE};
 use osbuild_format::dsse;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -53,6 +53,7 @@ fn statement() -> Vec<u8> {
         size_bytes: BTreeMap::from([("disk.img".to_owned(), 1)]),
         partition_bytes: BTreeMap::from([("data".to_owned(), 2)]),
         packages: Vec::new(),
+        apps: vec![App { id: "a".into(), version: "1.0.0".into(), digest: "cd".repeat(32), packages: Vec::new() }],
         sources: BTreeMap::from([("ef".repeat(32), "a source".to_owned())]),
         actions: BTreeMap::new(),
     };

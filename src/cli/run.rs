@@ -149,7 +149,14 @@ mod tests {
             key_exchange_key: Vec::new(),
             signature_db: Vec::new(),
         };
-        let board = VirtualBoard { memory_mib: 256, cpus: 1, forwards: Default::default(), disk_bytes: 0 };
+        let board = VirtualBoard {
+            memory_mib: 256,
+            cpus: 1,
+            forwards: Default::default(),
+            serial_ports: 0,
+            networks: 0,
+            disk_bytes: 0,
+        };
         BoardInputs {
             product: "gateway".into(),
             tools: ToolRoot::new("tree".into()),

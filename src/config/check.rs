@@ -4,6 +4,7 @@
 
 use super::cycle;
 use super::diagnostic::{suggest, Diagnostic};
+use super::file::app::AppFile;
 use super::file::machine::MachineFile;
 use super::file::product::ProductFile;
 use super::file::recipe::{PackageEntry, RecipeFile};
@@ -20,6 +21,7 @@ pub struct World<'a> {
     pub recipes: HashMap<&'a str, &'a RecipeFile>,
     pub packages: HashMap<&'a str, (&'a RecipeFile, &'a PackageEntry)>,
     pub tools: BTreeSet<&'a str>,
+    pub apps: BTreeSet<&'a str>,
     pub fragments: &'a BTreeMap<String, Fragment>,
     gaps: &'a Gaps,
 }
@@ -29,6 +31,7 @@ impl<'a> World<'a> {
     pub fn new(
         recipes: &'a [RecipeFile],
         tools: BTreeSet<&'a str>,
+        apps: BTreeSet<&'a str>,
         fragments: &'a BTreeMap<String, Fragment>,
         gaps: &'a Gaps,
         problems: &mut Vec<Diagnostic>,
@@ -45,7 +48,7 @@ impl<'a> World<'a> {
             }
         }
         let recipes = recipes.iter().map(|recipe| (recipe.recipe.value.as_str(), recipe)).collect();
-        World { recipes, packages, tools, fragments, gaps }
+        World { recipes, packages, tools, apps, fragments, gaps }
     }
 
     /// Recipes refer to recipes, packages, tool trees and fragments.
@@ -70,6 +73,13 @@ impl<'a> World<'a> {
             self.check_fragments(recipe.fragments.iter().flatten(), problems);
         }
         problems.extend(cycle::problems(&graph(recipes), "recipes", "builds on"));
+    }
+
+    /// Apps refer to packages.
+    pub fn check_apps(&self, apps: &[AppFile], problems: &mut Vec<Diagnostic>) {
+        for package in apps.iter().flat_map(|app| &app.packages) {
+            self.check_package(package.value.as_str(), &package.origin, problems);
+        }
     }
 
     fn check_dependency(
@@ -149,12 +159,17 @@ impl<'a> World<'a> {
         self.check_fragments(machine.kernel_fragments.iter(), problems);
     }
 
-    /// A product refers to packages and fragments. It may have packages of its own beside those here: `own`.
+    /// A product refers to packages, apps and fragments. It may have packages of its own beside those here: `own`.
     pub fn check_references(&self, product: &ProductFile, own: &HashSet<String>, problems: &mut Vec<Diagnostic>) {
         for package in product.packages.iter().filter(|package| !own.contains(package.value.as_str())) {
             self.check_package(package.value.as_str(), &package.origin, problems);
         }
         self.check_fragments(product.kernel_fragments.iter(), problems);
+        for (name, entry) in &product.apps {
+            if !self.apps.contains(name.as_str()) && !self.gaps.may_define(Kind::App, name) {
+                problems.push(unknown("app", name, &entry.origin, self.apps.iter().copied()));
+            }
+        }
         super::lower::check_accounts(product, problems);
     }
 

@@ -17,6 +17,7 @@ pub struct Index {
     pub products: BTreeMap<String, File>,
     pub tools: BTreeMap<String, File>,
     pub recipes: BTreeMap<String, File>,
+    pub apps: BTreeMap<String, File>,
     /// From the lowest priority to the highest.
     pub overrides: Vec<OverrideFile>,
     /// Of Debian's archive, as the highest layer that names any has them.
@@ -30,6 +31,7 @@ impl Index {
             TargetKind::Product => &self.products,
             TargetKind::Tools => &self.tools,
             TargetKind::Recipe => &self.recipes,
+            TargetKind::App => &self.apps,
         }
     }
 }
@@ -57,6 +59,7 @@ pub fn build(project: &mut Project, problems: &mut Vec<Diagnostic>) -> Index {
             Kind::Product => &mut index.products,
             Kind::Tools => &mut index.tools,
             Kind::Recipe => &mut index.recipes,
+            Kind::App => &mut index.apps,
         };
         if let Some(lower) = map.get(&file.stem) {
             if priority(lower) == priority(&file) {
@@ -140,6 +143,7 @@ fn check_targets(index: &Index, gaps: &Gaps, problems: &mut Vec<Diagnostic>) {
             TargetKind::Product => ("product", Kind::Product),
             TargetKind::Tools => ("tool tree", Kind::Tools),
             TargetKind::Recipe => ("recipe", Kind::Recipe),
+            TargetKind::App => ("app", Kind::App),
         };
         if !known.contains_key(&target.name) && !gaps.may_define(kind, &target.name) {
             let message = format!("there is no {what} `{}` to override", target.name);

@@ -4,6 +4,7 @@
 
 use super::check::World;
 use super::diagnostic::{Diagnostic, Diagnostics, Sources};
+use super::file::app::AppFile;
 use super::file::machine::MachineFile;
 use super::file::overriding::TargetKind;
 use super::file::product::ProductFile;
@@ -16,7 +17,7 @@ use super::record::{self, Decode, Problems};
 use super::render::{needs_rendering, render};
 use super::resolve::{self, Effective, Resolved, Wanted};
 use super::yaml::Node;
-use super::{inherit, lower, others, Config, Fragment};
+use super::{check_apps, inherit, lower, others, Config, Fragment};
 use crate::model::{MachineName, ProductName};
 use crate::template::Context;
 use rayon::prelude::*;
@@ -102,14 +103,20 @@ fn resolve(
     let Project { gaps, sources, .. } = project;
     let failed = |path: &str, name: &str| gaps.add(Kind::Recipe, name, sources.get(path).cloned());
     let recipes = recipe_files(recipes, &overrides, &context, failed, problems);
+    let apps = app_files(&index, &overrides, &context, problems);
     let fragments = std::mem::take(&mut project.fragments);
     let trees = index.tools.keys().map(String::as_str).collect();
-    let world = World::new(&recipes, trees, &fragments, &project.gaps, problems);
+    let names = index.apps.keys().map(String::as_str).collect();
+    let world = World::new(&recipes, trees, names, &fragments, &project.gaps, problems);
     world.check_recipes(&recipes, problems);
+    world.check_apps(&apps, problems);
     machine_file.iter().for_each(|file| world.check_machine(file, problems));
     product_file.iter().for_each(|file| world.check_product(file, problems));
+    if let (Some(product), Some(machine)) = (&product_file, &machine_file) {
+        check_apps::check(product, machine, &apps, problems);
+    }
     others.iter().for_each(|other| other.check(&world, problems));
-    assemble(Parts { index: &index, product_file, machine_file, tools, recipes, fragments }, problems)
+    assemble(Parts { index: &index, product_file, machine_file, tools, recipes, apps, fragments }, problems)
         .map(|config| (config, effective))
 }
 
@@ -125,6 +132,7 @@ fn check_unrendered(index: &Index, recipes: &BTreeMap<String, File>, problems: &
         .collect();
     problems.extend(own.into_iter().flatten());
     index.tools.values().for_each(|file| check_alone::<ToolsFile>(file, problems));
+    index.apps.values().for_each(|file| check_alone::<AppFile>(file, problems));
 }
 
 /// Reports what is wrong with `file` whatever inheritance and templates make of it.
@@ -144,6 +152,18 @@ fn tools(index: &Index, overrides: &Overrides, context: &Context, problems: &mut
     index.tools.values().filter_map(file).collect()
 }
 
+fn app_files(index: &Index, overrides: &Overrides, context: &Context, problems: &mut Vec<Diagnostic>) -> Vec<AppFile> {
+    let file = |(name, file): (&String, &File)| {
+        let mut tree = file.tree.clone();
+        overrides.apply(TargetKind::App, name, &mut tree, problems);
+        if needs_rendering(&tree) {
+            render_versioned(name, &mut tree, context.clone(), problems);
+        }
+        record::read(&tree, problems)
+    };
+    index.apps.iter().filter_map(file).collect()
+}
+
 /// Tells `failed` the path and name of each recipe that cannot be understood.
 fn recipe_files(
     files: BTreeMap<String, File>,
@@ -159,7 +179,7 @@ fn recipe_files(
             let mut tree = file.tree;
             overrides.apply(TargetKind::Recipe, &name, &mut tree, &mut problems);
             if needs_rendering(&tree) {
-                render_recipe(&name, &mut tree, context.clone(), &mut problems);
+                render_versioned(&name, &mut tree, context.clone(), &mut problems);
             }
             let recipe: Option<RecipeFile> = record::read(&tree, &mut problems);
             (recipe.ok_or((file.path, name)), problems)
@@ -176,7 +196,8 @@ fn recipe_files(
     recipes
 }
 
-fn render_recipe(name: &str, tree: &mut Node, mut context: Context, problems: &mut Vec<Diagnostic>) {
+/// What has a version of its own, which its other values may name.
+fn render_versioned(name: &str, tree: &mut Node, mut context: Context, problems: &mut Vec<Diagnostic>) {
     context.insert("name", Value::String(name.to_owned()));
     if let Some(version) = tree.get_mut("version") {
         // The version itself may name the product's variables.
@@ -192,6 +213,7 @@ struct Parts<'a> {
     machine_file: Option<MachineFile>,
     tools: Vec<ToolsFile>,
     recipes: Vec<RecipeFile>,
+    apps: Vec<AppFile>,
     fragments: BTreeMap<String, Fragment>,
 }
 
@@ -212,12 +234,16 @@ fn assemble(parts: Parts, problems: &mut Vec<Diagnostic>) -> Option<Config> {
         problems.extend(own);
         recipes.extend(recipe.map(|recipe| (recipe.name.clone(), recipe)));
     }
+    let architecture = machine.as_ref().map(|machine| machine.architecture);
+    let lower = |file: AppFile| lower::app(file, architecture?, problems);
+    let apps: Vec<_> = parts.apps.into_iter().filter_map(lower).collect();
     let product_names = parts.index.products.keys().filter_map(|name| ProductName::new(name).ok());
     let machine_names = parts.index.machines.keys().filter_map(|name| MachineName::new(name).ok());
     Some(Config {
         product: product?,
         machine: machine?,
         recipes,
+        apps: apps.into_iter().map(|app| (app.name.clone(), app)).collect(),
         tool_trees: tools.into_iter().map(|tree| (tree.name.clone(), tree)).collect(),
         fragments: parts.fragments,
         all_products: product_names.collect(),

@@ -3,6 +3,7 @@
 //! Invariant: `load` reads only files below the project; it never touches the network or the cache.
 
 mod check;
+mod check_apps;
 mod cycle;
 pub mod diagnostic;
 mod file;
@@ -25,11 +26,12 @@ pub mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::DEFAULT_PRODUCT;
 
+use crate::model::app::App;
 use crate::model::machine::Machine;
 use crate::model::product::Product;
 use crate::model::recipe::Recipe;
 use crate::model::tooltree::ToolTree;
-use crate::model::{MachineName, ProductName, RecipeName, ToolTreeName};
+use crate::model::{AppName, MachineName, ProductName, RecipeName, ToolTreeName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use yaml::{Entry, Node, Value};
@@ -40,6 +42,8 @@ pub struct Config {
     pub product: Product,
     pub machine: Machine,
     pub recipes: BTreeMap<RecipeName, Recipe>,
+    /// All of them, whether the product has them or not.
+    pub apps: BTreeMap<AppName, App>,
     pub tool_trees: BTreeMap<ToolTreeName, ToolTree>,
     /// Kernel fragments by name, with their text (`kernel-config/NAME.config`).
     pub fragments: BTreeMap<String, Fragment>,

@@ -1,6 +1,6 @@
 //! The project's folders in, every configuration file as a tree out.
 //!
-//! Invariant: reads `layers/`, `recipes/` and `kernel-config/` only, in an order that does not depend
+//! Invariant: reads `layers/`, `recipes/`, `apps/` and `kernel-config/` only, in an order that does not depend
 //! on the file system; one bad file does not hide what is wrong with the others.
 
 use super::diagnostic::{Diagnostic, Sources};
@@ -22,6 +22,7 @@ pub enum Kind {
     Tools,
     Override,
     Recipe,
+    App,
 }
 
 impl Kind {
@@ -34,17 +35,19 @@ impl Kind {
             Kind::Tools => "tools",
             Kind::Override => "override",
             Kind::Recipe => "recipe",
+            Kind::App => "app",
         }
     }
 }
 
 /// The folders of a layer and what is in them.
-const FOLDERS: [(&str, Kind); 5] = [
+const FOLDERS: [(&str, Kind); 6] = [
     ("machines", Kind::Machine),
     ("products", Kind::Product),
     ("tools", Kind::Tools),
     ("overrides", Kind::Override),
     ("recipes", Kind::Recipe),
+    ("apps", Kind::App),
 ];
 
 /// A file that should be read.
@@ -116,6 +119,7 @@ fn unreadable(error: &FileError) -> Diagnostic {
 fn find(root: &Path, layers: &mut Vec<Arc<str>>) -> Result<Vec<Found>, FileError> {
     let mut found = Vec::new();
     recipes(root, "recipes", None, &mut found)?;
+    apps(root, "apps", None, &mut found)?;
     for layer in file::list(&root.join("layers"))? {
         let folder = format!("layers/{layer}");
         if layer.starts_with('.') || !root.join(&folder).is_dir() {
@@ -127,9 +131,16 @@ fn find(root: &Path, layers: &mut Vec<Arc<str>>) -> Result<Vec<Found>, FileError
         found.push(Found { kind: Kind::Layer, path, stem: layer, layer: Some(name.clone()) });
         for (below, kind) in FOLDERS {
             let below = format!("{folder}/{below}");
-            if kind == Kind::Recipe {
-                recipes(root, &below, Some(&name), &mut found)?;
-                continue;
+            match kind {
+                Kind::Recipe => {
+                    recipes(root, &below, Some(&name), &mut found)?;
+                    continue;
+                }
+                Kind::App => {
+                    apps(root, &below, Some(&name), &mut found)?;
+                    continue;
+                }
+                _ => {}
             }
             for entry in file::list(&root.join(&below))? {
                 if let Some(stem) = yaml_stem(&entry) {
@@ -151,6 +162,19 @@ fn recipes(root: &Path, folder: &str, layer: Option<&Arc<str>>, found: &mut Vec<
         };
         if yaml_stem(&entry).is_some() || root.join(&path).is_file() {
             found.push(Found { kind: Kind::Recipe, path, stem, layer: layer.cloned() });
+        }
+    }
+    Ok(())
+}
+
+/// Apps of one folder: `NAME/app.yaml`, and the recipe that may lie beside it.
+fn apps(root: &Path, folder: &str, layer: Option<&Arc<str>>, found: &mut Vec<Found>) -> Result<(), FileError> {
+    for stem in file::list(&root.join(folder))? {
+        for kind in [Kind::App, Kind::Recipe] {
+            let path = format!("{folder}/{stem}/{}.yaml", kind.key());
+            if root.join(&path).is_file() {
+                found.push(Found { kind, path, stem: stem.clone(), layer: layer.cloned() });
+            }
         }
     }
     Ok(())

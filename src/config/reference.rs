@@ -8,7 +8,7 @@ use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The kinds of configuration files: `recipe`, `layer`, `machine`, `product`, `tools`, `override`.
+/// The kinds of configuration files: `recipe`, `layer`, `machine`, `product`, `app`, `tools`, `override`.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(kind, _)| *kind)
 }

@@ -1,7 +1,8 @@
-//! Verity trees, initramfs, UKI and ESP, and the checked kernel configuration.
+//! Verity trees, the files of apps, initramfs, UKI and ESP, and the checked kernel configuration.
 //!
 //! Invariant: equal inputs give equal bytes.
 
+mod app;
 pub mod authenticode;
 pub mod esp;
 mod initramfs;
@@ -11,5 +12,6 @@ mod step;
 pub mod uki;
 pub mod verity;
 
+pub use app::step as app_step;
 pub use initramfs::step as initramfs_step;
 pub use step::ImageError;

@@ -7,6 +7,8 @@ use super::uki::UkiError;
 use super::verity::VerityError;
 use crate::io::store::{Node, Store, StoreError};
 use crate::model::{Digest, RelPath};
+use osbuild_format::app::package::PackageError;
+use osbuild_format::app::ManifestError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -22,6 +24,12 @@ pub enum ImageError {
     Verity(#[from] VerityError),
     #[error("the unified kernel image cannot be made")]
     Uki(#[from] UkiError),
+    #[error("the app's manifest cannot be written")]
+    Manifest(#[from] ManifestError),
+    #[error("the app's file cannot be made")]
+    Package(#[from] PackageError),
+    #[error("cannot write the app's file")]
+    Write(#[source] std::io::Error),
     #[error("the EFI stub is not a usable program")]
     Pe(#[from] PeError),
 }

@@ -20,6 +20,12 @@ pub struct Machine {
     /// Kernel console, such as `ttyS0,115200`.
     pub console: String,
     pub kernel_command_line: Vec<String>,
+    /// What a device has at least; none: not known.
+    pub memory_bytes: Option<u64>,
+    /// What apps know by a logical name, to its node below `/dev`.
+    pub devices: BTreeMap<String, String>,
+    /// Logical name to the kernel's, of interfaces that apps may own.
+    pub interfaces: BTreeMap<String, String>,
     /// How `osbuild run` builds the virtual board.
     pub board: VirtualBoard,
     pub origin: Origin,
@@ -94,6 +100,10 @@ pub struct VirtualBoard {
     pub cpus: u32,
     /// Host port to guest port, TCP, on loopback.
     pub forwards: BTreeMap<u16, u16>,
+    /// Besides the console's.
+    pub serial_ports: u32,
+    /// Isolated ones, besides the one that leads out.
+    pub networks: u32,
     /// Size the disk is grown to before the first boot.
     pub disk_bytes: u64,
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here does I/O, and no value here can be built from unchecked input.
 
+pub mod app;
 pub mod digest;
 pub mod fetch;
 pub mod lock;
@@ -15,6 +16,6 @@ pub mod service;
 pub mod tooltree;
 
 pub use digest::Digest;
-pub use name::{MachineName, PackageName, ProductName, RecipeName, ToolTreeName};
+pub use name::{AppName, MachineName, PackageName, ProductName, RecipeName, ToolTreeName};
 pub use origin::{Located, Origin};
 pub use path::RelPath;

@@ -1,4 +1,4 @@
-//! Names of recipes, packages, machines, products and tool trees.
+//! Names of recipes, packages, machines, products, apps and tool trees.
 //!
 //! Invariant: a name matches `[a-z0-9][a-z0-9+._-]{0,63}`, so it is safe as a file name.
 
@@ -54,6 +54,8 @@ names! {
     MachineName;
     /// What is shipped: a machine, packages and settings.
     ProductName;
+    /// An app; `osbuild_format::app::is_app_id` allows fewer names than this.
+    AppName;
     /// A tree of unpacked Debian packages that tasks run on.
     ToolTreeName;
 }

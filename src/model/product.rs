@@ -4,7 +4,7 @@
 
 use super::recipe::FileMetadata;
 use super::service::Service;
-use super::{Located, MachineName, Origin, PackageName, ProductName, RelPath};
+use super::{AppName, Located, MachineName, Origin, PackageName, ProductName, RelPath};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -19,6 +19,14 @@ pub struct Product {
     pub groups: BTreeMap<String, Group>,
     pub users: BTreeMap<String, User>,
     pub services: BTreeMap<String, Service>,
+    /// Apps of the image.
+    pub apps: BTreeMap<AppName, ProductApp>,
+    /// A crash loop of any app stops all apps of third parties.
+    pub safe_mode: bool,
+    /// Ed25519 public keys, 64 hex digits each, of those whose apps may be installed.
+    pub app_signers: Vec<String>,
+    /// The same of those whose capability tokens count.
+    pub capability_signers: Vec<String>,
     /// Folders below `rootfs/` copied in order; a file ending in `.tera` is rendered and loses the ending.
     pub skeletons: Vec<Located<RelPath>>,
     pub metadata: Vec<FileMetadata>,
@@ -32,12 +40,22 @@ pub struct Product {
     pub variables: BTreeMap<String, String>,
     pub hostname: String,
     pub ntp_servers: Vec<String>,
+    /// Asked rather than those that DHCP names.
+    pub dns_servers: Vec<std::net::Ipv4Addr>,
     /// True: refuses development keys, a shell and a login.
     pub production: bool,
     /// `stable`, `testing`: which channel the updater follows.
     pub update_channel: String,
     /// Day until which security updates are promised: `YYYY-MM-DD`.
     pub support_until: String,
+    pub origin: Origin,
+}
+
+/// How a product uses an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductApp {
+    pub critical: bool,
+    pub third_party: bool,
     pub origin: Origin,
 }
 

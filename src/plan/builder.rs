@@ -2,13 +2,14 @@
 //!
 //! Invariant: a task is added after everything it uses, so the plan is in topological order.
 
+use super::app::AppTasks;
 use super::local::LocalInputs;
 use super::steps::StepKind;
 use super::task::{Command, Fetch, Input, InputMount, OutputRef, Plan, Task, TaskId};
 use super::Problem;
 use crate::config::Config;
 use crate::model::lock::Lock;
-use crate::model::{Digest, Origin, RecipeName, RelPath};
+use crate::model::{AppName, Digest, Origin, RecipeName, RelPath};
 use std::collections::{BTreeMap, HashMap};
 
 /// The tasks of one recipe that others build on.
@@ -28,6 +29,8 @@ pub(super) struct PlanBuilder<'a> {
     pub local: &'a LocalInputs,
     /// None: planned, and a problem was reported.
     pub recipes: HashMap<RecipeName, Option<RecipeTasks>>,
+    /// None: planned, and a problem was reported.
+    pub apps: HashMap<AppName, Option<AppTasks>>,
     pub tool_trees: HashMap<String, Input>,
     plan: Plan,
     problems: Vec<Problem>,
@@ -40,6 +43,7 @@ impl<'a> PlanBuilder<'a> {
             lock,
             local,
             recipes: HashMap::new(),
+            apps: HashMap::new(),
             tool_trees: HashMap::new(),
             plan: Plan::default(),
             problems: Vec::new(),

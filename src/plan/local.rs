@@ -19,6 +19,7 @@ pub struct LocalInputs {
 /// Every project path that the configuration refers to.
 pub fn paths(config: &Config) -> BTreeSet<RelPath> {
     let mut paths: BTreeSet<RelPath> = config.product.skeletons.iter().map(|s| s.value.clone()).collect();
+    paths.extend(config.apps.values().flat_map(|app| app.skeletons.iter().map(|s| s.value.clone())));
     for recipe in config.recipes.values() {
         paths.extend(recipe.patches.iter().cloned());
         for place in recipe.sources.iter().flat_map(|source| &source.places) {

@@ -2,9 +2,12 @@
 //!
 //! Invariant: plan never does I/O; equal inputs give an equal plan, task for task.
 
+pub mod app;
 mod builder;
-pub mod kconfig;
 pub mod class;
+mod contents;
+mod filesystem;
+pub mod kconfig;
 pub mod local;
 mod product;
 mod recipe;
@@ -31,11 +34,14 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// Plans every recipe and the product's image. All problems are returned at once.
+/// Plans every recipe, every app and the product's image. All problems are returned at once.
 pub fn plan(config: &Config, lock: &Lock, local: &LocalInputs) -> Result<Plan, Vec<Problem>> {
     let mut builder = PlanBuilder::new(config, lock, local);
     for name in config.recipes.keys() {
         recipe::plan(&mut builder, name);
+    }
+    for name in config.apps.keys() {
+        app::plan(&mut builder, name);
     }
     product::plan(&mut builder);
     builder.finish()

@@ -2,19 +2,16 @@
 //!
 //! Invariant: nothing here needs a key: signatures are attached after every task has run.
 
-use super::builder::{mount, output, shell, step, PlanBuilder};
-use super::recipe::{self, installed_file, metadata_json, package_output};
-use super::set_id;
-use super::source::local_node;
-use super::steps;
-use super::task::{Input, InputMount, OutputRef};
-use super::toolchain;
-use crate::model::product::Product;
-use crate::model::recipe::{OutputPackage, Recipe};
+use super::builder::{mount, output, step, PlanBuilder};
+use super::contents::{self, Contents};
+use super::recipe::{self, installed_file, metadata_json};
+use super::task::Input;
+use super::{app, filesystem, set_id, steps, toolchain};
+use crate::model::product::ProductApp;
 use crate::model::service::{Restart, Service};
-use crate::model::{Digest, Origin, PackageName, RecipeName, ToolTreeName};
+use crate::model::{AppName, Origin, RecipeName, ToolTreeName};
 use serde_json::{json, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names in `Plan::goals` of the parts that an image is assembled from.
 pub mod goals {
@@ -30,8 +27,6 @@ pub mod goals {
     pub const ALL: [&str; 7] = [ROOT, VERITY, ROOT_HASH, UKI, DATA, PACKAGES, KERNEL_CONFIG];
 }
 
-/// The host recipe that brings `mkfs.erofs`.
-const EROFS_RECIPE: &str = "erofs-utils";
 /// The recipe of the on-device half.
 const AGENT_RECIPE: &str = "osagent";
 
@@ -39,15 +34,14 @@ const AGENT_RECIPE: &str = "osagent";
 pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let origin = builder.config.product.origin.clone();
     let rootfs = rootfs(builder, &origin)?;
-    let root = erofs(builder, &origin, output(rootfs, "root.tar"))?;
+    let label = format!("{} root", builder.config.product.name);
+    let tar = output(rootfs, "root.tar");
+    let root = filesystem::erofs(builder, "image:erofs", &origin, tar, &label, "root.erofs")?;
     let kernel = needed_recipe(builder, &builder.config.machine.kernel.clone(), &origin)?;
     let stub = needed_recipe(builder, &builder.config.machine.efi_stub.clone(), &origin)?;
 
-    let product = &builder.config.product;
-    let verity_parameters = json!({ "salt": Digest::of(product.name.as_str().as_bytes()).hex() });
-    let inputs = vec![mount("root.erofs", Input::Output(root.clone()))];
-    let command = step(steps::VERITY, &verity_parameters);
-    let verity = builder.task("image:verity".into(), &origin, command, inputs, &["verity", "root-hash"]);
+    let name = builder.config.product.name.as_str();
+    let verity = filesystem::verity(builder, "image:verity", &origin, &root, name);
 
     let agent = needed_recipe(builder, &fixed_recipe(AGENT_RECIPE), &origin)?;
     let inputs = vec![mount("init", installed_file(&agent, "usr/bin/osagent"))];
@@ -69,7 +63,7 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     ];
     let command = step(steps::UKI, &json!({ "command_line": command_line(builder) }));
     let uki = builder.task("image:uki".into(), &origin, command, inputs, &["uki.efi"]);
-    let data = data(builder, &origin)?;
+    let data = filesystem::data(builder, &origin)?;
 
     let board = ToolTreeName::new("board").expect("a valid name");
     toolchain::combined(builder, &[board], &[], &origin)?;
@@ -85,11 +79,15 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     Some(())
 }
 
-fn fixed_recipe(name: &str) -> RecipeName {
+pub(super) fn fixed_recipe(name: &str) -> RecipeName {
     RecipeName::new(name).expect("recipe names written in the plan are valid")
 }
 
-fn needed_recipe(builder: &mut PlanBuilder, name: &RecipeName, origin: &Origin) -> Option<super::builder::RecipeTasks> {
+pub(super) fn needed_recipe(
+    builder: &mut PlanBuilder,
+    name: &RecipeName,
+    origin: &Origin,
+) -> Option<super::builder::RecipeTasks> {
     if !builder.config.recipes.contains_key(name) {
         builder.problem(
             origin,
@@ -110,49 +108,15 @@ fn command_line(builder: &PlanBuilder) -> String {
     words.join(" ")
 }
 
-/// Every package of the image: those the product names and what they need at run time, each with its recipe.
-fn package_closure<'a>(builder: &PlanBuilder<'a>) -> Vec<(&'a Recipe, &'a OutputPackage)> {
-    let mut owners: BTreeMap<&PackageName, (&Recipe, &OutputPackage)> = BTreeMap::new();
-    for recipe in builder.config.recipes.values() {
-        owners.extend(recipe.packages.iter().map(|package| (&package.name, (recipe, package))));
-    }
-    let mut chosen = BTreeSet::new();
-    let mut waiting: Vec<&PackageName> = builder.config.product.packages.iter().map(|p| &p.value).collect();
-    while let Some(name) = waiting.pop() {
-        // Names that no recipe owns were reported when the configuration was loaded.
-        if let Some((_, package)) = owners.get(name) {
-            if chosen.insert(name) {
-                waiting.extend(&package.run_depends);
-            }
-        }
-    }
-    chosen.into_iter().filter_map(|name| owners.get(name).copied()).collect()
-}
-
 fn rootfs(builder: &mut PlanBuilder, origin: &Origin) -> Option<super::task::TaskId> {
-    let mut inputs = Vec::new();
-    let mut packages = Vec::new();
-    for (owner, package) in package_closure(builder) {
-        let tasks = recipe::plan(builder, &owner.name)?;
-        inputs.push(mount(&format!("packages/{}", package.name), Input::Output(package_output(&tasks, package))));
-        packages.push(json!({
-            "name": package.name.as_str(), "recipe": owner.name.as_str(), "version": owner.version,
-            "license": owner.license, "origin": package.origin.to_string(),
-            "run_depends": package.run_depends.iter().map(PackageName::as_str).collect::<Vec<_>>(),
-            "metadata": metadata_json(&package.metadata),
-        }));
-    }
     let product = &builder.config.product;
-    let mut skeletons = Vec::new();
-    for (index, skeleton) in product.skeletons.iter().enumerate() {
-        let Some(node) = local_node(builder, &skeleton.value) else {
-            let message = format!("skeleton folder `{}` does not exist", skeleton.value);
-            builder.problem(&skeleton.origin, message, Some("paths are relative to the project's root".into()));
-            return None;
-        };
-        set_id::check_skeleton(builder, skeleton);
-        inputs.push(InputMount { ..mount(&format!("skeletons/{index:03}"), node) });
-        skeletons.push(json!({ "input": format!("skeletons/{index:03}"), "path": skeleton.value.as_str() }));
+    product.skeletons.iter().for_each(|skeleton| set_id::check_skeleton(builder, skeleton));
+    let Contents { mut inputs, packages, skeletons } = contents::plan(builder, &product.packages, &product.skeletons)?;
+    for name in product.apps.keys() {
+        let app = app::plan(builder, name)?;
+        inputs.push(mount(&format!("apps/{name}.app"), Input::Output(app.package)));
+        inputs.push(mount(&format!("apps/{name}.digest"), Input::Output(app.digest)));
+        inputs.push(mount(&format!("apps/{name}.packages.json"), Input::Output(app.packages)));
     }
     let parameters = json!({
         "packages": packages, "skeletons": skeletons, "product": product_json(builder),
@@ -164,7 +128,7 @@ fn rootfs(builder: &mut PlanBuilder, origin: &Origin) -> Option<super::task::Tas
 }
 
 /// What templates and the device see of the product.
-fn product_json(builder: &PlanBuilder) -> Value {
+pub(super) fn product_json(builder: &PlanBuilder) -> Value {
     let product = &builder.config.product;
     let groups: BTreeMap<_, _> =
         product.groups.iter().map(|(name, group)| (name, json!({ "gid": group.gid }))).collect();
@@ -174,6 +138,11 @@ fn product_json(builder: &PlanBuilder) -> Value {
         }))
     }).collect();
     let services: BTreeMap<_, _> = product.services.iter().map(|(name, s)| (name, service_json(s))).collect();
+    let app = |(name, own): (&AppName, &ProductApp)| {
+        let version = builder.config.apps.get(name).map(|app| app.manifest.version.clone());
+        (name.to_string(), json!({ "version": version, "critical": own.critical, "third_party": own.third_party }))
+    };
+    let apps: BTreeMap<String, _> = product.apps.iter().map(app).collect();
     json!({
         "name": product.name.as_str(), "version": product.version, "title": product.title,
         "machine": product.machine.as_str(), "architecture": builder.config.machine.architecture.gnu_cpu(),
@@ -181,6 +150,9 @@ fn product_json(builder: &PlanBuilder) -> Value {
         "ntp_servers": product.ntp_servers, "production": product.production, "features": product.features,
         "variables": product.variables, "update_channel": product.update_channel,
         "support_until": product.support_until, "groups": groups, "users": users, "services": services,
+        "apps": apps, "safe_mode": product.safe_mode, "app_signers": product.app_signers,
+        "capability_signers": product.capability_signers, "dns_servers": product.dns_servers,
+        "devices": builder.config.machine.devices, "interfaces": builder.config.machine.interfaces,
     })
 }
 
@@ -195,47 +167,4 @@ fn service_json(service: &Service) -> Value {
         "after": service.after, "restart": restart, "stop_timeout_seconds": service.stop_timeout_seconds,
         "terminal": service.terminal, "critical": service.critical, "origin": service.origin.to_string(),
     })
-}
-
-/// A UUID (RFC 9562 version 8) that depends on the product's name and `label` only.
-fn stable_uuid(product: &Product, label: &str) -> String {
-    let mut bytes: [u8; 16] = [0; 16];
-    bytes.copy_from_slice(&Digest::of(format!("osbuild {} {label}", product.name).as_bytes()).sha256[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = hex::encode(bytes);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-fn erofs(builder: &mut PlanBuilder, origin: &Origin, tar: OutputRef) -> Option<OutputRef> {
-    let name = fixed_recipe(EROFS_RECIPE);
-    needed_recipe(builder, &name, origin)?;
-    let base = ToolTreeName::new("c").expect("a valid name");
-    let tools = toolchain::combined(builder, &[base], &[name], origin)?;
-    let uuid = stable_uuid(&builder.config.product, "root");
-    let lines = format!("mkfs.erofs -T1 -U{uuid} --quiet --tar=f root.erofs root.tar");
-    let inputs = vec![mount("root.tar", Input::Output(tar))];
-    let command = shell(tools, BTreeMap::new(), lines);
-    let task = builder.task("image:erofs".into(), origin, command, inputs, &["root.erofs"]);
-    Some(output(task, "root.erofs"))
-}
-
-/// The data partition: an empty ext4 that the device grows on its first boot.
-fn data(builder: &mut PlanBuilder, origin: &Origin) -> Option<OutputRef> {
-    let base = ToolTreeName::new("filesystems").expect("a valid name");
-    let tools = toolchain::combined(builder, &[base], &[], origin)?;
-    let uuid = stable_uuid(&builder.config.product, "data");
-    let size_kib = builder.config.machine.partitions.data_bytes / 1024;
-    // Lazy initialisation would leave work, and a difference, to the first mount. `resize` reserves
-    // group descriptors for online growth to 64 GiB.
-    let lines = format!(
-        "mke2fs -q -t ext4 -b 4096 -U {uuid} -L data -m 1 \
-         -E hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard,resize=16777216 \
-         -O ^metadata_csum_seed,^orphan_file data.ext4 {size_kib}k"
-    );
-    // This e2fsprogs, 1.47.0, does not know SOURCE_DATE_EPOCH yet.
-    let env = BTreeMap::from([("E2FSPROGS_FAKE_TIME".to_owned(), "1".to_owned())]);
-    let command = shell(tools, env, lines);
-    let task = builder.task("image:data".into(), origin, command, Vec::new(), &["data.ext4"]);
-    Some(output(task, "data.ext4"))
 }

@@ -5,7 +5,7 @@
 
 use super::builder::PlanBuilder;
 use crate::model::recipe::{BuildClass, FileMetadata, InstallFile, Recipe, Source};
-use crate::model::{Located, Origin, RelPath};
+use crate::model::{AppName, Located, Origin, RelPath};
 use serde_json::{json, Value};
 
 /// The ending of a skeleton's templates, which the rendered file does not have.
@@ -61,6 +61,14 @@ pub(super) fn check_skeleton(builder: &mut PlanBuilder, skeleton: &Located<RelPa
         if let Ok(installed) = RelPath::new(below.strip_suffix(TEMPLATE).unwrap_or(below)) {
             check(builder, &file, mode, &installed, &skeleton.origin);
         }
+    }
+}
+
+/// Reports files of an app's skeleton: nothing that an app holds may give it another user's rights.
+pub(super) fn check_app_skeleton(builder: &mut PlanBuilder, app: &AppName, skeleton: &Located<RelPath>) {
+    for (file, mode) in set_id_below(builder, &skeleton.value) {
+        let message = format!("app `{app}` must not have a file that sets an id: `{file}` has mode {mode:04o}");
+        builder.problem(&skeleton.origin, message, Some(format!("clear the bit: `chmod u-s,g-s {file}`")));
     }
 }
 

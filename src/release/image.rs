@@ -6,7 +6,7 @@
 use super::boot_key::BootKeyError;
 use super::building::Building;
 use super::keys::{Keys, PublicKeys};
-use super::manifest::{Package, Predicate, Statement, PAYLOAD_TYPE};
+use super::manifest::{App, Package, Predicate, Statement, PAYLOAD_TYPE};
 use crate::disk::{self, DiskError, Payload, SlotContents};
 use crate::image::esp::{self, EspError};
 use crate::image::uki::{self, UkiError};
@@ -222,6 +222,12 @@ fn predicate(
         version: package.version.clone(),
         license: package.license.clone(),
     };
+    let app = |app: &size::AppUse| App {
+        id: app.id.clone(),
+        version: app.version.clone(),
+        digest: app.digest.clone(),
+        packages: app.packages.iter().map(package).collect(),
+    };
     Predicate {
         product: inputs.product.to_owned(),
         version: inputs.version.to_owned(),
@@ -234,6 +240,7 @@ fn predicate(
         size_bytes,
         partition_bytes: slots.iter().map(|slot| (slot.name.clone(), slot.size_bytes)).collect(),
         packages: packages.packages.iter().map(package).collect(),
+        apps: packages.apps.iter().map(app).collect(),
         sources: inputs.sources.clone(),
         actions: inputs.actions.clone(),
     }

@@ -48,6 +48,9 @@ pub struct Predicate {
     /// Slot or partition to its size.
     pub partition_bytes: BTreeMap<String, u64>,
     pub packages: Vec<Package>,
+    /// Apps of the root, each with packages of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<App>,
     /// What was fetched: SHA-256 to what it is.
     pub sources: BTreeMap<String, String>,
     /// Part of the image to the digest of the action that made it.
@@ -60,6 +63,16 @@ pub struct Package {
     pub name: String,
     pub version: String,
     pub license: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    pub id: String,
+    pub version: String,
+    /// SHA-256 of the app's manifest, which names its image.
+    pub digest: String,
+    pub packages: Vec<Package>,
 }
 
 #[derive(Debug, thiserror::Error)]

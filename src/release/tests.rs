@@ -33,7 +33,17 @@ fn machine() -> Machine {
         kernel_fragments: vec![],
         console: "ttyS0".into(),
         kernel_command_line: vec![],
-        board: VirtualBoard { memory_mib: 1, cpus: 1, forwards: Default::default(), disk_bytes: 0 },
+        memory_bytes: None,
+        devices: Default::default(),
+        interfaces: Default::default(),
+        board: VirtualBoard {
+            memory_mib: 1,
+            cpus: 1,
+            forwards: Default::default(),
+            serial_ports: 0,
+            networks: 0,
+            disk_bytes: 0,
+        },
         origin: Origin { file: "m.yaml".into(), line: 1, column: 1 },
     }
 }

@@ -106,6 +106,19 @@ impl<'a> Composer<'a> {
         }
         Ok(())
     }
+
+    /// A folder with its mode, whoever else has it too.
+    pub fn generate_folder(&mut self, path: &str, mode: u32) -> Result<(), TreeError> {
+        self.generate_content(path, Content::Folder, mode)?;
+        if let Some(item) = self.root.items.get_mut(&RelPath::new(path)?) {
+            item.mode = mode;
+        }
+        Ok(())
+    }
+
+    pub fn generate_link(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
+        self.generate_content(path, Content::Symlink { target: target.to_owned() }, 0o777)
+    }
 }
 
 /// Where something that is no link and no folder lands; none: it would be in the way of merging.

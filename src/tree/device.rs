@@ -5,10 +5,15 @@
 use super::accounts::Accounts;
 use super::parameters::{Product, Service};
 use super::problem::Problems;
-use osbuild_format::device::{DeviceConfig, DeviceConfigError, ServiceConfig, FORMAT};
+use osbuild_format::device::{AppConfig, DeviceConfig, DeviceConfigError, ServiceConfig, FORMAT};
 
 /// The file's bytes; none when a problem was reported.
-pub fn device_json(product: &Product, accounts: &Accounts, problems: &mut Problems) -> Option<Vec<u8>> {
+pub fn device_json(
+    product: &Product,
+    accounts: &Accounts,
+    apps: Vec<AppConfig>,
+    problems: &mut Problems,
+) -> Option<Vec<u8>> {
     let mut services = Vec::new();
     for (name, service) in &product.services {
         services.push(service_config(name, service, accounts, problems)?);
@@ -25,6 +30,13 @@ pub fn device_json(product: &Product, accounts: &Accounts, problems: &mut Proble
         update_channel: product.update_channel.clone(),
         support_until: product.support_until.clone(),
         services,
+        dns_servers: product.dns_servers.clone(),
+        devices: product.devices.clone(),
+        interfaces: product.interfaces.clone(),
+        apps,
+        app_signers: product.app_signers.clone(),
+        capability_signers: product.capability_signers.clone(),
+        safe_mode: product.safe_mode,
         ..defaults
     };
     match config.to_json() {

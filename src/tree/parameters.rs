@@ -1,4 +1,4 @@
-//! The parameters of the step `rootfs`, as the plan writes them.
+//! The parameters of the steps `rootfs` and `app-root`, as the plan writes them.
 //!
 //! Invariant: an unknown field is an error, so plan and step cannot drift apart unseen.
 
@@ -6,6 +6,7 @@ use osbuild_format::device::Restart;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +18,19 @@ pub struct Parameters {
     pub product: Product,
     /// Of the product; it overrides that of packages.
     pub metadata: Vec<Metadata>,
+}
+
+/// Of the step `app-root`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppParameters {
+    pub id: String,
+    /// Absolute path in the app's root.
+    pub program: String,
+    /// Where the app was defined, for messages.
+    pub origin: String,
+    /// The product is what templates see; nothing else of it comes in.
+    pub root: Parameters,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -111,6 +125,31 @@ pub struct Product {
     pub groups: BTreeMap<String, Group>,
     pub users: BTreeMap<String, User>,
     pub services: BTreeMap<String, Service>,
+    /// The file of each is at `apps/ID.app` of the input root, its digest and packages beside it.
+    #[serde(default)]
+    pub apps: BTreeMap<String, App>,
+    #[serde(default)]
+    pub safe_mode: bool,
+    #[serde(default)]
+    pub app_signers: Vec<String>,
+    #[serde(default)]
+    pub capability_signers: Vec<String>,
+    #[serde(default)]
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// Of the machine: logical name to node, and to the kernel's name of an interface.
+    #[serde(default)]
+    pub devices: BTreeMap<String, String>,
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+}
+
+/// How the product uses an app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    pub version: String,
+    pub critical: bool,
+    pub third_party: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -73,7 +73,7 @@ pub enum TreeError {
     Problems(Problems),
     #[error("the step's parameters are not valid")]
     Parameters(#[source] serde_json::Error),
-    #[error("the step's input has no folder `{0}`")]
+    #[error("the step's input has no `{0}`")]
     MissingInput(String),
     #[error(transparent)]
     Path(#[from] InvalidPath),

@@ -1,7 +1,7 @@
 //! The step `rootfs`: packages, skeletons and the product in; `root.tar`, `packages.json`, `os-release` out.
 //!
-//! Invariant: packages are laid down by name, then skeletons in their order, then what osbuild generates, then
-//! metadata; the order in which the plan lists packages has no effect.
+//! Invariant: packages are laid down by name, then skeletons in their order, then apps and what osbuild generates,
+//! then metadata; the order in which the plan lists packages has no effect.
 
 use super::accounts::Accounts;
 use super::check::check_all;
@@ -9,14 +9,11 @@ use super::compose::Composer;
 use super::device::device_json;
 use super::parameters::Parameters;
 use super::problem::TreeError;
-use super::root::{content_of, Content, Owner};
-use super::skeleton::{self, folder};
-use super::{metadata, release, size, tar};
-use crate::io::file;
+use super::{apps, contents, metadata, release, size, tar};
 use crate::io::store::{Node, Store};
 use crate::model::{Digest, RelPath};
+use osbuild_format::device::AppConfig;
 use std::collections::BTreeMap;
-use std::io::BufWriter;
 
 pub const ROOT_TAR: &str = "root.tar";
 pub const PACKAGES_JSON: &str = "packages.json";
@@ -58,16 +55,10 @@ pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap
     parameters.packages.sort_by(|a, b| a.name.cmp(&b.name));
     let composer = compose(store, inputs, &parameters)?;
 
-    let scratch = store.temporary_folder()?;
-    let path = scratch.path().join(ROOT_TAR);
-    let mut output =
-        BufWriter::with_capacity(1 << 20, file::create(&path).map_err(crate::io::store::StoreError::from)?);
-    tar::write(&composer.root, store, &mut output)?;
-    drop(output);
-
+    let apps = apps::uses(store, inputs, &parameters.product)?;
     let outputs = [
-        (ROOT_TAR, store.put_file(&path)?),
-        (PACKAGES_JSON, store.put_bytes(&size::packages_json(&composer.root, &parameters))?),
+        (ROOT_TAR, tar::keep(&composer.root, store)?),
+        (PACKAGES_JSON, store.put_bytes(&size::packages_json(&composer.root, &parameters, apps))?),
         (OS_RELEASE, store.put_bytes(release::os_release(&parameters.product).as_bytes())?),
     ];
     let node = |(path, digest): (&str, Digest)| Ok((RelPath::new(path)?, Node::File { digest, executable: false }));
@@ -78,21 +69,21 @@ pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap
 pub fn compose<'a>(store: &'a Store, inputs: &Digest, parameters: &Parameters) -> Result<Composer<'a>, TreeError> {
     let mut composer = Composer::new(store);
     let accounts = Accounts::new(&parameters.product, &mut composer.problems);
-    for package in &parameters.packages {
-        let tree = folder(store, inputs, &format!("packages/{}", package.name))?;
-        for entry in store.walk(&tree)? {
-            composer.add(&entry.path, content_of(&entry), Owner::Package(package.name.clone()));
-        }
-    }
-    skeleton::add_all(&mut composer, inputs, parameters)?;
-    generate(&mut composer, parameters, &accounts)?;
+    contents::add_all(&mut composer, inputs, parameters)?;
+    let apps = apps::add_all(&mut composer, inputs, &parameters.product)?;
+    generate(&mut composer, parameters, &accounts, apps)?;
     metadata::apply_all(&mut composer, parameters, &accounts)?;
     check_all(&mut composer, parameters, &accounts)?;
     std::mem::take(&mut composer.problems).into_result()?;
     Ok(composer)
 }
 
-fn generate(composer: &mut Composer, parameters: &Parameters, accounts: &Accounts) -> Result<(), TreeError> {
+fn generate(
+    composer: &mut Composer,
+    parameters: &Parameters,
+    accounts: &Accounts,
+    apps: Vec<AppConfig>,
+) -> Result<(), TreeError> {
     let product = &parameters.product;
     for (path, mode) in FOLDERS {
         composer.generate_folder(path, mode)?;
@@ -112,7 +103,7 @@ fn generate(composer: &mut Composer, parameters: &Parameters, accounts: &Account
     composer.generate("etc/shells", accounts.shells().as_bytes(), 0o644)?;
     composer.generate("etc/hostname", format!("{}\n", product.hostname).as_bytes(), 0o644)?;
     composer.generate("usr/lib/os-release", release::os_release(product).as_bytes(), 0o644)?;
-    if let Some(bytes) = device_json(product, accounts, &mut composer.problems) {
+    if let Some(bytes) = device_json(product, accounts, apps, &mut composer.problems) {
         composer.generate(osbuild_format::device::PATH.trim_start_matches('/'), &bytes, 0o644)?;
     }
     homes(composer, accounts)
@@ -145,19 +136,4 @@ fn homes(composer: &mut Composer, accounts: &Accounts) -> Result<(), TreeError> 
         }
     }
     Ok(())
-}
-
-impl Composer<'_> {
-    /// A folder with its mode, whoever else has it too.
-    fn generate_folder(&mut self, path: &str, mode: u32) -> Result<(), TreeError> {
-        self.generate_content(path, Content::Folder, mode)?;
-        if let Some(item) = self.root.items.get_mut(&RelPath::new(path)?) {
-            item.mode = mode;
-        }
-        Ok(())
-    }
-
-    fn generate_link(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
-        self.generate_content(path, Content::Symlink { target: target.to_owned() }, 0o777)
-    }
 }

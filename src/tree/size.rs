@@ -19,6 +19,23 @@ pub struct PackageList {
     /// Skeleton files, and files that osbuild generates.
     pub skeletons: FileUse,
     pub generated: FileUse,
+    /// Sorted by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppUse>,
+}
+
+/// An app of the image: a root of its own in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppUse {
+    pub id: String,
+    pub version: String,
+    /// SHA-256 of its manifest.
+    pub digest: String,
+    /// Of the file, which [`PackageList::generated`] counts, too.
+    pub bytes: u64,
+    /// What its root is made of.
+    pub packages: Vec<PackageUse>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +88,7 @@ struct SlotLine<'a> {
 }
 
 /// The bytes of `packages.json`.
-pub fn packages_json(root: &Root, parameters: &Parameters) -> Vec<u8> {
+pub fn packages_json(root: &Root, parameters: &Parameters, apps: Vec<AppUse>) -> Vec<u8> {
     let mut uses: BTreeMap<&Owner, FileUse> = BTreeMap::new();
     let (mut skeletons, mut generated) = (FileUse::default(), FileUse::default());
     for item in root.items.values().filter(|item| item.content != Content::Folder) {
@@ -91,7 +108,7 @@ pub fn packages_json(root: &Root, parameters: &Parameters) -> Vec<u8> {
         PackageUse { name, version, license: package.license.clone(), recipe: package.recipe.clone(), files, bytes }
     };
     let packages = parameters.packages.iter().map(package).collect();
-    to_json(&PackageList { schema: 1, packages, skeletons, generated })
+    to_json(&PackageList { schema: 1, packages, skeletons, generated, apps })
 }
 
 /// The bytes of `size.json`, from `packages.json` and the slots.

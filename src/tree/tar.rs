@@ -5,10 +5,11 @@
 
 use super::problem::TreeError;
 use super::root::{Content, Item, Owner, Root};
+use crate::io::file;
 use crate::io::store::{Store, StoreError};
 use crate::model::digest::Digester;
 use crate::model::Digest;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use tar::{Builder, EntryType, Header};
 
 /// The modification time of everything, in seconds since the epoch.
@@ -16,8 +17,18 @@ const MTIME_SECONDS: u64 = 1;
 /// What the path and link fields of a header hold; longer ones go into a pax record.
 const LIMIT_FIELD_BYTES: usize = 100;
 
+/// Puts the archive of `root` into the store.
+pub fn keep(root: &Root, store: &Store) -> Result<Digest, TreeError> {
+    let scratch = store.temporary_folder()?;
+    let path = scratch.path().join("root.tar");
+    let mut output = BufWriter::with_capacity(1 << 20, file::create(&path).map_err(StoreError::from)?);
+    write(root, store, &mut output)?;
+    drop(output);
+    Ok(store.put_file(&path)?)
+}
+
 /// Writes the archive of `root`.
-pub fn write(root: &Root, store: &Store, output: &mut dyn Write) -> Result<(), TreeError> {
+fn write(root: &Root, store: &Store, output: &mut dyn Write) -> Result<(), TreeError> {
     let mut builder = Builder::new(output);
     // Without an entry of its own the root would be open to all, and to whoever ran mkfs.
     append(&mut builder, ".", &Item::new(Content::Folder, Owner::Generated), store)?;

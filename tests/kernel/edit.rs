@@ -65,7 +65,10 @@ fn the_kernels_of_two_products_are_compared_option_by_option() {
     let meter = "schema: 1\nproduct: meter\nextends: gateway\ntitle: Meter\nkernel-fragments: [meter]\n";
     project.write("layers/core/products/meter.yaml", meter);
     let diff = osbuild(&project, &["kernel", "diff", "gateway", "meter"]).succeeds().output;
-    assert_eq!(diff, "CONFIG_BLK_DEV_RAM: n -> y\nCONFIG_BLK_DEV_RAM_COUNT: n -> 16\nCONFIG_BLK_DEV_RAM_SIZE: n -> 4096\n");
+    assert_eq!(
+        diff,
+        "CONFIG_BLK_DEV_RAM: n -> y\nCONFIG_BLK_DEV_RAM_COUNT: n -> 16\nCONFIG_BLK_DEV_RAM_SIZE: n -> 4096\n"
+    );
     let same = osbuild(&project, &["kernel", "diff", "gateway", "meter", "--recipe", "busybox"]).succeeds().output;
     assert_eq!(same, "the two are configured alike\n");
 }

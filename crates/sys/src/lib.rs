@@ -9,6 +9,7 @@ pub mod clock;
 pub mod device_mapper;
 pub mod landlock;
 pub mod loop_device;
+pub mod memory;
 pub mod network;
 pub mod quota;
 pub mod sandbox;

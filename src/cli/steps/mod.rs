@@ -3,12 +3,12 @@
 //! Invariant: every step that a plan can contain is here, and nothing of what a step does.
 
 use crate::exec::step::{Outputs, StepError, StepRegistry};
-use crate::image::{initramfs_step, kconfig, uki, verity};
+use crate::image::{app_step, initramfs_step, kconfig, uki, verity};
 use crate::io::store::Store;
 use crate::model::Digest;
 use crate::plan::steps::{self, StepKind};
 use crate::tools::{source, tooltree};
-use crate::tree::{packages, rootfs, sysroot};
+use crate::tree::{app_root, packages, rootfs, sysroot};
 
 /// All of them.
 pub fn registry() -> StepRegistry {
@@ -19,6 +19,8 @@ pub fn registry() -> StepRegistry {
     add(&mut registry, steps::KCONFIG_CHECK, kconfig::check);
     add(&mut registry, steps::SYSROOT, sysroot::step);
     add(&mut registry, steps::PACKAGES, packages::step);
+    add(&mut registry, steps::APP_ROOT, app_root::step);
+    add(&mut registry, steps::APP_PACKAGE, app_step);
     add(&mut registry, steps::ROOTFS, rootfs::step);
     add(&mut registry, steps::VERITY, verity::step);
     add(&mut registry, steps::INITRAMFS, initramfs_step);

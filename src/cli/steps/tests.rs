@@ -18,7 +18,7 @@ type Pin = (StepKind, fn() -> Fixture, &'static str);
 
 /// Does one of these fail? Then whoever has the old output in a cache would never see the new one: raise the
 /// version in `plan::steps`, and write it and the new digest here.
-const PINS: [Pin; 10] = [
+const PINS: [Pin; 12] = [
     (
         StepKind { name: "source", version: 1 },
         source_fixture,
@@ -50,9 +50,19 @@ const PINS: [Pin; 10] = [
         "ef28d427b646c49864e38ff56dce8647342d4c1eed288e8aba5b176a5212394c",
     ),
     (
-        StepKind { name: "rootfs", version: 3 },
+        StepKind { name: "app-root", version: 1 },
+        app_root_fixture,
+        "c209b8ae789dc319950834c203ebc639a71c37a4d12eb32eec0f032f326ceb6f",
+    ),
+    (
+        StepKind { name: "app-package", version: 1 },
+        app_package_fixture,
+        "9e7da65b514d77a5f74c1b3d49e54ba61fb3a330ea7768fdf2c6056762c8a0ac",
+    ),
+    (
+        StepKind { name: "rootfs", version: 4 },
         rootfs_fixture,
-        "2146a64045f318c9a06843521a589ea222d0481037f56bd44bd157a2aab1f0b3",
+        "7abf48281335466955183d15f41a864eefdff9b7f94441d7051df42566e3e2ae",
     ),
     (
         StepKind { name: "verity", version: 2 },
@@ -228,6 +238,9 @@ fn rootfs_fixture() -> Fixture {
         ("packages/osagent/usr/bin/osagent", "agent"),
         ("packages/osagent/etc/agent.conf", "x"),
         ("skeletons/000/etc/motd.tera", "{{ title }} {{ version }}\n"),
+        ("apps/meter.app", "a whole app"),
+        ("apps/meter.digest", "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9\n"),
+        ("apps/meter.packages.json", APP_PACKAGES),
     ]);
     let metadata = json!([
         { "path": "etc/agent.conf", "user": "net", "group": "net", "mode": 0o640, "xattrs": { "user.a": "62" },
@@ -243,18 +256,60 @@ fn rootfs_fixture() -> Fixture {
         "argv": ["/usr/bin/osagent"], "user": "net", "group": "net", "env": {}, "after": [], "restart": "always",
         "stop_timeout_seconds": 5, "terminal": null, "critical": true, "origin": "p.yaml:9:3",
     });
-    let product = json!({
+    let mut product = product();
+    product["services"] = json!({ "agent": service });
+    product["apps"] = json!({ "meter": { "version": "1.0.0", "critical": true, "third_party": false } });
+    product["devices"] = json!({ "METER_UART": "/dev/ttyS1" });
+    let skeleton = json!({ "input": "skeletons/000", "path": "rootfs/base" });
+    let parameters =
+        json!({ "packages": [package], "skeletons": [skeleton], "metadata": metadata, "product": product });
+    Fixture { files, parameters }
+}
+
+const APP_PACKAGES: &str =
+    r#"{"schema":1,"packages":[],"skeletons":{"files":0,"bytes":0},"generated":{"files":1,"bytes":2}}"#;
+
+fn product() -> Value {
+    json!({
         "name": "gateway", "version": "1.2.3", "title": "Gateway", "machine": "qemu", "architecture": "x86_64",
         "console": "ttyS0,115200", "hostname": "gate", "ntp_servers": ["pool.example"], "production": true,
         "features": { "ssh": false }, "variables": {}, "update_channel": "stable", "support_until": "2031-12-31",
         "groups": { "net": { "gid": 100 } },
         "users": { "net": { "uid": 100, "group": "net", "home": "/nonexistent", "shell": null, "ssh_keys": [] } },
-        "services": { "agent": service },
+        "services": {},
+    })
+}
+
+/// A program, a template, and the mode of a file, which an app's root has no use for.
+fn app_root_fixture() -> Fixture {
+    let files = text(&[
+        ("packages/meter/usr/bin/meter", "program"),
+        ("packages/meter/etc/meter.conf", "x"),
+        ("skeletons/000/etc/motd.tera", "{{ title }} {{ version }}\n"),
+    ]);
+    let metadata = json!([{ "path": "etc/meter.conf", "user": "net", "group": null, "mode": 0o640, "xattrs": {},
+        "origin": "m.yaml:1:1", "device": null }]);
+    let package = json!({
+        "name": "meter", "recipe": "meter", "version": "1", "license": "MIT", "origin": "a.yaml:1:1",
+        "run_depends": [], "metadata": metadata,
     });
-    let skeleton = json!({ "input": "skeletons/000", "path": "rootfs/base" });
+    let skeleton = json!({ "input": "skeletons/000", "path": "apps/meter/rootfs" });
+    let root = json!({ "packages": [package], "skeletons": [skeleton], "metadata": [], "product": product() });
     let parameters =
-        json!({ "packages": [package], "skeletons": [skeleton], "metadata": metadata, "product": product });
+        json!({ "id": "meter", "program": "/usr/bin/meter", "origin": "apps/meter/app.yaml:2:6", "root": root });
     Fixture { files, parameters }
+}
+
+/// Two blocks and their tree.
+fn app_package_fixture() -> Fixture {
+    let manifest = json!({
+        "format": 1, "id": "meter", "version": "1.2.3", "title": "Meter", "architecture": "x86_64",
+        "abi": { "runtime": 1 }, "image": { "data_blocks": 1, "root_hash": "0".repeat(64), "salt": "" },
+        "argv": ["/usr/bin/meter"], "capabilities": { "storage_bytes": 4096 },
+    });
+    let mut files = text(&[("root-hash", format!("{}\n", "ab".repeat(32)).as_str())]);
+    files.extend([("image.erofs", vec![1; 2 * 4096]), ("verity", vec![2; 2 * 4096])]);
+    Fixture { files, parameters: json!({ "manifest": manifest, "salt": "cd".repeat(32) }) }
 }
 
 /// 130 blocks: a tree of two levels.

@@ -33,6 +33,12 @@ record! {
         "console" console: String,
         /// Words of the kernel command line, before the product's.
         "kernel-command-line" kernel_command_line: Vec<String>,
+        /// Memory that a device has at least; the apps' limits must fit.
+        "memory" memory: Option<Located<Size>>,
+        /// Device nodes that apps may use: logical name to path, such as `METER_UART: /dev/ttyS1`.
+        "devices" devices: BTreeMap<String, Located<String>>,
+        /// Network interfaces that apps may own: logical name to the kernel's, such as `DOWNSTREAM: eth1`.
+        "interfaces" interfaces: BTreeMap<String, Located<String>>,
         /// The virtual board of `osbuild run` and `osbuild test`.
         "board" board: Option<BoardEntry>,
     }
@@ -61,6 +67,10 @@ record! {
         "cpus" cpus: u32 = 2 => "2",
         /// TCP ports of the host's loopback, and the guest's port behind each.
         "forwards" forwards: BTreeMap<String, u16>,
+        /// Serial ports besides the console's.
+        "serial-ports" serial_ports: u32 = 0 => "0",
+        /// Isolated networks, with an interface in each, besides the one that leads out.
+        "networks" networks: u32 = 0 => "0",
         /// Size of the disk on the first boot.
         "disk" disk: Size = Size(1 << 30) => "1G",
     }

@@ -3,6 +3,7 @@
 //! Invariant: these types never leave `config`; what leaves is the model. A field that is not here
 //! does not exist, neither in the decoder nor in the schema and the reference.
 
+pub mod app;
 pub mod layer;
 pub mod machine;
 pub mod overriding;
@@ -18,11 +19,12 @@ use super::record::{Decode, Shape};
 pub type Kind = (&'static str, fn() -> Shape);
 
 /// The kinds of files.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 7] = [
     ("recipe", recipe::RecipeFile::shape),
     ("layer", layer::LayerFile::shape),
     ("machine", machine::MachineFile::shape),
     ("product", product::ProductFile::shape),
+    ("app", app::AppFile::shape),
     ("tools", tools::ToolsFile::shape),
     ("override", overriding::OverrideFile::shape),
 ];

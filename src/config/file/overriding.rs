@@ -8,14 +8,14 @@ use crate::config::yaml::{Node, Value};
 use crate::model::{Located, MachineName, ProductName};
 
 record! {
-    /// Changes to a recipe, machine, product or tool tree of any layer.
+    /// Changes to a recipe, machine, product, app or tool tree of any layer.
     ///
     /// An override stands in `layers/LAYER/overrides/NAME.yaml`. Overrides of a product apply to the products
     /// that extend it too.
     pub struct OverrideFile as "override" {
         /// Version of this format: 1.
         "schema" schema: Schema,
-        /// What is changed: `recipe NAME`, `machine NAME`, `product NAME` or `tools NAME`.
+        /// What is changed: `recipe NAME`, `machine NAME`, `product NAME`, `app NAME` or `tools NAME`.
         "override" target: Located<Target>,
         /// New values; mappings are merged key by key.
         "set" set: Option<Tree>,
@@ -53,6 +53,7 @@ pub enum TargetKind {
     Recipe,
     Machine,
     Product,
+    App,
     Tools,
 }
 
@@ -60,12 +61,13 @@ choices! { TargetKind as "kind of thing to override" {
     "recipe" => Recipe, "a recipe";
     "machine" => Machine, "a machine";
     "product" => Product, "a product";
+    "app" => App, "an app";
     "tools" => Tools, "a tool tree";
 } }
 
 parsed! {
-    Target, "`recipe NAME`, `machine NAME`, `product NAME` or `tools NAME`",
-        Some("^(recipe|machine|product|tools) [a-z0-9][a-z0-9+._-]{0,63}$"), target;
+    Target, "`recipe NAME`, `machine NAME`, `product NAME`, `app NAME` or `tools NAME`",
+        Some("^(recipe|machine|product|app|tools) [a-z0-9][a-z0-9+._-]{0,63}$"), target;
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -74,12 +76,15 @@ fn target(text: &str) -> Result<Target, String> {
         "recipe" => Some(TargetKind::Recipe),
         "machine" => Some(TargetKind::Machine),
         "product" => Some(TargetKind::Product),
+        "app" => Some(TargetKind::App),
         "tools" => Some(TargetKind::Tools),
         _ => None,
     };
     match kind {
         Some(kind) if !name.trim().is_empty() => Ok(Target { kind, name: name.trim().to_owned() }),
-        _ => Err(format!("`{text}` names nothing to override: write `recipe NAME`, `machine NAME` or `product NAME`")),
+        _ => Err(format!(
+            "`{text}` names nothing to override: write `recipe NAME`, `machine NAME`, `product NAME` or `app NAME`"
+        )),
     }
 }
 

@@ -43,6 +43,14 @@ record! {
         "users" users: BTreeMap<String, UserEntry>,
         /// Programs that the agent keeps running.
         "services" services: BTreeMap<String, ServiceEntry>,
+        /// Apps of the image, by name.
+        "apps" apps: BTreeMap<String, ProductAppEntry>,
+        /// True: a crash loop of any app stops all apps of third parties.
+        "safe-mode" safe_mode: bool = false => "false",
+        /// Whose apps may be installed on the device: Ed25519 public keys, 64 hex digits each.
+        "app-signers" app_signers: Vec<Located<String>>,
+        /// Whose capability tokens count, in the same way.
+        "capability-signers" capability_signers: Vec<Located<String>>,
         /// Folders of the project copied into the root filesystem in order; `*.tera` files are rendered.
         "skeletons" skeletons: Vec<Located<RelPath>>,
         /// Owners, modes and attributes of paths of the image.
@@ -61,6 +69,8 @@ record! {
         "hostname" hostname: String,
         /// Time servers.
         "ntp-servers" ntp_servers: Vec<String>,
+        /// Name servers that are asked rather than those that DHCP names: IPv4 addresses.
+        "dns-servers" dns_servers: Vec<Located<String>>,
         /// True: a shell and a login are refused, and development keys where `OSBUILD_KEYS` names them.
         "production" production: bool = false => "false",
         /// How the product is updated.
@@ -115,6 +125,16 @@ record! {
         "terminal" terminal: Option<DevicePath>,
         /// True: the system is healthy only while it runs.
         "critical" critical: bool = false => "false",
+    }
+}
+
+record! {
+    /// An app of the image.
+    pub struct ProductAppEntry as "app of a product" {
+        /// True: the system is healthy only while it is up.
+        "critical" critical: bool = false => "false",
+        /// True: the product's own purpose does not need it, and it does not run in safe mode.
+        "third-party" third_party: bool = false => "false",
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::file::machine::{BoardEntry, MachineFile, PartitionsEntry};
 use crate::config::file::scalar::Size;
 use crate::model::machine::{Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Located, Origin};
+use osbuild_format::app::is_logical_name;
 use std::collections::BTreeMap;
 
 const MIB: u64 = 1 << 20;
@@ -15,6 +16,7 @@ const MIB: u64 = 1 << 20;
 /// Reports every size that does not fit.
 pub fn machine(file: MachineFile, problems: &mut Vec<Diagnostic>) -> Option<Machine> {
     let before = problems.len();
+    names(&file, problems);
     let partitions = partitions(&file.partitions, problems);
     let board = board(file.board, &partitions, &file.origin, problems);
     if file.console.is_empty() || file.console.contains(char::is_whitespace) {
@@ -31,9 +33,32 @@ pub fn machine(file: MachineFile, problems: &mut Vec<Diagnostic>) -> Option<Mach
         kernel_fragments: values(file.kernel_fragments),
         console: file.console,
         kernel_command_line: file.kernel_command_line,
+        memory_bytes: file.memory.map(|memory| memory.value.0),
+        devices: file.devices.into_iter().map(|(name, node)| (name, node.value)).collect(),
+        interfaces: file.interfaces.into_iter().map(|(name, own)| (name, own.value)).collect(),
         board,
         origin: file.origin,
     })
+}
+
+/// The rules of what the device is told, see `osbuild_format::device`.
+fn names(file: &MachineFile, problems: &mut Vec<Diagnostic>) {
+    for (name, at) in file.devices.iter().chain(&file.interfaces).filter(|(name, _)| !is_logical_name(name)) {
+        let message = format!("`{name}` is not a logical name: use A-Z, digits and `_`, at most 31");
+        problems.push(Diagnostic::at(&at.origin, message).help("such as `METER_UART`; apps write it with a `$`"));
+    }
+    let word = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    for node in file.devices.values() {
+        let text = &node.value;
+        if !text.starts_with("/dev/") || text.contains("..") || !word(text, 64) {
+            let message = format!("`{text}` is not a device node");
+            problems.push(Diagnostic::at(&node.origin, message).help("a path below `/dev`, such as `/dev/ttyS1`"));
+        }
+    }
+    for interface in file.interfaces.values().filter(|own| !word(&own.value, 15) || own.value.contains('/')) {
+        let message = format!("`{}` is not the name of a network interface", interface.value);
+        problems.push(Diagnostic::at(&interface.origin, message).help("1 to 15 characters, such as `eth1`"));
+    }
 }
 
 fn partitions(entry: &PartitionsEntry, problems: &mut Vec<Diagnostic>) -> PartitionSizes {
@@ -73,7 +98,8 @@ fn board(
     let image = slot.saturating_mul(2).saturating_add(data_bytes).saturating_add(2 * MIB);
     let Some(entry) = entry else {
         let disk_bytes = image.max(1 << 30);
-        return VirtualBoard { memory_mib: 1024, cpus: 2, forwards: BTreeMap::new(), disk_bytes };
+        let forwards = BTreeMap::new();
+        return VirtualBoard { memory_mib: 1024, cpus: 2, forwards, serial_ports: 0, networks: 0, disk_bytes };
     };
     let at = &entry.origin;
     let mut forwards = BTreeMap::new();
@@ -93,5 +119,10 @@ fn board(
     if entry.memory_mib < 128 || entry.cpus == 0 {
         problems.push(Diagnostic::at(at, "the board needs at least 128 MiB of memory and 1 processor"));
     }
-    VirtualBoard { memory_mib: entry.memory_mib, cpus: entry.cpus, forwards, disk_bytes: entry.disk.0 }
+    let BoardEntry { memory_mib, cpus, serial_ports, networks, disk, .. } = entry;
+    // What QEMU's machine has room for beside its other devices.
+    if serial_ports > 3 || networks > 8 {
+        problems.push(Diagnostic::at(at, "the board has room for 3 `serial-ports` and 8 `networks`, no more"));
+    }
+    VirtualBoard { memory_mib, cpus, forwards, serial_ports, networks, disk_bytes: disk.0 }
 }

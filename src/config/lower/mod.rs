@@ -2,10 +2,12 @@
 //!
 //! Invariant: what a single file can get wrong is found here; what takes two files, in `check`.
 
+mod app;
 mod machine;
 mod product;
 mod recipe;
 
+pub use app::app;
 pub use machine::machine;
 pub use product::{check_accounts, product, BUILT_IN};
 pub use recipe::recipe;

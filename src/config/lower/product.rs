@@ -5,9 +5,9 @@
 use super::{metadata, values, words};
 use crate::config::diagnostic::{suggest, Diagnostic};
 use crate::config::file::product::{ProductFile, ServiceEntry, UserEntry};
-use crate::model::product::{Group, Product, User, Waiver};
+use crate::model::product::{Group, Product, ProductApp, User, Waiver};
 use crate::model::service::Service;
-use crate::model::Origin;
+use crate::model::{AppName, Located, Origin};
 use std::collections::BTreeMap;
 
 pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Product> {
@@ -16,6 +16,9 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
     hostname(&file, problems);
     accounts(&file, problems);
     logins(&file, problems);
+    signers(&file, problems);
+    let dns_servers = dns_servers(&file.dns_servers, problems);
+    let apps = apps(&file, problems);
     let services: BTreeMap<String, Service> = file
         .services
         .into_iter()
@@ -45,6 +48,10 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         groups: file.groups.into_iter().map(|(name, g)| (name, Group { gid: g.gid, origin: g.origin })).collect(),
         users: file.users.into_iter().map(|(name, entry)| (name, user(entry))).collect(),
         services,
+        apps,
+        safe_mode: file.safe_mode,
+        app_signers: values(file.app_signers),
+        capability_signers: values(file.capability_signers),
         skeletons: file.skeletons,
         metadata: file.metadata.into_iter().map(metadata).collect(),
         kernel_fragments: values(file.kernel_fragments),
@@ -54,10 +61,52 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         variables: words(file.vars),
         hostname: file.hostname,
         ntp_servers: file.ntp_servers,
+        dns_servers,
         production: file.production,
         update_channel: file.update.map_or_else(|| "stable".to_owned(), |update| update.channel),
         support_until: file.support_until.0,
     })
+}
+
+fn apps(file: &ProductFile, problems: &mut Vec<Diagnostic>) -> BTreeMap<AppName, ProductApp> {
+    let mut apps = BTreeMap::new();
+    for (name, entry) in &file.apps {
+        let (critical, third_party, origin) = (entry.critical, entry.third_party, entry.origin.clone());
+        match AppName::new(name) {
+            Ok(name) => drop(apps.insert(name, ProductApp { critical, third_party, origin })),
+            Err(error) => problems.push(Diagnostic::at(&origin, error.to_string())),
+        }
+    }
+    apps
+}
+
+fn signers(file: &ProductFile, problems: &mut Vec<Diagnostic>) {
+    for (what, key) in file
+        .app_signers
+        .iter()
+        .map(|key| ("app", key))
+        .chain(file.capability_signers.iter().map(|key| ("capability", key)))
+    {
+        if osbuild_format::hex::decode(&key.value).is_none_or(|bytes| bytes.len() != 32) {
+            let problem = Diagnostic::at(&key.origin, format!("not an Ed25519 public key: `{}`", key.value));
+            problems
+                .push(problem.help(format!("write the 64 hex digits of `{what}.pub`, which `osbuild keys` prints")));
+        }
+    }
+}
+
+fn dns_servers(servers: &[Located<String>], problems: &mut Vec<Diagnostic>) -> Vec<std::net::Ipv4Addr> {
+    let mut addresses = Vec::new();
+    for server in servers {
+        match server.value.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.push(
+                Diagnostic::at(&server.origin, format!("`{}` is not an IPv4 address", server.value))
+                    .help("a name server cannot be found by name: such as `192.0.2.53`"),
+            ),
+        }
+    }
+    addresses
 }
 
 fn version(file: &ProductFile, problems: &mut Vec<Diagnostic>) {

@@ -6,7 +6,7 @@ use super::decode::{Decode, Problems};
 use super::shape::Shape;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::yaml::{Node, Style, Value};
-use crate::model::{MachineName, PackageName, ProductName, RecipeName, RelPath, ToolTreeName};
+use crate::model::{AppName, MachineName, PackageName, ProductName, RecipeName, RelPath, ToolTreeName};
 
 /// The text of `node`, which must be text.
 fn text<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
@@ -118,6 +118,7 @@ parsed! {
     PackageName, "the name of a package", NAME, PackageName::new;
     MachineName, "the name of a machine", NAME, MachineName::new;
     ProductName, "the name of a product", NAME, ProductName::new;
+    AppName, "the name of an app", NAME, AppName::new;
     ToolTreeName, "the name of a tool tree", NAME, ToolTreeName::new;
     RelPath, "a path of the project, without `/` in front", None, RelPath::new;
 }

@@ -1,5 +1,6 @@
 //! Whole projects in, what `load` and `show` make of them out.
 
+mod apps;
 mod bad;
 mod good;
 

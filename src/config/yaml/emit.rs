@@ -26,7 +26,9 @@ pub fn scalar(text: &str) -> String {
     let is_bare = !done.starts_with(['"', '\'']);
     // Readers differ on what ends a bare scalar in a flow mapping, but not with words of letters and digits.
     let words = text.split(' ').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()));
-    if is_bare && !words || done.contains('\n') {
+    // The library leaves numbers bare that are too large for it; other readers see a number.
+    let number = is_bare && text.parse::<f64>().is_ok();
+    if number || is_bare && !words || done.contains('\n') {
         return quoted(text);
     }
     done.to_owned()

@@ -4,9 +4,9 @@
 
 mod dependencies;
 pub mod elf;
-mod links;
+pub(super) mod links;
 mod production;
-mod programs;
+pub(super) mod programs;
 mod services;
 
 use super::accounts::Accounts;
@@ -31,7 +31,7 @@ pub(super) fn check_all(
 }
 
 /// Every package that a package needs at run time is there.
-fn closure(composer: &mut Composer, parameters: &Parameters) {
+pub(super) fn closure(composer: &mut Composer, parameters: &Parameters) {
     let names: Vec<&str> = parameters.packages.iter().map(|package| package.name.as_str()).collect();
     for package in &parameters.packages {
         for needed in package.run_depends.iter().filter(|needed| !names.contains(&needed.as_str())) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
+const FOLDER: &str = "/data/osagent/apps";
 const PATH: &str = "/data/osagent/apps/ledger.json";
 /// Apps' storage; after the loss of the ledger its owners tell the numbers.
 const STORAGE: &str = "/data/apps";
@@ -129,6 +130,7 @@ impl Ledger {
 
     fn save(&self) -> Result<(), AgentError> {
         let bytes = serde_json::to_vec(self).expect("text and numbers can be written as JSON");
+        std::fs::create_dir_all(FOLDER).doing(|| format!("make `{FOLDER}`"))?;
         file::replace(PATH, &bytes, 0o600).doing(|| format!("write `{PATH}`"))
     }
 }

@@ -43,7 +43,7 @@ pub fn mount(disk: &str, log: &Arc<Log>, feed: &mut dyn FnMut()) -> Result<Data,
         check(&device, log, feed);
     }
     let flags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC).union(MountFlags::NOATIME);
-    mount_at(&device, MOUNTED, "ext4", flags, c"errors=remount-ro")
+    mount_at(&device, MOUNTED, "ext4", flags, c"errors=remount-ro,usrquota")
         .doing(|| format!("mount `{device}` at `{MOUNTED}`"))?;
     let (data, log) = (Data { device: device.clone() }, log.clone());
     // A large disk takes a while, and nobody has to wait for it.

@@ -11,6 +11,7 @@ use crate::time;
 
 impl Agent {
     pub(super) fn answer(&mut self, asked: Asked) {
+        self.rest_soon();
         let answer = match asked.request {
             Request::Status => Answer::Status(self.status()),
             Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {

@@ -32,6 +32,8 @@ use std::time::Duration;
 const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 /// The clock is kept for the next boot this often, and at an orderly stop.
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
+/// So long after a start or an answer the agent's own program is hardly needed.
+const UNTIL_REST: Duration = Duration::from_millis(200);
 
 /// What the steps before have brought up.
 pub struct Parts {
@@ -71,6 +73,7 @@ pub struct Agent {
     ending: Option<End>,
     next_status: Duration,
     next_saving: Duration,
+    rest_at: Option<Duration>,
 }
 
 impl Agent {
@@ -98,6 +101,7 @@ impl Agent {
             ending: None,
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
+            rest_at: None,
             parts,
         })
     }
@@ -163,6 +167,7 @@ impl Agent {
     }
 
     fn start(&mut self, unit: usize) {
+        self.rest_soon();
         let label = self.label(unit);
         let (started, what) = match self.programs.get(&unit) {
             Some(Program::Service(place)) => {
@@ -209,6 +214,7 @@ impl Agent {
             self.ready_ms = Some(ready);
             self.next_status = now;
             self.parts.log.tell(&format!("ready in {ready} ms (kernel {} ms)", self.parts.facts.kernel_ms));
+            self.rest_soon();
         } else if now >= self.health_deadline {
             let seconds = self.parts.config.health_deadline_seconds;
             let reason = format!("not healthy within {seconds} s: `{}` is not up", missing.join("`, `"));
@@ -223,6 +229,7 @@ impl Agent {
         self.parts.guard.feed();
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;
+            self.rest_soon();
             let status = self.status();
             if let Some(port) = &mut self.port {
                 port.write(&status);
@@ -232,6 +239,21 @@ impl Agent {
             self.next_saving = now + BETWEEN_SAVINGS;
             ending::save_clock(&self.parts.log);
         }
+        if self.rest_at.is_some_and(|at| now >= at) {
+            self.rest_at = None;
+            self.rest();
+        }
+    }
+
+    fn rest_soon(&mut self) {
+        self.rest_at = Some(time::now() + UNTIL_REST);
+    }
+
+    /// What only a start or an answer needed goes back to the kernel.
+    fn rest(&self) {
+        if let Err(error) = osbuild_sys::memory::release_program() {
+            self.parts.log.warn(&format!("the memory of the start cannot be given back: {error}"));
+        }
     }
 
     fn wake_at(&mut self) -> Duration {
@@ -239,6 +261,7 @@ impl Agent {
         let mut due = vec![self.next_saving];
         due.extend(self.streams.iter_mut().filter_map(|(_, stream)| stream.rests_until(now)));
         due.extend(self.apps_wake_at());
+        due.extend(self.rest_at);
         due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));
