@@ -10,19 +10,26 @@ const FLAG_DETAILS: u16 = 0x200;
 const DETAIL_TEXT: u16 = 1;
 const LIMIT_TEXT: usize = 256;
 
-/// The verdict on the message `sequence`; none: it is not among these bytes.
-pub fn verdict(bytes: &[u8], sequence: u32) -> Option<io::Result<()>> {
-    messages(bytes).find(|m| m.kind == KIND_ERROR && m.sequence == sequence).map(|m| judge(&m))
+/// The verdict on the messages `first` to `last`, of which the last asked for one: a refusal of any, or that of the last.
+/// None: it is not among these bytes.
+pub fn verdict(bytes: &[u8], first: u32, last: u32) -> Option<io::Result<()>> {
+    let ours = |m: &Answer<'_>| m.kind == KIND_ERROR && (first..=last).contains(&m.sequence);
+    // The kernel gives its refusals in the order of the messages.
+    messages(bytes).filter(ours).find_map(|m| match judge(&m) {
+        Ok(()) if m.sequence != last => None,
+        verdict => Some(verdict),
+    })
 }
 
-struct Answer<'a> {
-    kind: u16,
+pub struct Answer<'a> {
+    pub kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub body: &'a [u8],
 }
 
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
+/// What is cut short ends the list.
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
     std::iter::from_fn(move || {
         let header = bytes.get(..HEADER_BYTES)?;
         let length = usize::try_from(number(header, 0)?).ok()?;
@@ -53,7 +60,7 @@ fn judge(answer: &Answer<'_>) -> io::Result<()> {
 }
 
 /// The first attribute of this kind.
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = usize::from(short(bytes, 0)?);
         let value = bytes.get(4..length)?;
@@ -94,19 +101,22 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_part_of_the_error() {
-        let error = verdict(&refusal(-17), 7).expect("it is there").expect_err("a refusal");
+        let error = verdict(&refusal(-17), 7, 7).expect("it is there").expect_err("a refusal");
         assert!(error.to_string().ends_with(": what") && error.kind() == io::ErrorKind::AlreadyExists, "{error}");
-        assert!(verdict(&refusal(0), 7).expect("it is there").is_ok());
-        assert!(verdict(&refusal(0), 8).is_none());
+        assert!(verdict(&refusal(0), 7, 7).expect("it is there").is_ok());
+        assert!(verdict(&refusal(0), 8, 9).is_none());
+        // One of many: good is only what the last one is told, bad is any.
+        assert!(verdict(&refusal(0), 6, 8).is_none());
+        assert!(verdict(&refusal(-1), 6, 8).expect("it is there").is_err());
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..48usize, new: u8) {
-            let _ = verdict(&bytes, 7);
+            let _ = verdict(&bytes, 7, 9);
             let mut changed = refusal(-1);
             changed[at] = new;
-            let _ = verdict(&changed, 7);
+            let _ = verdict(&changed, 7, 9);
         }
     }
 }

@@ -35,6 +35,11 @@ impl Socket {
 
     /// Sends a message that asks for an acknowledgement, and waits for it.
     pub fn ask(&self, message: &[u8], sequence: u32) -> io::Result<()> {
+        self.ask_all(message, sequence, sequence)
+    }
+
+    /// The same for the messages `first` to `last` in one: the kernel does all of it or nothing.
+    pub fn ask_all(&self, message: &[u8], first: u32, last: u32) -> io::Result<()> {
         let sent = send(&self.socket, message, SendFlags::empty())?;
         if sent != message.len() {
             return Err(io::ErrorKind::WriteZero.into());
@@ -42,7 +47,7 @@ impl Socket {
         for _ in 0..LIMIT_ANSWERS {
             let mut bytes = [0; LIMIT_BYTES];
             let (count, _) = recv(&self.socket, &mut bytes[..], RecvFlags::empty())?;
-            if let Some(verdict) = answer::verdict(&bytes[..count], sequence) {
+            if let Some(verdict) = answer::verdict(&bytes[..count], first, last) {
                 return verdict;
             }
         }
