@@ -8,8 +8,10 @@ use super::group::Group;
 use super::history::History;
 use super::image::{self, Image};
 use super::ledger::FIRST_ID;
+use super::network::{Attachment, Networks};
 use super::notify::{Notify, Word};
 use super::package::{Origin, Package};
+use super::probe::{self, Probe};
 use super::reason::{Evidence, Reason};
 use super::storage;
 use crate::error::{chain, AgentError, Doing};
@@ -53,6 +55,8 @@ pub struct App {
     storage: Option<PathBuf>,
     folder: PathBuf,
     devices: Vec<(String, PathBuf)>,
+    network: Option<Attachment>,
+    probe: Option<Probe>,
     run: Option<Run>,
 }
 
@@ -74,6 +78,7 @@ pub struct Workshop<'a> {
     pub config: &'a DeviceConfig,
     /// See [`osbuild_format::app::token::device_id`].
     pub device_id: &'a str,
+    pub networks: &'a Networks,
 }
 
 /// Name of the app's unit among services and apps.
@@ -92,12 +97,37 @@ impl App {
         let notify = Notify::listen(&folder.join("notify")).doing(|| format!("listen to the app `{id}`"))?;
         let storage = storage::provide(id, user, manifest.capabilities.storage_bytes)?;
         let group = Group::make(id, &manifest.limits)?;
+        let network = match manifest.uses_network() || matches!(manifest.health, Some(Health::Tcp { .. })) {
+            true => Some(workshop.networks.add(number, manifest)?),
+            false => None,
+        };
+        let probe = match (&network, &manifest.health) {
+            (Some(network), Some(Health::Tcp { port, seconds })) => Some(Probe::new(network.address, *port, *seconds)),
+            _ => None,
+        };
         // The digest is part of the name, so that a new version is open before the old one is closed.
         let name = format!("app-{id}-{}", &package.digest[..8]);
         let image = image::open(&package, &name, &Path::new(RUN).join(id).join(&package.digest[..8]))?;
         let (log, history) = (Log::of_app(id), History::load(id));
         let said = String::new();
-        Ok(App { role, log, notify, history, said, number, image, group, storage, folder, devices, run: None, package })
+        let run = None;
+        Ok(App {
+            role,
+            log,
+            notify,
+            history,
+            said,
+            number,
+            image,
+            group,
+            storage,
+            folder,
+            devices,
+            network,
+            probe,
+            run,
+            package,
+        })
     }
 
     pub fn unit(&self) -> UnitConfig {
@@ -126,6 +156,7 @@ impl App {
             run: &self.folder,
             storage: self.storage.as_deref(),
             devices: &self.devices,
+            network: self.network.as_ref().map(|network| &network.namespace),
             group: self.group.door().doing(doing)?,
             output: File::from(out_end),
             errors: File::from(errors_end),
@@ -136,6 +167,9 @@ impl App {
         let pid = i32::try_from(started.pid).unwrap_or_default();
         self.run = Some(Run { pid, since: now, end: started.end, memory_kills, last_sign: now, cause: None });
         self.said.clear();
+        if let Some(probe) = &mut self.probe {
+            probe.begin(now);
+        }
         let streams = [(out, Level::Info), (errors, Level::Warning)];
         let streams = streams.into_iter().map(|(pipe, level)| Stream::bounded(pipe, level));
         Ok((started.pid, streams.collect::<Result<_, _>>().doing(doing)?))
@@ -188,7 +222,11 @@ impl App {
                 let late = now >= run.last_sign + Duration::from_secs(u64::from(seconds));
                 late.then_some(Reason::Watchdog { seconds })
             }
-            Some(Health::Tcp { .. }) | None => None,
+            Some(Health::Tcp { port, .. }) => {
+                let failed = self.probe.as_mut().is_some_and(|probe| probe.has_failed(now));
+                failed.then_some(Reason::Unhealthy { port, tries: probe::TRIES })
+            }
+            None => None,
         }
     }
 
@@ -198,7 +236,8 @@ impl App {
         match self.package.manifest.health {
             _ if !ready => Some(run.since + READY_PATIENCE),
             Some(Health::Watchdog { seconds }) => Some(run.last_sign + Duration::from_secs(u64::from(seconds))),
-            Some(Health::Tcp { .. }) | None => None,
+            Some(Health::Tcp { .. }) => self.probe.as_ref().map(Probe::wake_at),
+            None => None,
         }
     }
 
@@ -247,6 +286,7 @@ impl App {
             "processes": self.group.processes(), "cpu_us": self.group.cpu_microseconds(),
             "storage_bytes": self.storage.as_ref().and_then(|_| storage::used_bytes(FIRST_ID + self.number)),
             "storage_limit_bytes": manifest.capabilities.storage_bytes,
+            "address": self.network.as_ref().map(|network| network.address),
             "last_end": self.history.last(), "ends": self.history.ends(),
         })
     }
