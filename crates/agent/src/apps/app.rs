@@ -8,7 +8,7 @@ use super::group::Group;
 use super::history::History;
 use super::image::{self, Image};
 use super::ledger::FIRST_ID;
-use super::network::{Attachment, Networks};
+use super::network::{namespace, Attachment, Networks};
 use super::notify::{Notify, Word};
 use super::package::{Origin, Package};
 use super::probe::{self, Probe};
@@ -55,7 +55,9 @@ pub struct App {
     storage: Option<PathBuf>,
     folder: PathBuf,
     devices: Vec<(String, PathBuf)>,
+    /// None: it is alone in its namespace.
     network: Option<Attachment>,
+    namespace: OwnedFd,
     probe: Option<Probe>,
     run: Option<Run>,
 }
@@ -101,6 +103,11 @@ impl App {
             true => Some(workshop.networks.add(number, manifest)?),
             false => None,
         };
+        // Made once rather than at each start, which it would take a third of.
+        let namespace = match &network {
+            Some(network) => network.namespace.try_clone().doing(|| format!("keep the network of the app `{id}`"))?,
+            None => namespace::make(false)?.handle,
+        };
         let probe = match (&network, &manifest.health) {
             (Some(network), Some(Health::Tcp { port, seconds })) => Some(Probe::new(network.address, *port, *seconds)),
             _ => None,
@@ -124,6 +131,7 @@ impl App {
             folder,
             devices,
             network,
+            namespace,
             probe,
             run,
             package,
@@ -156,7 +164,7 @@ impl App {
             run: &self.folder,
             storage: self.storage.as_deref(),
             devices: &self.devices,
-            network: self.network.as_ref().map(|network| &network.namespace),
+            network: &self.namespace,
             group: self.group.door().doing(doing)?,
             output: File::from(out_end),
             errors: File::from(errors_end),

@@ -31,8 +31,8 @@ pub struct Place<'a> {
     pub storage: Option<&'a Path>,
     /// Logical name and node.
     pub devices: &'a [(String, PathBuf)],
-    /// None: it has none.
-    pub network: Option<&'a OwnedFd>,
+    /// Its namespace.
+    pub network: &'a OwnedFd,
     pub group: File,
     pub output: File,
     pub errors: File,
@@ -51,13 +51,8 @@ pub fn spawn(place: Place) -> Result<Started, AgentError> {
 
 fn sandbox(place: Place) -> Result<Sandbox, AgentError> {
     let manifest = place.manifest;
-    let network = match place.network {
-        None => Network::None,
-        Some(namespace) => {
-            let doing = || format!("keep the network of the app `{}` open", manifest.id);
-            Network::Of(namespace.try_clone().doing(doing)?)
-        }
-    };
+    let doing = || format!("keep the network of the app `{}` open", manifest.id);
+    let network = Network::Of(place.network.try_clone().doing(doing)?);
     Ok(Sandbox {
         mounts: mounts(&place),
         root: Root::Image(place.image.to_owned()),
