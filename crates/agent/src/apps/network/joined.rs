@@ -20,7 +20,6 @@ pub struct Joined {
     pub rules: AppRules,
     pub capabilities: Capabilities,
     /// Where it asks for names.
-    #[allow(dead_code, reason = "the resolver is the next step")]
     pub resolver: Option<UdpSocket>,
 }
 

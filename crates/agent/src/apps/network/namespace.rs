@@ -39,6 +39,9 @@ pub fn make(with_resolver: bool) -> Result<Namespace, AgentError> {
             }
         }
         let resolver = with_resolver.then(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 53))).transpose()?;
+        if let Some(socket) = &resolver {
+            socket.set_nonblocking(true)?;
+        }
         Ok(Namespace { handle: file::open("/proc/thread-self/ns/net")?.into(), resolver })
     })
     .doing(|| "make a network namespace".to_owned())

@@ -1,7 +1,9 @@
 //! The kernel's verdict on two apps, a device and a network around it, each a namespace of its own.
 
 use super::namespace::{self, make, tests::is_root, within};
+use super::resolver::question;
 use super::*;
+use crate::network::dns;
 use osbuild_sys::network::{add_default_route, bring_up, leave_network, set_address};
 use serde_json::{json, Value};
 use std::fs::File;
@@ -26,7 +28,7 @@ pub fn manifest(id: &str, capabilities: Value) -> Manifest {
 fn config() -> DeviceConfig {
     let value = json!({
         "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
-        "interfaces": {"DOWN": "down"},
+        "interfaces": {"DOWN": "down"}, "dns_servers": [SERVER],
     });
     DeviceConfig::from_json(value.to_string().as_bytes()).expect("valid")
 }
@@ -248,5 +250,99 @@ fn an_interface_that_is_not_there_leaves_nothing_behind() {
             assert!(link::delete(0).is_err(), "its link is gone");
         }
         let _ = namespace::make(false).expect("the rest goes on");
+    });
+}
+
+/// Knows what it is told to, and counts.
+fn serve_names(place: &OwnedFd, names: &'static [(&str, &[[u8; 4]])]) -> Arc<std::sync::atomic::AtomicU32> {
+    let socket = within(place, || UdpSocket::bind((SERVER, 53))).expect("bound");
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let question = question::parse(&bytes[..length]).expect("a question");
+            // A name that is not there gets no answer at all.
+            if let Some((_, found)) = names.iter().find(|(name, _)| *name == question.name) {
+                let found: Vec<Ipv4Addr> = found.iter().copied().map(Ipv4Addr::from).collect();
+                let _ = socket.send_to(&question.answer(question::Code::Good, &found, 60), from);
+            }
+        }
+    });
+    asked
+}
+
+/// As an app does it.
+fn resolve(place: &OwnedFd, name: &'static str) -> io::Result<dns::Answer> {
+    within(place, move || {
+        let question = dns::question(7, name).ok_or(ErrorKind::InvalidInput)?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_read_timeout(Some(SOON))?;
+        socket.send_to(&question, (Ipv4Addr::LOCALHOST, 53))?;
+        let mut bytes = [0; 512];
+        let count = socket.recv(&mut bytes)?;
+        dns::read(&question, &bytes[..count]).ok_or_else(|| ErrorKind::InvalidData.into())
+    })
+}
+
+#[test]
+fn a_name_opens_what_it_leads_to_and_what_is_denied_is_told() {
+    on_a_device(|server| {
+        let asked = serve_names(
+            &server,
+            &[("good.example", &[[203, 0, 113, 9]]), ("evil.example", &[[127, 0, 0, 1], [198, 18, 0, 6]])],
+        );
+        let networks = Networks::new(&config(), &Network::offline(), &log());
+        let named = |host: &str| json!({"host": host, "port": 80, "protocol": "tcp"});
+        let connect = json!([named("good.example"), named("evil.example"), named("silent.example")]);
+        let to_b = json!([{"app": "b", "port": 80, "protocol": "tcp"}]);
+        let app = networks.add(0, &manifest("a", json!({"connect": connect, "apps": to_b}))).expect("a network");
+        let other = json!({"listen": [{"port": 80, "protocol": "tcp", "from": "apps"}]});
+        let other = networks.add(1, &manifest("b", other)).expect("a network");
+        (80..82).for_each(|port| serve(&server, port));
+        let namespace = &app.namespace;
+        let known = |answer: &dns::Answer| (answer.code, answer.addresses.clone());
+        assert_eq!(ask(namespace, (SERVER, 80)), DENIED);
+        let silent = std::thread::spawn({
+            let namespace = namespace.try_clone().expect("a handle");
+            move || resolve(&namespace, "silent.example")
+        });
+        for _ in 0..2 {
+            let answer = resolve(namespace, "good.example").expect("an answer");
+            assert_eq!(known(&answer), (0, vec![SERVER]));
+            assert!((59..=60).contains(&answer.seconds));
+        }
+        assert_eq!(ask(namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
+        assert_eq!(ask(namespace, (SERVER, 81)), DENIED);
+        assert_eq!(ask(&other.namespace, (SERVER, 80)), DENIED);
+        assert_eq!(known(&resolve(namespace, "b.app").expect("an answer")), (0, vec![other.address]));
+        for name in ["evil.example", "other.example", "x.app"] {
+            assert_eq!(known(&resolve(namespace, name).expect("an answer")), (5, Vec::new()), "{name}");
+        }
+        assert!(silent.join().expect("it ends").is_err());
+        // The good name once, the evil one, the silent one: not what has no business there.
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 3);
+        let told = |attachment: &Attachment| {
+            let record = attachment.denials();
+            record.last.iter().map(|denial| (denial.what.clone(), denial.times)).collect::<Vec<_>>()
+        };
+        let text = |what: &str, times| (what.to_owned(), times);
+        let wanted = [
+            text("tcp 203.0.113.9:80", 1),
+            text("tcp 203.0.113.9:81", 1),
+            text("name evil.example at 127.0.0.1", 1),
+            text("name evil.example at 198.18.0.6", 1),
+            text("name other.example", 1),
+            text("name x.app", 1),
+        ];
+        assert_eq!(told(&app), wanted);
+        assert_eq!(told(&other), [text("tcp 203.0.113.9:80", 1)]);
+        // Its time comes.
+        let target = rules::Target { address: SERVER, port: 80, protocol: osbuild_format::app::Protocol::Tcp };
+        rules::open(0, &[target], Duration::from_secs(1)).expect("opened for less");
+        assert_eq!(ask(namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(ask(namespace, (SERVER, 80)), DENIED);
     });
 }
