@@ -43,6 +43,7 @@ impl Judge {
             writable: vec![self.scratch.path().into()],
             readable: vec![self.image.clone()],
             log: Some(log.clone()),
+            input: None,
             kvm: false,
         };
         let accepted = self.tools.run(launch, Duration::from_secs(120)).is_ok();

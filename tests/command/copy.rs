@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-const FOLDERS: [&str; 5] = ["layers", "recipes", "kernel-config", "rootfs", "crates"];
+const FOLDERS: [&str; 6] = ["apps", "layers", "recipes", "kernel-config", "rootfs", "crates"];
 
 /// Copies the project into the folder `to`.
 pub fn project(to: &Path) {

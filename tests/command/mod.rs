@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::disallowed_methods)]
 
 pub mod copy;
+pub mod guest;
 pub mod terminal;
 
 use base64::Engine;

@@ -33,6 +33,8 @@ pub struct Launch {
     pub readable: Vec<PathBuf>,
     /// Where its output goes; none: the terminal, which it then also reads from.
     pub log: Option<PathBuf>,
+    /// What it reads, where there is a log; none: nothing.
+    pub input: Option<PathBuf>,
     /// Whether it may open the host's `/dev/kvm`.
     pub kvm: bool,
 }
@@ -87,7 +89,9 @@ impl ToolRoot {
             Some(log) => {
                 let out = file::create(log)?;
                 let err = out.try_clone().map_err(at("open", log))?;
-                [Stdio::Null, Stdio::File(out), Stdio::File(err)]
+                let input =
+                    launch.input.as_ref().map(|path| file::open(path)).transpose()?.map_or(Stdio::Null, Stdio::File);
+                [input, Stdio::File(out), Stdio::File(err)]
             }
             None => [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit],
         };

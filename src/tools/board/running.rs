@@ -89,6 +89,7 @@ impl Bench {
             writable: vec![self.state.folder.clone(), self.folder.path().to_owned()],
             readable: std::iter::once(image_folder).chain(self.state.below.clone()).collect(),
             log,
+            input: None,
             kvm: self.accelerator == Accelerator::Kvm,
         }
     }

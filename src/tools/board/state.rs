@@ -232,6 +232,7 @@ fn overlay(
         writable: vec![parent(disk)],
         readable: reads.iter().map(|path| parent(path)).collect(),
         log: Some(disk.with_extension("log")),
+        input: None,
         kvm: false,
     };
     tools.run(launch, QEMU_IMG_PATIENCE)

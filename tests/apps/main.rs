@@ -1,0 +1,105 @@
+//! Apps on the virtual board: how they start, what they may use, how their ends are told, and what all that costs.
+//!
+//! Invariant: one real boot of one product; every figure that is asserted is printed.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "../command/mod.rs"]
+mod command;
+
+use command::guest::{self, Guest};
+use command::Project;
+use std::io::Write;
+
+/// Of the issue: over fork and exec alone.
+const START_LIMIT_MICROSECONDS: u64 = 50_000;
+const RESIDENT_LIMIT_KIB: u64 = 2048;
+const IDLE: usize = 7;
+
+fn say(text: &str) {
+    // Straight to standard error: what a passed test prints otherwise, the test harness keeps to itself.
+    std::io::stderr().write_all(text.as_bytes()).expect("said");
+}
+
+/// A developer's product with ten apps.
+fn project() -> Project {
+    let project = Project::copy();
+    let source = include_str!("stopwatch.c");
+    project.write("apps/stopwatch/stopwatch.c", source);
+    project.write(
+        "apps/stopwatch/recipe.yaml",
+        "schema: 1\nrecipe: stopwatch\nversion: \"1\"\nsummary: a test\nlicense: MIT\nsources:\n  - file: \
+         apps/stopwatch/stopwatch.c\nclass: make\nprepare: |\n  printf 'all: stopwatch\\ninstall: all\\n\\tinstall -Dm755 \
+         stopwatch $(DESTDIR)/usr/bin/stopwatch\\n' > Makefile\nbuild-depends: [musl]\npackages:\n  - name: stopwatch\n    \
+         files: [/usr/bin/stopwatch]\n    run-depends: [musl]\n",
+    );
+    app(&project, "stopwatch", "stopwatch", "[/usr/bin/stopwatch]", "");
+    app(
+        &project,
+        "filler",
+        "busybox",
+        "[/bin/sh, -c, 'dd if=/dev/zero of=/data/all bs=64k; echo rest $?; while :; do sleep 60; done']",
+        "capabilities: {storage: 1M}\n",
+    );
+    let crasher = "[/bin/sh, -c, 'sleep 0.3; exit 3']";
+    app(&project, "crasher", "busybox", crasher, "crash-loop: {ends: 2, window: 600}\n");
+    for number in 0..IDLE {
+        let name = format!("idle{number}");
+        app(&project, &name, "busybox", "[/bin/sh, -c, 'while :; do sleep 60; done']", "limits: {memory: 4M}\n");
+    }
+    let (_, line) = guest::key(&project);
+    let idle: String = (0..IDLE).map(|number| format!(", idle{number}: {{}}")).collect();
+    let product = format!(
+        "schema: 1\nproduct: apptest\nextends: gateway-dev\ntitle: Apps\nvars: {{ssh_key: \"{line}\"}}\napps: {{stopwatch: \
+         {{critical: true}}, filler: {{}}, crasher: {{third-party: true}}{idle}}}\nappend: {{packages: [stopwatch]}}\n"
+    );
+    project.write("layers/core/products/apptest.yaml", &product);
+    project
+}
+
+fn app(project: &Project, name: &str, package: &str, exec: &str, rest: &str) {
+    let text = format!(
+        "schema: 1\napp: {name}\nversion: \"1.0.0\"\ntitle: {name}\npackages: [{package}]\nexec: {exec}\nabi: {{runtime: \
+         1}}\n{rest}"
+    );
+    project.write(&format!("apps/{name}/app.yaml"), &text);
+}
+
+/// The number before ` us` after `median `.
+fn median(text: &str) -> u64 {
+    let rest = text.split("median ").nth(1).unwrap_or_else(|| panic!("no median: {text}"));
+    rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {text}"))
+}
+
+#[test]
+fn ten_apps_on_a_board() {
+    let project = project();
+    let mut guest = Guest::start(&project, "apptest");
+
+    let full = guest.app_becomes("filler", "/storage_bytes", 1 << 20);
+    assert_eq!(full["state"], "running", "{full:#}");
+    assert!(guest.shell("osagent app logs filler").succeeds().output.contains("rest 1"), "the disk was never full");
+
+    let looped = guest.app_becomes("crasher", "/state", "failed");
+    assert_eq!((&looped["crash_loop"], &looped["restarts"]), (&true.into(), &2.into()), "{looped:#}");
+    assert_eq!(looped["last_end"]["text"], "ended by itself: exit code 3");
+    assert_eq!(looped["last_end"]["reason"], serde_json::json!({"kind": "exit", "code": 3}));
+
+    let bare = guest.shell("stopwatch bare 21").succeeds().output;
+    let started = guest.shell("stopwatch app stopwatch 21").succeeds().output;
+    let over = median(&started).saturating_sub(median(&bare));
+    say(&format!("app start, request to main: {}fork and exec alone: {bare}the difference: {over} us\n", started));
+    assert!(over <= START_LIMIT_MICROSECONDS, "{over} us over fork and exec");
+
+    // It may rest after the last answer.
+    let memory = guest.shell("sleep 2; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
+    let resident: u64 = memory.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
+    say(&format!("the agent with ten apps, resident: {resident} KiB\n{memory}"));
+    assert!(resident <= RESIDENT_LIMIT_KIB, "{memory}");
+
+    // Ends are known after the power was off.
+    guest.restart();
+    let kept = guest.app("crasher");
+    assert!(kept["ends"].as_array().is_some_and(|ends| ends.len() >= 3), "{kept:#}");
+    let user = guest.app("filler")["user"].clone();
+    assert_eq!(user, full["user"], "its number is another after a restart");
+}
