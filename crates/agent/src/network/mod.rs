@@ -180,7 +180,7 @@ mod tests {
 
     impl Network {
         /// Nothing is known, and no thread runs.
-        pub(super) fn offline() -> Self {
+        pub fn offline() -> Self {
             Network { shared: Arc::default() }
         }
     }
