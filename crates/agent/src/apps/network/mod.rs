@@ -10,8 +10,8 @@ pub mod link;
 pub mod namespace;
 pub mod netlink;
 mod nft;
-mod packets;
-mod resolver;
+pub mod packets;
+pub mod resolver;
 pub mod rules;
 
 #[cfg(test)]

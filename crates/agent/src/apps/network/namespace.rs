@@ -42,9 +42,14 @@ pub fn make(with_resolver: bool) -> Result<Namespace, AgentError> {
         if let Some(socket) = &resolver {
             socket.set_nonblocking(true)?;
         }
-        Ok(Namespace { handle: file::open("/proc/thread-self/ns/net")?.into(), resolver })
+        Ok(Namespace { handle: own()?, resolver })
     })
     .doing(|| "make a network namespace".to_owned())
+}
+
+/// That of this thread.
+pub fn own() -> io::Result<OwnedFd> {
+    Ok(file::open("/proc/thread-self/ns/net")?.into())
 }
 
 /// Does `work` inside the namespace.

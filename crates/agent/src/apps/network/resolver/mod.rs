@@ -4,7 +4,7 @@
 //! than the name server said, within bounds.
 
 mod clients;
-pub mod decision;
+mod decision;
 mod pending;
 pub mod question;
 mod serve;

@@ -92,6 +92,10 @@ impl Resolver {
         };
         clients.by_id.insert(id.to_owned(), client);
         drop(clients);
+        self.ring();
+    }
+
+    fn ring(&self) {
         // One that has been rung and not heard yet needs no second time.
         let _ = (&*self.bell).write(&[1]);
     }
@@ -99,6 +103,8 @@ impl Resolver {
     /// Nothing opens for it any more once this is back.
     pub fn forget(&self, id: &str) {
         lock(&self.clients).by_id.remove(id);
+        // The thread may hold the socket, and with it the app's namespace.
+        self.ring();
     }
 }
 
