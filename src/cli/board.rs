@@ -25,8 +25,8 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Where images with a test's key lie, below the test's folder; only the last one is kept.
-const IMAGES: &str = "images";
-const COMMENT: &str = "osbuild-test";
+pub const IMAGES: &str = "images";
+const TEST_COMMENT: &str = "osbuild-test";
 
 pub fn run(project: Project, args: &RunArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &BuildArgs::default())?;
@@ -39,7 +39,7 @@ pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
     let key = SigningKey::generate(&mut rand_core::OsRng);
     let config = crate::config::load(&project.root, args.product.as_deref())?;
     let takes_key = config.product.variables.contains_key(KEY_VARIABLE);
-    let line = (KEY_VARIABLE.to_owned(), sshkey::public_line(&key, COMMENT));
+    let line = (KEY_VARIABLE.to_owned(), sshkey::public_line(&key, TEST_COMMENT));
     let variables = takes_key.then_some(line).into_iter().collect();
     let session = Session::open(project, args.product.as_deref(), &variables, &BuildArgs::default())?;
     let suites = suites::read(&session.project.root)?;
@@ -50,7 +50,7 @@ pub fn test(project: Project, args: &TestArgs) -> Result<(), Failure> {
     let access = takes_key.then(|| SshAccess { key: state.join("developer-key") });
     if let Some(access) = &access {
         release::image::keep_only(&release)?;
-        file::write_atomic(&access.key, sshkey::private_file(&key, COMMENT).as_bytes(), 0o600)?;
+        file::write_atomic(&access.key, sshkey::private_file(&key, TEST_COMMENT).as_bytes(), 0o600)?;
     }
     let inputs = inputs(&session, &release, state)?;
     session.guard(|| test::test(args, &inputs, &suites, access.as_ref()))
@@ -63,7 +63,7 @@ pub fn failure(error: BoardError) -> Failure {
 }
 
 /// The folder that a product's boards keep for `purpose`.
-fn state(session: &Session, purpose: &str) -> Result<PathBuf, Failure> {
+pub fn state(session: &Session, purpose: &str) -> Result<PathBuf, Failure> {
     let state = session.project.out(purpose)?.join(session.config.product.name.as_str());
     file::create_dir_all(&state)?;
     Ok(state)
@@ -83,18 +83,23 @@ fn alone(state: &Path, session: &Session) -> Result<File, Failure> {
     }
 }
 
-fn inputs(session: &Session, release: &Release, state: PathBuf) -> Result<BoardInputs, Failure> {
+/// The programs of the board, and the ssh client.
+pub fn tool_root(session: &Session) -> Result<ToolRoot, Failure> {
     let tools = session.goal(goals::BOARD)?.clone();
     let outcome = session.run(std::slice::from_ref(&tools))?;
     let Node::Folder(tree) = outcome.output(&session.store, &session.plan, &tools)? else {
         return Err(Failure::new("the board's tool tree is not a folder"));
     };
+    Ok(ToolRoot::new(session.store.checkout(&tree)?).until(Stop::at(session.wish_to_stop())))
+}
+
+pub fn inputs(session: &Session, release: &Release, state: PathBuf) -> Result<BoardInputs, Failure> {
     let public = keys::load(&session.project)?.public;
     let mut owner = [0; 16];
     owner.copy_from_slice(&public.fingerprint()[..16]);
     let product = session.config.product.name.to_string();
     Ok(BoardInputs {
-        tools: ToolRoot::new(session.store.checkout(&tree)?).until(Stop::at(session.wish_to_stop())),
+        tools: tool_root(session)?,
         image: release.folder.join(DISK_IMAGE),
         keys: SecureBootKeys {
             owner: Guid(owner),

@@ -66,6 +66,13 @@ pub fn app_signer(project: &Project) -> Result<Option<SigningKey>, Failure> {
     }
 }
 
+/// For what a device accepts with a signature only.
+pub fn no_app_signer(project: &Project) -> Failure {
+    let folder = project.keys();
+    let path = folder.join("app.key");
+    key_failure(KeyError::NoSigner { path, name: Signer::App.name() }, &folder)
+}
+
 /// Variables that a product may declare and leave empty, with the public keys of this project's signers, in hexadecimal
 /// digits.
 pub fn signer_variables(

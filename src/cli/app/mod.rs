@@ -4,8 +4,13 @@
 
 mod build;
 mod check;
+mod control;
+mod debug;
+mod deploy;
+mod device;
 mod explain;
 mod new;
+mod run;
 mod sign;
 
 use super::project::Project;
@@ -27,6 +32,24 @@ pub enum AppCommand {
     Sign(sign::SignArgs),
     /// Allow one device more than its image does
     Token(sign::TokenArgs),
+    /// Bring an app to the virtual board, which is started when none runs, and show its log
+    Run(run::RunAppArgs),
+    /// Build an app and bring it to a device that runs
+    Deploy(deploy::DeployArgs),
+    /// Show what an app on a device writes
+    Logs(control::LogsArgs),
+    /// Show how the apps of a device are
+    Status(control::StatusArgs),
+    /// Start an app on a device
+    Start(control::ControlArgs),
+    /// Stop an app on a device
+    Stop(control::ControlArgs),
+    /// Stop an app on a device and start it
+    Restart(control::ControlArgs),
+    /// Remove an app that was installed on a device
+    Remove(control::ControlArgs),
+    /// Say how an app on a device is, why it ended, and which capability would open what was denied
+    Debug(control::ControlArgs),
 }
 
 pub fn app(project: Project, command: &AppCommand) -> Result<(), Failure> {
@@ -36,6 +59,15 @@ pub fn app(project: Project, command: &AppCommand) -> Result<(), Failure> {
         AppCommand::Build(args) => build::build(project, args),
         AppCommand::Sign(args) => sign::sign(&project, args),
         AppCommand::Token(args) => sign::token(&project, args),
+        AppCommand::Run(args) => run::run(project, args),
+        AppCommand::Deploy(args) => deploy::deploy(project, args),
+        AppCommand::Logs(args) => control::logs(project, args),
+        AppCommand::Status(args) => control::status(project, args),
+        AppCommand::Start(args) => control::act(project, args, "start"),
+        AppCommand::Stop(args) => control::act(project, args, "stop"),
+        AppCommand::Restart(args) => control::act(project, args, "restart"),
+        AppCommand::Remove(args) => control::act(project, args, "remove"),
+        AppCommand::Debug(args) => control::debug(project, args),
     }
 }
 

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+/// How long the token of a deployment is good: the device's clock may be behind, or ahead by less.
+const DEPLOY_DAYS: u64 = 30;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct SignArgs {
@@ -68,6 +70,11 @@ pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
         None => print!("{envelope}"),
     }
     Ok(())
+}
+
+/// The token with which a developer brings an app to `device`.
+pub fn for_device(project: &Project, device: &str, downgrade: bool) -> Result<String, Failure> {
+    of(project, device, true, downgrade, Some(now_seconds().saturating_add(DEPLOY_DAYS * SECONDS_PER_DAY)))
 }
 
 /// The envelope of a token for `device`.

@@ -13,6 +13,7 @@ mod process;
 mod qemu;
 mod qmp;
 mod running;
+pub mod ssh;
 mod state;
 mod stop;
 mod tpm;

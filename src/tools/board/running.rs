@@ -210,6 +210,22 @@ impl Board {
         Ok(Board { live, bench, stop: setup.tools.stop().clone() })
     }
 
+    /// The same at the host ports that the machine declares; one in use is an error.
+    pub fn start_at_declared(setup: &Setup) -> Result<Board, BoardError> {
+        let forwards = ports::declared(&setup.board.forwards)?;
+        let bench = Bench::prepare(setup)?;
+        let live = Live::start(&bench, setup, forwards)?;
+        Ok(Board { live, bench, stop: setup.tools.stop().clone() })
+    }
+
+    /// Switches it off as a cut of the power would, but for the disk: what the guest has written is kept.
+    pub fn quit(mut self) -> Result<(), BoardError> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.live.machine.wait_in_spite_of_stop();
+        self.live.control.quit()?;
+        self.wait_off(PATIENCE).map(drop)
+    }
+
     pub fn console(&self) -> &Feed {
         &self.live.console
     }

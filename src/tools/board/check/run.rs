@@ -2,16 +2,15 @@
 //!
 //! Invariant: a failed check says what was wanted and what was there; it never ends the others.
 
-use super::super::{Board, BoardError, Launch, Seen, ToolRoot};
+use super::super::ssh::Ssh;
+use super::super::{Board, BoardError, Seen, ToolRoot};
 use super::spec::{Check, Probe};
 use super::Outcome;
 use crate::io::file;
 use regex::Regex;
-use std::ffi::OsString;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How ssh checks log in.
@@ -137,17 +136,10 @@ fn ssh(
         return Ok(Some("no ssh key was given for this product".to_owned()));
     };
     let folder = &board.state().folder;
-    let key = private_copy(&access.key, folder)?;
     let log = folder.join("ssh.log");
-    let launch = Launch {
-        program: "/usr/bin/ssh".to_owned(),
-        args: ssh_args(&key, user, port, command),
-        scratch: folder.clone(),
-        readable: vec![folder.clone()],
-        log: Some(log.clone()),
-        ..Launch::default()
-    };
-    if let Err(error) = bench.tools.run(launch, SSH_PATIENCE) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let client = Ssh { user: user.to_owned(), address, key: access.key.clone(), known_hosts: None };
+    if let Err(error) = bench.tools.run(client.launch(command, folder, None, Some(log.clone()))?, SSH_PATIENCE) {
         return Ok(Some(with_causes(&error)));
     }
     let printed = file::read_text(&log)?;
@@ -157,33 +149,6 @@ fn ssh(
         }
         _ => None,
     })
-}
-
-/// OpenSSH refuses a key that others may read, whatever the checkout's umask made of it.
-fn private_copy(key: &Path, folder: &Path) -> Result<PathBuf, BoardError> {
-    let copy = folder.join("ssh-key");
-    std::fs::copy(key, &copy).map_err(file::at("copy", key))?;
-    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))
-        .map_err(file::at("set the mode of", &copy))?;
-    Ok(copy)
-}
-
-fn ssh_args(key: &Path, user: &str, port: u16, command: &str) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["-F".into(), "/dev/null".into(), "-i".into(), key.into()];
-    args.extend(["-p".into(), port.to_string().into(), "-T".into()]);
-    // The host key is made on the device's first boot, so there is nothing to compare it with.
-    for option in [
-        "BatchMode=yes",
-        "IdentitiesOnly=yes",
-        "StrictHostKeyChecking=no",
-        "UserKnownHostsFile=/dev/null",
-        "LogLevel=ERROR",
-        "ConnectTimeout=10",
-    ] {
-        args.extend(["-o".into(), option.into()]);
-    }
-    args.extend([format!("{user}@127.0.0.1").into(), "--".into(), command.into()]);
-    args
 }
 
 /// An error and what caused it, on one line.
