@@ -7,6 +7,9 @@ use super::project::{self, Project};
 use super::report::Failure;
 use crate::model::product::Product;
 use crate::release::keys::{self, KeyError, Keys, Purpose};
+use crate::release::signers::{self, Signer};
+use ed25519_dalek::SigningKey;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The keys that sign `product`. Keys for the field sign nothing that lets a developer in: every device that trusts them
@@ -43,6 +46,45 @@ pub fn for_product(project: &Project, product: &Product) -> Result<Keys, Failure
 
 /// The project's keys; without any, development keys are made.
 pub fn load(project: &Project) -> Result<Keys, Failure> {
+    let folder = present(project)?;
+    Keys::load(&folder).map_err(|error| key_failure(error, &folder))
+}
+
+/// The key with which this project vouches for apps or tokens.
+pub fn signer(project: &Project, signer: Signer) -> Result<SigningKey, Failure> {
+    let folder = present(project)?;
+    signer.load(&folder).map_err(|error| key_failure(error, &folder))
+}
+
+/// The key that vouches for apps; none where whoever keeps the keys for the field keeps that one elsewhere.
+pub fn app_signer(project: &Project) -> Result<Option<SigningKey>, Failure> {
+    let folder = present(project)?;
+    match Signer::App.load(&folder) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::NoSigner { .. }) => Ok(None),
+        Err(error) => Err(key_failure(error, &folder)),
+    }
+}
+
+/// Variables that a product may declare and leave empty, with the public keys of this project's signers, in hexadecimal
+/// digits.
+pub fn signer_variables(
+    project: &Project,
+    declared: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut variables = BTreeMap::new();
+    for (variable, signer) in [("app_signer", Signer::App), ("capability_signer", Signer::Capability)] {
+        if declared.get(variable).is_some_and(String::is_empty) {
+            let folder = present(project)?;
+            let key = signer.load_public(&folder).map_err(|error| key_failure(error, &folder))?;
+            variables.insert(variable.to_owned(), hex::encode(key.as_bytes()));
+        }
+    }
+    Ok(variables)
+}
+
+/// The project's folder of keys, with development keys in it where there were none.
+fn present(project: &Project) -> Result<PathBuf, Failure> {
     let folder = project.keys();
     if !folder.exists() {
         if project::chosen_keys().is_some() {
@@ -57,7 +99,8 @@ pub fn load(project: &Project) -> Result<Keys, Failure> {
             Err(error) => return Err(key_failure(error, &folder)),
         }
     }
-    Keys::load(&folder).map_err(|error| key_failure(error, &folder))
+    signers::add_missing(&folder).map_err(|error| key_failure(error, &folder))?;
+    Ok(folder)
 }
 
 fn key_failure(error: KeyError, folder: &Path) -> Failure {
@@ -66,6 +109,10 @@ fn key_failure(error: KeyError, folder: &Path) -> Failure {
             "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
             folder.display()
         )),
+        KeyError::NoSigner { .. } => Some(
+            "`osbuild keys init FOLDER` makes a folder with keys for apps: copy `app.*` and `capability.*` of it here"
+                .to_owned(),
+        ),
         KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
         KeyError::Purpose { .. } => Some("the certificates decide: put the right word back".to_owned()),
         KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
@@ -77,7 +124,8 @@ fn key_failure(error: KeyError, folder: &Path) -> Failure {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum KeysCommand {
-    /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, and the release key
+    /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, the release key, and those
+    /// of apps and capability tokens
     Init {
         /// A folder that does not exist yet; OSBUILD_KEYS or `keys/` of the project unless told
         folder: Option<PathBuf>,

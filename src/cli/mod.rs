@@ -6,6 +6,7 @@
 #[macro_use]
 mod output;
 
+mod app;
 mod board;
 mod build;
 mod cache;
@@ -55,6 +56,9 @@ enum Command {
     Run(run::RunArgs),
     /// Boot a product's image and run the checks of `tests/board/` on it
     Test(test::TestArgs),
+    /// Write apps, build them and look after them on a device
+    #[command(subcommand)]
+    App(app::AppCommand),
     /// Build recipes
     Build(build::RecipeArgs),
     /// Show the tasks that a product needs
@@ -116,6 +120,7 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
         Command::Test(args) => board::test(project, &args),
         Command::Keys(command) => keys::keys(project, &command),
         Command::Verify(args) => verify::verify(Ok(project), &args),
+        Command::App(command) => app::app(project, &command),
         Command::Build(args) => build::build(project, &args),
         Command::Plan(args) => plan::plan(project, &args),
         Command::Config(ConfigCommand::Show { product, origin }) => {

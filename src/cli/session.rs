@@ -5,7 +5,7 @@
 use super::interrupt::{self, Interruption};
 use super::project::Project;
 use super::report::Failure;
-use super::{progress, steps};
+use super::{keys, progress, steps};
 use crate::config::{self, lock, Config, Diagnostic};
 use crate::exec::step::StepRegistry;
 use crate::exec::{self, Environment, ExecError, Outcome};
@@ -66,14 +66,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads and plans; `variables` replace those of the product.
+    /// Loads and plans; `variables` replace those of the product, and so do the project's signers where it names none.
     pub fn open(
         project: Project,
         product: Option<&str>,
         variables: &BTreeMap<String, String>,
         args: &BuildArgs,
     ) -> Result<Session, Failure> {
-        let config = config::load_with(&project.root, product, variables)?;
+        let mut config = config::load_with(&project.root, product, variables)?;
+        let signers = keys::signer_variables(&project, &config.product.variables)?;
+        if !signers.is_empty() {
+            let variables = variables.clone().into_iter().chain(signers).collect();
+            config = config::load_with(&project.root, product, &variables)?;
+        }
         let lock = read_lock(&project)?;
         let jobs = limit_processors(args.jobs)?;
         let (store, in_use) = open_store(&project)?;

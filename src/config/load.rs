@@ -7,7 +7,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Sources};
 use super::file::app::AppFile;
 use super::file::machine::MachineFile;
 use super::file::overriding::TargetKind;
-use super::file::product::ProductFile;
+use super::file::product::{ProductAppEntry, ProductFile};
 use super::file::recipe::RecipeFile;
 use super::file::tools::ToolsFile;
 use super::index::{self, Index};
@@ -34,10 +34,14 @@ pub fn load(
     product: Option<&str>,
     vars: &BTreeMap<String, String>,
 ) -> Result<(Config, Effective), Diagnostics> {
+    load_wanted(root, Wanted { product: product.unwrap_or(DEFAULT_PRODUCT), vars, with_app: None })
+}
+
+/// Reads the project and resolves what is wanted of it.
+pub fn load_wanted(root: &Path, wanted: Wanted) -> Result<(Config, Effective), Diagnostics> {
     let mut problems = Vec::new();
     let mut project = read::project(root, &mut problems);
     let index = index::build(&mut project, &mut problems);
-    let wanted = Wanted { product: product.unwrap_or(DEFAULT_PRODUCT), vars };
     let result = resolve(&mut project, index, wanted, &mut problems);
     match result {
         Some(result) if problems.is_empty() => Ok(result),
@@ -96,7 +100,12 @@ fn resolve(
         return None;
     };
     let Resolved { overrides, context, effective } = resolved;
-    let product_file: Option<ProductFile> = record::read(&effective.product, problems);
+    let mut product_file: Option<ProductFile> = record::read(&effective.product, problems);
+    if let (Some(product), Some(app)) = (&mut product_file, wanted.with_app) {
+        let origin = product.product.origin.clone();
+        let entry = || ProductAppEntry { critical: false, third_party: true, origin };
+        product.apps.entry(app.to_owned()).or_insert_with(entry);
+    }
     let machine_file: Option<MachineFile> = record::read(&effective.machine, problems);
     let tools = tools(&index, &overrides, &context, problems);
     let others = others::resolve(&index, &recipes, wanted.product, &project.gaps, problems);

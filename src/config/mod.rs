@@ -75,6 +75,13 @@ pub fn load_with(
     load::load(project, product, vars).map(|(config, _)| config)
 }
 
+/// Like [`load`], as if the product had `app`.
+pub fn load_with_app(project: &Path, product: Option<&str>, app: &str) -> Result<Config, Diagnostics> {
+    let product = product.unwrap_or(DEFAULT_PRODUCT);
+    let wanted = resolve::Wanted { product, vars: &BTreeMap::new(), with_app: Some(app) };
+    load::load_wanted(project, wanted).map(|(config, _)| config)
+}
+
 /// Everything that `project` defines, once for each product that can be built.
 pub fn load_all(project: &Path) -> Result<Vec<Config>, Diagnostics> {
     load::load_all(project)

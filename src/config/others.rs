@@ -35,7 +35,7 @@ pub fn resolve(
     let vars = BTreeMap::new();
     let mut others = Vec::new();
     for product in inherit::buildable(index).into_iter().filter(|name| *name != built) {
-        let wanted = Wanted { product, vars: &vars };
+        let wanted = Wanted { product, vars: &vars, with_app: None };
         let Some(resolved) = resolve::product(index, wanted, gaps, problems) else { continue };
         others.push(Other {
             product: record::read(&resolved.effective.product, problems),

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 pub struct Wanted<'a> {
     pub product: &'a str,
     pub vars: &'a BTreeMap<String, String>,
+    /// An app that the product is to be checked with, as if it named it.
+    pub with_app: Option<&'a str>,
 }
 
 /// The effective trees of a product and its machine.

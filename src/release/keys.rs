@@ -4,6 +4,7 @@
 //! Ed25519 (RFC 8410). Invariant: a private key that others can read is not used.
 
 use super::boot_key::BootKey;
+use super::signers::{self, Signer};
 use crate::io::file::{self, at, FileError};
 use der::asn1::UtcTime;
 use der::pem::LineEnding;
@@ -28,7 +29,7 @@ const BOOT_KEYS: [&str; 3] = ["PK", "KEK", "db"];
 /// Begins the names on the certificates of development keys.
 const DEVELOPMENT: &str = "osbuild DEVELOPMENT";
 /// Says in one word what the keys are for.
-const PURPOSE_FILE: &str = "purpose";
+pub(super) const PURPOSE_FILE: &str = "purpose";
 /// A folder of keys may lie in the user's repository; its private keys never belong there.
 const KEPT_OUT_OF_GIT: &[u8] = b"*.key\n";
 
@@ -53,6 +54,8 @@ pub enum KeyError {
     Mismatch(PathBuf),
     #[error("`{}` says what the certificates beside it do not: they are {found} ones", path.display())]
     Purpose { path: PathBuf, found: &'static str },
+    #[error("there is no key `{name}` for apps: `{}` does not exist", path.display())]
+    NoSigner { path: PathBuf, name: &'static str },
     #[error("a key cannot be made: {0}")]
     Make(String),
 }
@@ -164,6 +167,7 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
     let text = release.verifying_key().to_public_key_pem(LineEnding::LF);
     let text = text.map_err(|error| KeyError::Make(error.to_string()))?;
     file::write_atomic(&building.path().join("release.pub"), text.as_bytes(), 0o644)?;
+    Signer::ALL.into_iter().try_for_each(|signer| signers::create(building.path(), signer))?;
     file::write_atomic(&building.path().join(PURPOSE_FILE), format!("{}\n", purpose.word()).as_bytes(), 0o644)?;
     file::write_atomic(&building.path().join(".gitignore"), KEPT_OUT_OF_GIT, 0o644)?;
     match std::fs::rename(building.path(), folder) {
@@ -225,7 +229,7 @@ fn certificate(folder: &Path, name: &str) -> Result<Vec<u8>, KeyError> {
     certificate.to_der().map_err(invalid(&path, "certificate"))
 }
 
-fn private(path: &Path) -> Result<String, KeyError> {
+pub(super) fn private(path: &Path) -> Result<String, KeyError> {
     let metadata = std::fs::metadata(path).map_err(at("look at", path))?;
     if !metadata.is_file() {
         return Err(invalid(path, "private key")("it is not a file"));
@@ -237,7 +241,7 @@ fn private(path: &Path) -> Result<String, KeyError> {
     Ok(file::read_text(path)?)
 }
 
-fn invalid<E: std::fmt::Display>(path: &Path, what: &'static str) -> impl FnOnce(E) -> KeyError {
+pub(super) fn invalid<E: std::fmt::Display>(path: &Path, what: &'static str) -> impl FnOnce(E) -> KeyError {
     let path = path.to_owned();
     move |error| KeyError::Invalid { path, what, reason: error.to_string() }
 }

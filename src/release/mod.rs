@@ -2,11 +2,13 @@
 //!
 //! Invariant: this is the only stage that sees a private key, and it runs after every task.
 
+pub mod app;
 pub mod boot_key;
 mod building;
 pub mod image;
 pub mod keys;
 pub mod manifest;
+pub mod signers;
 pub mod verify;
 
 #[cfg(test)]

@@ -64,9 +64,9 @@ fn app(project: &Project, name: &str, package: &str, exec: &str, rest: &str) {
     project.write(&format!("apps/{name}/app.yaml"), &text);
 }
 
-/// The number before ` us` after `median `.
-fn median(text: &str) -> u64 {
-    let rest = text.split("median ").nth(1).unwrap_or_else(|| panic!("no median: {text}"));
+/// The lower quartile: what else the host does to an emulated machine only adds to a time.
+fn quarter(text: &str) -> u64 {
+    let rest = text.split("quarter ").nth(1).unwrap_or_else(|| panic!("no time: {text}"));
     rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {text}"))
 }
 
@@ -86,12 +86,15 @@ fn ten_apps_on_a_board() {
 
     let bare = guest.shell("stopwatch bare 21").succeeds().output;
     let started = guest.shell("stopwatch app stopwatch 21").succeeds().output;
-    let over = median(&started).saturating_sub(median(&bare));
-    say(&format!("app start, request to main: {}fork and exec alone: {bare}the difference: {over} us\n", started));
+    let over = quarter(&started).saturating_sub(quarter(&bare));
+    say(&format!(
+        "app start, request to main: {}fork and exec alone: {bare}the difference of the quarters: {over} us\n",
+        started
+    ));
     assert!(over <= START_LIMIT_MICROSECONDS, "{over} us over fork and exec");
 
     // It may rest after the last answer.
-    let memory = guest.shell("sleep 2; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
+    let memory = guest.shell("sleep 7; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
     let resident: u64 = memory.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
     say(&format!("the agent with ten apps, resident: {resident} KiB\n{memory}"));
     assert!(resident <= RESIDENT_LIMIT_KIB, "{memory}");

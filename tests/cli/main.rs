@@ -1,6 +1,7 @@
 //! The command line on good and on bad input: what a user reads, and that nothing is lost. A file per topic.
 #![allow(clippy::disallowed_methods)]
 
+mod app;
 mod archives;
 mod cache;
 #[path = "../command/mod.rs"]

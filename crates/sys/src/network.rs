@@ -30,6 +30,25 @@ pub fn udp_on(interface: &str, local: SocketAddrV4) -> io::Result<UdpSocket> {
     Ok(UdpSocket::from(socket))
 }
 
+/// Has the kernel say on a netlink socket what it dislikes, without sending the message back.
+pub fn explain_errors(netlink: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).expect("4 bytes");
+    for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+        // SAFETY: the kernel reads `length` bytes of `on`.
+        check(unsafe {
+            libc::setsockopt(netlink.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length)
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives the calling thread a new, empty network namespace.
+pub fn leave_network() -> io::Result<()> {
+    // SAFETY: it changes nothing that memory or open files depend on.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}
+
 /// Brings an interface up.
 pub fn bring_up(interface: &str) -> io::Result<()> {
     let socket = socket()?;

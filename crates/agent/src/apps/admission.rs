@@ -21,9 +21,6 @@ pub enum Objection {
     PortTaken { port: u16, protocol: Protocol, owner: String },
     #[error("it is older than what this device has had: {new}, not {old}")]
     Downgrade { new: String, old: String },
-    /// Nothing would filter what goes over it.
-    #[error("this system cannot give apps a network yet, and its capabilities ask for one")]
-    NoNetwork,
     #[error("the image of this production device has an app of this id")]
     Duplicate,
 }
@@ -35,9 +32,6 @@ pub fn objections<'a>(
     others: impl Iterator<Item = &'a Manifest> + Clone,
 ) -> Vec<Objection> {
     let mut found: Vec<Objection> = abi::missing(&new.abi).into_iter().map(Objection::Abi).collect();
-    if new.uses_network() {
-        found.push(Objection::NoNetwork);
-    }
     let (own, others) = (&new.capabilities, others.filter(|other| other.id != new.id));
     for device in &own.devices {
         if !config.devices.contains_key(device) {
@@ -112,14 +106,13 @@ mod tests {
             (json!({"listen": port}), "port 80/Tcp of the device belongs to the app `owner`"),
         ] {
             let new = manifest("new", capabilities.clone());
-            let mut found = objections(&new, &config(), std::iter::once(&owner));
-            found.retain(|objection| *objection != Objection::NoNetwork);
+            let found = objections(&new, &config(), std::iter::once(&owner));
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [wanted]);
             // A new version of the owner may have what the old one has.
             let again = manifest("owner", capabilities);
             assert!(objections(&again, &config(), std::iter::once(&owner))
                 .iter()
-                .all(|o| matches!(o, Objection::NoDevice(_) | Objection::NoNetwork)));
+                .all(|o| matches!(o, Objection::NoDevice(_))));
         }
     }
 

@@ -8,8 +8,10 @@ use super::group::Group;
 use super::history::History;
 use super::image::{self, Image};
 use super::ledger::FIRST_ID;
+use super::network::{namespace, Attachment, Networks};
 use super::notify::{Notify, Word};
 use super::package::{Origin, Package};
+use super::probe::{self, Probe};
 use super::reason::{Evidence, Reason};
 use super::storage;
 use crate::error::{chain, AgentError, Doing};
@@ -53,11 +55,17 @@ pub struct App {
     storage: Option<PathBuf>,
     folder: PathBuf,
     devices: Vec<(String, PathBuf)>,
+    /// None: it is alone in its namespace.
+    network: Option<Attachment>,
+    namespace: OwnedFd,
+    probe: Option<Probe>,
     run: Option<Run>,
 }
 
 /// One life of the app.
 struct Run {
+    /// Of the sandbox's first process.
+    pid: i32,
     since: Duration,
     /// Gives the wait status of the app's process.
     end: File,
@@ -72,6 +80,7 @@ pub struct Workshop<'a> {
     pub config: &'a DeviceConfig,
     /// See [`osbuild_format::app::token::device_id`].
     pub device_id: &'a str,
+    pub networks: &'a Networks,
 }
 
 /// Name of the app's unit among services and apps.
@@ -90,12 +99,43 @@ impl App {
         let notify = Notify::listen(&folder.join("notify")).doing(|| format!("listen to the app `{id}`"))?;
         let storage = storage::provide(id, user, manifest.capabilities.storage_bytes)?;
         let group = Group::make(id, &manifest.limits)?;
+        let network = match manifest.uses_network() || matches!(manifest.health, Some(Health::Tcp { .. })) {
+            true => Some(workshop.networks.add(number, manifest)?),
+            false => None,
+        };
+        // Made once rather than at each start, which it would take a third of.
+        let namespace = match &network {
+            Some(network) => network.namespace.try_clone().doing(|| format!("keep the network of the app `{id}`"))?,
+            None => namespace::make(false)?.handle,
+        };
+        let probe = match (&network, &manifest.health) {
+            (Some(network), Some(Health::Tcp { port, seconds })) => Some(Probe::new(network.address, *port, *seconds)),
+            _ => None,
+        };
         // The digest is part of the name, so that a new version is open before the old one is closed.
         let name = format!("app-{id}-{}", &package.digest[..8]);
         let image = image::open(&package, &name, &Path::new(RUN).join(id).join(&package.digest[..8]))?;
         let (log, history) = (Log::of_app(id), History::load(id));
         let said = String::new();
-        Ok(App { role, log, notify, history, said, number, image, group, storage, folder, devices, run: None, package })
+        let run = None;
+        Ok(App {
+            role,
+            log,
+            notify,
+            history,
+            said,
+            number,
+            image,
+            group,
+            storage,
+            folder,
+            devices,
+            network,
+            namespace,
+            probe,
+            run,
+            package,
+        })
     }
 
     pub fn unit(&self) -> UnitConfig {
@@ -124,6 +164,7 @@ impl App {
             run: &self.folder,
             storage: self.storage.as_deref(),
             devices: &self.devices,
+            network: &self.namespace,
             group: self.group.door().doing(doing)?,
             output: File::from(out_end),
             errors: File::from(errors_end),
@@ -131,8 +172,12 @@ impl App {
         let started = confine::spawn(place)?;
         let now = time::now();
         let memory_kills = self.group.memory_kills();
-        self.run = Some(Run { since: now, end: started.end, memory_kills, last_sign: now, cause: None });
+        let pid = i32::try_from(started.pid).unwrap_or_default();
+        self.run = Some(Run { pid, since: now, end: started.end, memory_kills, last_sign: now, cause: None });
         self.said.clear();
+        if let Some(probe) = &mut self.probe {
+            probe.begin(now);
+        }
         let streams = [(out, Level::Info), (errors, Level::Warning)];
         let streams = streams.into_iter().map(|(pipe, level)| Stream::bounded(pipe, level));
         Ok((started.pid, streams.collect::<Result<_, _>>().doing(doing)?))
@@ -152,8 +197,9 @@ impl App {
         if let Some(cause) = cause {
             self.blame(cause);
         }
-        if let Err(error) = self.group.kill() {
-            self.log.write(Level::Error, crate::log::AGENT, &format!("cannot end the app: {error}"));
+        if let Some(pid) = self.run.as_ref().and_then(|run| Pid::from_raw(run.pid)) {
+            // The first process of a namespace takes all others along. It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 
@@ -184,7 +230,11 @@ impl App {
                 let late = now >= run.last_sign + Duration::from_secs(u64::from(seconds));
                 late.then_some(Reason::Watchdog { seconds })
             }
-            Some(Health::Tcp { .. }) | None => None,
+            Some(Health::Tcp { port, .. }) => {
+                let failed = self.probe.as_mut().is_some_and(|probe| probe.has_failed(now));
+                failed.then_some(Reason::Unhealthy { port, tries: probe::TRIES })
+            }
+            None => None,
         }
     }
 
@@ -194,16 +244,13 @@ impl App {
         match self.package.manifest.health {
             _ if !ready => Some(run.since + READY_PATIENCE),
             Some(Health::Watchdog { seconds }) => Some(run.last_sign + Duration::from_secs(u64::from(seconds))),
-            Some(Health::Tcp { .. }) | None => None,
+            Some(Health::Tcp { .. }) => self.probe.as_ref().map(Probe::wake_at),
+            None => None,
         }
     }
 
     /// It has ended: how it looks from outside, and why. `forbidden` tells the system call it was ended for.
     pub fn ended(&mut self, forbidden: impl FnOnce(u32) -> Option<String>) -> (Exit, Reason) {
-        // Whatever it started ends with its group; the namespace's first process is gone already.
-        if let Err(error) = self.group.kill() {
-            self.log.write(Level::Error, crate::log::AGENT, &format!("cannot end what the app left: {error}"));
-        }
         let Some(mut run) = self.run.take() else { return (Exit::Code(0), Reason::Stopped) };
         let status = wait_status(&mut run.end);
         let killed_by_filter = status.is_some_and(|status| status & 0x7f == 31);
@@ -247,6 +294,8 @@ impl App {
             "processes": self.group.processes(), "cpu_us": self.group.cpu_microseconds(),
             "storage_bytes": self.storage.as_ref().and_then(|_| storage::used_bytes(FIRST_ID + self.number)),
             "storage_limit_bytes": manifest.capabilities.storage_bytes,
+            "address": self.network.as_ref().map(|network| network.address),
+            "denials": self.network.as_ref().map(Attachment::denials),
             "last_end": self.history.last(), "ends": self.history.ends(),
         })
     }

@@ -3,13 +3,14 @@
 //! Invariant: every layer of the confinement is derived from the manifest; what it does not name is closed in each of
 //! them: namespaces, mounts, limits, Landlock and the list of system calls.
 
-use crate::error::AgentError;
+use crate::error::{AgentError, Doing};
 use osbuild_format::app::{policy, Manifest, Protocol, DEVICES, INNER_ID, NOTIFY, RUNTIME, STORAGE};
 use osbuild_sys::landlock::Rules;
 use osbuild_sys::sandbox::{Confinement, Mount, Network, Resource, Root, Sandbox, SandboxError, Started, Stdio};
 use osbuild_sys::seccomp::{self, Filter};
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Of `/tmp`; it counts as the app's memory, too.
@@ -30,6 +31,8 @@ pub struct Place<'a> {
     pub storage: Option<&'a Path>,
     /// Logical name and node.
     pub devices: &'a [(String, PathBuf)],
+    /// Its namespace.
+    pub network: &'a OwnedFd,
     pub group: File,
     pub output: File,
     pub errors: File,
@@ -48,10 +51,12 @@ pub fn spawn(place: Place) -> Result<Started, AgentError> {
 
 fn sandbox(place: Place) -> Result<Sandbox, AgentError> {
     let manifest = place.manifest;
+    let doing = || format!("keep the network of the app `{}` open", manifest.id);
+    let network = Network::Of(place.network.try_clone().doing(doing)?);
     Ok(Sandbox {
         mounts: mounts(&place),
         root: Root::Image(place.image.to_owned()),
-        network: Network::None,
+        network,
         hostname: manifest.id.clone(),
         uid: INNER_ID,
         gid: INNER_ID,

@@ -1,12 +1,13 @@
 //! An app's limits to its control group, and what the kernel counts there.
 //!
 //! Source: Linux `Documentation/admin-guide/cgroup-v2.rst`. Invariant: every process of an app is in its group from
-//! before its first instruction, so ending the group ends the app.
+//! before its first instruction. (`cgroup.kill` is not used: some kernels of 6.12 end at once what is later made in a group
+//! that it was written to. An app ends with the first process of its namespace.)
 
 use crate::error::{AgentError, Doing};
 use crate::file;
 use osbuild_format::app::Limits;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -45,14 +46,9 @@ impl Group {
         Ok(group)
     }
 
-    /// The file that a process enters the group by.
+    /// What a process is made in the group with.
     pub fn door(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.folder.join("cgroup.procs"))
-    }
-
-    /// Ends all of its processes at once.
-    pub fn kill(&self) -> io::Result<()> {
-        file::set(self.folder.join("cgroup.kill"), "1")
+        file::open(&self.folder)
     }
 
     /// How many times a process of it was ended for want of memory.

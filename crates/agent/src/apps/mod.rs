@@ -11,18 +11,22 @@ mod history;
 mod image;
 pub mod install;
 mod ledger;
+mod network;
 pub mod notify;
 pub mod package;
+mod probe;
 mod reason;
 mod storage;
 
 use crate::error::{chain, AgentError};
 use crate::file;
 use crate::log::Log;
+use crate::network::Network;
 use crate::supervise::UnitConfig;
 pub use app::{not_started, unit_name, App};
 use app::{Role, Workshop};
 use ledger::Ledger;
+use network::Networks;
 use osbuild_format::app::{token, Manifest};
 use osbuild_format::device::{AppConfig, DeviceConfig, APPS};
 use osbuild_sys::audit::Audit;
@@ -33,6 +37,7 @@ use serde_json::{json, Value};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How long the kernel's word about a forbidden call may be behind the end of the process.
 const AUDIT_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -51,13 +56,14 @@ pub struct Apps {
     /// The last forbidden call of each user.
     forbidden: BTreeMap<u32, String>,
     device_id: String,
+    networks: Networks,
     /// Why apps of third parties do not run.
     safe_mode: Option<String>,
 }
 
 impl Apps {
     /// Prepares the image's apps and those that were installed.
-    pub fn start(config: &DeviceConfig, log: &Log) -> Apps {
+    pub fn start(config: &DeviceConfig, network: &Network, log: &Arc<Log>) -> Apps {
         let audit =
             Audit::open().map_err(|error| log.warn(&format!("forbidden system calls will have no name: {error}")));
         let mut apps = Apps {
@@ -69,6 +75,7 @@ impl Apps {
             audit: audit.ok(),
             forbidden: BTreeMap::new(),
             device_id: token::device_id(&file::text(crate::init::MACHINE_ID).unwrap_or_default()),
+            networks: Networks::new(config, network, log),
             safe_mode: None,
         };
         let installed: BTreeMap<String, String> = apps.ledger.installed().into_iter().collect();
@@ -113,7 +120,7 @@ impl Apps {
             group::prepare()?;
             self.divided = true;
         }
-        let workshop = Workshop { config, device_id: &self.device_id };
+        let workshop = Workshop { config, device_id: &self.device_id, networks: &self.networks };
         let role = role(&package.manifest.id, config);
         App::prepare(package, number, role, &workshop)
     }

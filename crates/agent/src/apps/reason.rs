@@ -29,6 +29,11 @@ pub enum Reason {
     Watchdog {
         seconds: u32,
     },
+    /// It did not accept connections.
+    Unhealthy {
+        port: u16,
+        tries: u32,
+    },
     /// It did not say `READY=1` in time.
     NotReady {
         seconds: u64,
@@ -61,6 +66,9 @@ impl fmt::Display for Reason {
             Reason::OutOfMemory { limit_bytes } => write!(f, "out of memory: its limit is {} KiB", limit_bytes / 1024),
             Reason::ForbiddenCall { name } => write!(f, "forbidden system call: {name}"),
             Reason::Watchdog { seconds } => write!(f, "watchdog: it gave no sign of life for {seconds} s"),
+            Reason::Unhealthy { port, tries } => {
+                write!(f, "unhealthy: it did not accept a connection on port {port}, {tries} times in a row")
+            }
             Reason::NotReady { seconds } => write!(f, "it was not ready within {seconds} s"),
             Reason::NotStarted { error } => write!(f, "not started: {error}"),
             Reason::Stopped => write!(f, "stopped on request"),

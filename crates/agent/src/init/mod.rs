@@ -41,7 +41,7 @@ pub fn run() -> Result<Infallible, AgentError> {
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
     guard.feed();
-    let apps = Apps::start(&config, &log);
+    let apps = Apps::start(&config, &network, &log);
     let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps };
     cycle::Agent::new(parts)?.run()
 }

@@ -91,7 +91,7 @@ impl Network {
         Ok(())
     }
 
-    fn name_servers(&self) -> Vec<Ipv4Addr> {
+    pub fn name_servers(&self) -> Vec<Ipv4Addr> {
         name_servers(&self.lock().leases)
     }
 
@@ -180,7 +180,7 @@ mod tests {
 
     impl Network {
         /// Nothing is known, and no thread runs.
-        pub(super) fn offline() -> Self {
+        pub fn offline() -> Self {
             Network { shared: Arc::default() }
         }
     }

@@ -15,6 +15,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+/// linux/sched.h; libc has it as a number that does not fit.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// A running sandbox. Dropping it ends everything in it.
 #[derive(Debug)]
 pub struct Child {
@@ -35,10 +38,6 @@ pub struct Started {
 pub(super) fn spawn(sandbox: &Sandbox, program: Program) -> Result<Child, SandboxError> {
     let Waiting { child, go, report } = start(sandbox, &program)?;
     map_identity(child.pid, sandbox).map_err(SandboxError::Namespaces)?;
-    if let Some(mut group) = sandbox.confinement.group.as_ref() {
-        let entered = group.write_all(child.pid.to_string().as_bytes());
-        entered.map_err(|source| SandboxError::Setup { step: "enter the control group".to_owned(), source })?;
-    }
     File::from(go).write_all(b"g").map_err(SandboxError::Namespaces)?;
     await_exec(report, &program)?;
     Ok(child)
@@ -80,9 +79,8 @@ fn start(sandbox: &Sandbox, program: &Program) -> Result<Waiting, SandboxError> 
         Network::Host => None,
         Network::Of(namespace) => Some(Visit::begin(namespace)?),
     };
-    // SAFETY: without CLONE_VM this is fork: the child has its own memory. It runs `inside`, which only makes
-    // system calls with arguments prepared above and never returns.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
+    // SAFETY: the child runs `inside`, which only makes system calls with arguments prepared above and never returns.
+    let pid = unsafe { clone(flags, sandbox.confinement.group.as_ref()) };
     if pid == 0 {
         inside(&setup);
     }
@@ -95,6 +93,20 @@ fn start(sandbox: &Sandbox, program: &Program) -> Result<Waiting, SandboxError> 
     let mut child = Child::new(pid as libc::pid_t);
     child.end = Some(File::from(end_read));
     returned.map(|()| Waiting { child, go: go_write, report: report_read })
+}
+
+/// Fork into new namespaces, and into a control group where there is one: to move there later would wait for every
+/// processor. Without a group it is the older call, which sandboxes around us know.
+unsafe fn clone(flags: libc::c_int, group: Option<&File>) -> libc::c_long {
+    let Some(group) = group else {
+        // Without CLONE_VM this is fork: the child has its own memory.
+        return libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0);
+    };
+    let mut args: libc::clone_args = std::mem::zeroed();
+    args.flags = flags as u64 | CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = group.as_raw_fd() as u64;
+    libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
 }
 
 /// This thread in another network namespace, which a process that it makes inherits.

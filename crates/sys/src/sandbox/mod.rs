@@ -68,7 +68,7 @@ pub enum Root {
 /// Everything is taken away before the program's first instruction.
 #[derive(Debug, Default)]
 pub struct Confinement {
-    /// The `cgroup.procs` of the group that everything in the sandbox belongs to, open for writing.
+    /// The folder of the control group (version 2) that everything in the sandbox belongs to, from its first instruction.
     pub group: Option<File>,
     /// Soft and hard limits, setrlimit(2).
     pub limits: Vec<(Resource, u64)>,

@@ -1,0 +1,53 @@
+//! `osbuild app`: a developer's way from nothing to an app that runs on a board.
+//!
+//! Invariant: an app's file is made by the plan's own tasks, whoever asks for it, and gets its signature here.
+
+mod build;
+mod check;
+mod explain;
+mod new;
+mod sign;
+
+use super::project::Project;
+use super::report::Failure;
+use crate::config::diagnostic::suggest;
+use crate::config::Config;
+use crate::model::app::App;
+use crate::model::AppName;
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum AppCommand {
+    /// Begin an app: `apps/NAME` with a program that runs
+    New(new::NewArgs),
+    /// Check an app, and say in plain words what it may do
+    Check(check::CheckArgs),
+    /// Build an app's file into `out/apps/`, signed where the folder of keys has the key `app`
+    Build(build::BuildAppArgs),
+    /// Sign an app's file, in place
+    Sign(sign::SignArgs),
+    /// Allow one device more than its image does
+    Token(sign::TokenArgs),
+}
+
+pub fn app(project: Project, command: &AppCommand) -> Result<(), Failure> {
+    match command {
+        AppCommand::New(args) => new::new(&project, args),
+        AppCommand::Check(args) => check::check(&project, args),
+        AppCommand::Build(args) => build::build(project, args),
+        AppCommand::Sign(args) => sign::sign(&project, args),
+        AppCommand::Token(args) => sign::token(&project, args),
+    }
+}
+
+/// The app of that name, or a message that names the ones there are.
+fn find<'a>(config: &'a Config, name: &str) -> Result<&'a App, Failure> {
+    let found = AppName::new(name).ok().and_then(|name| config.apps.get(&name));
+    found.ok_or_else(|| {
+        let known = || config.apps.keys().map(AppName::as_str);
+        let help = suggest(name, known()).unwrap_or_else(|| match known().next() {
+            Some(_) => format!("there are: {}", known().collect::<Vec<_>>().join(", ")),
+            None => format!("`osbuild app new {name} --lang rust` begins one"),
+        });
+        Failure::new(format!("there is no app `{name}`")).help(help)
+    })
+}

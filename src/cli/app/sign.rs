@@ -1,0 +1,88 @@
+//! `osbuild app sign|token`: the keys of the project, put to what a device is to accept.
+//!
+//! Invariant: an app's file is replaced in one step; nothing is signed that a device would find damaged.
+
+use super::super::keys;
+use super::super::project::Project;
+use super::super::report::Failure;
+use crate::io::file;
+use crate::release::app::{sign_token, AppFile};
+use crate::release::signers::Signer;
+use osbuild_format::app::token::{Token, FORMAT};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct SignArgs {
+    /// Files of apps, wherever they were built
+    #[arg(required = true, value_name = "FILE.app")]
+    files: Vec<PathBuf>,
+}
+
+pub fn sign(project: &Project, args: &SignArgs) -> Result<(), Failure> {
+    let key = keys::signer(project, Signer::App)?;
+    for path in &args.files {
+        AppFile::open(path)?.write_signed(path, &key)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct TokenArgs {
+    /// The device, as `osagent app device` names it there: 64 hexadecimal digits
+    #[arg(long, value_name = "ID")]
+    device: String,
+    /// Apps may be installed that are not part of the device's image
+    #[arg(long)]
+    sideload: bool,
+    /// Older versions of apps may be installed
+    #[arg(long)]
+    downgrade: bool,
+    /// How long it is good; for ever unless told
+    #[arg(long, value_name = "N")]
+    days: Option<u64>,
+    /// Where it is written; standard output unless told
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
+    let device = args.device.trim();
+    if device.len() != 64 || !device.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return Err(Failure::new(format!("this is no device's id: `{device}`"))
+            .help("`osagent app device` prints it on the device: 64 hexadecimal digits"));
+    }
+    if !args.sideload && !args.downgrade {
+        return Err(Failure::new("this token would allow nothing").help("give `--sideload`, `--downgrade` or both"));
+    }
+    let not_after = args.days.map(|days| now_seconds().saturating_add(days.saturating_mul(SECONDS_PER_DAY)));
+    let envelope = of(project, device, args.sideload, args.downgrade, not_after)?;
+    match &args.out {
+        Some(path) => {
+            file::write_atomic(path, envelope.as_bytes(), 0o644)?;
+            println!("{}", path.display());
+        }
+        None => print!("{envelope}"),
+    }
+    Ok(())
+}
+
+/// The envelope of a token for `device`.
+fn of(
+    project: &Project,
+    device: &str,
+    sideload: bool,
+    downgrade: bool,
+    not_after: Option<u64>,
+) -> Result<String, Failure> {
+    let key = keys::signer(project, Signer::Capability)?;
+    let token = Token { format: FORMAT, device: device.to_owned(), sideload, downgrade, not_after };
+    Ok(sign_token(&token, &key))
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

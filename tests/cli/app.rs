@@ -1,0 +1,115 @@
+//! A developer's way with apps, as far as it goes without a board.
+
+use crate::command::{copy, osbuild, Project};
+use osbuild_format::app::token::Token;
+use osbuild_format::app::{package, token, PAYLOAD_TYPE};
+use osbuild_format::dsse::{self, VerifyingKey};
+use std::path::Path;
+
+const ID: &str = "abababababababababababababababababababababababababababababababab";
+
+fn apps() -> Project {
+    let project = Project::copy();
+    copy::tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("apps"), &project.root.join("apps"));
+    project
+}
+
+/// A public key of the project.
+fn key(project: &Project, name: &str) -> VerifyingKey {
+    use ed25519_dalek::pkcs8::DecodePublicKey;
+    let text = std::fs::read_to_string(project.root.join(format!("keys/{name}.pub"))).expect("made");
+    VerifyingKey::from_public_key_pem(&text).expect("a key")
+}
+
+fn payload(project: &Project, file: &str) -> Vec<u8> {
+    let bytes = std::fs::read(project.root.join(file)).expect("built");
+    let (envelope, key) = (package::envelope(&bytes).expect("an envelope"), key(project, "app"));
+    dsse::verify(envelope, PAYLOAD_TYPE, &key, &dsse::key_id(&key)).expect("signed")
+}
+
+#[test]
+fn a_new_app_builds_in_either_language_and_is_signed() {
+    let project = Project::copy();
+    for (name, language) in [("first", "rust"), ("second", "c")] {
+        let made = osbuild(&project, &["app", "new", name, "--lang", language]).succeeds();
+        for part in [format!("osbuild app build {name}"), format!("`apps: {{{name}: {{}}}}` in a product")] {
+            assert!(made.errors.contains(&part), "{}", made.errors);
+        }
+        osbuild(&project, &["app", "new", name, "--lang", language]).fails_with(&["is there already", "help: "]);
+        let file = format!("out/apps/{name}.app");
+        let built = osbuild(&project, &["app", "build", name]).succeeds();
+        assert!(built.output.ends_with(&format!("{file}\n")), "{}", built.output);
+        let signed = payload(&project, &file);
+        let again = osbuild(&project, &["app", "build", name, "--out", "again.app"]).succeeds();
+        assert_eq!(again.errors, "", "nothing runs again");
+        assert_eq!(payload(&project, "again.app"), signed);
+    }
+    osbuild(&project, &["app", "new", "Big", "--lang", "c"]).fails_with(&["this is no id of an app: `Big`"]);
+    osbuild(&project, &["app", "new", "busybox", "--lang", "c"]).fails_with(&["is named `busybox` already"]);
+    osbuild(&project, &["app", "build", "secnd"]).fails_with(&["there is no app `secnd`", "did you mean `second`?"]);
+}
+
+#[test]
+fn a_check_says_what_an_app_may_do_and_where_it_does_not_fit() {
+    let project = apps();
+    let telemetry = osbuild(&project, &["app", "check", "telemetry", "--product", "gateway-dev"]);
+    telemetry.fails_with(&[
+        "app `telemetry` uses the device `$METER_UART`, which machine `qemu-x86_64` does not have",
+        "app `telemetry` connects to app `mosquitto`, which product `gateway-dev` does not have",
+        "apps/telemetry/app.yaml:",
+    ]);
+    osbuild(&project, &["app", "new", "quiet", "--lang", "c"]).succeeds();
+    let quiet = osbuild(&project, &["app", "check", "quiet"]).succeeds();
+    for part in ["it may\n  reach nothing outside its own image\n", "  8 MiB of memory", "system calls: these "] {
+        assert!(quiet.output.contains(part), "`{part}` is not in:\n{}", quiet.output);
+    }
+    assert!(quiet.errors.contains("no product has it yet"), "{}", quiet.errors);
+    let fits = osbuild(&project, &["app", "check", "quiet", "--product", "gateway"]).succeeds();
+    assert!(fits.errors.contains("fits: `gateway`"), "{}", fits.errors);
+    osbuild(&project, &["app", "check", "quit"]).fails_with(&["there is no app `quit`", "did you mean `quiet`?"]);
+}
+
+#[test]
+fn a_file_from_elsewhere_is_signed_in_place_and_a_damaged_one_is_not() {
+    let project = Project::copy();
+    osbuild(&project, &["app", "new", "meter", "--lang", "c"]).succeeds();
+    osbuild(&project, &["app", "build", "meter", "--out", "meter.app"]).succeeds();
+    let whole = std::fs::read(project.root.join("meter.app")).expect("built");
+    std::fs::remove_dir_all(project.root.join("keys")).expect("removed");
+    osbuild(&project, &["app", "sign", "meter.app"]).succeeds();
+    payload(&project, "meter.app");
+    let mut damaged = whole;
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(project.root.join("meter.app"), &damaged).expect("written");
+    osbuild(&project, &["app", "sign", "meter.app"]).fails_with(&["the image in `meter.app` is not what"]);
+    assert_eq!(std::fs::read(project.root.join("meter.app")).expect("there"), damaged, "nothing was written");
+    osbuild(&project, &["app", "sign", "layers/core/layer.yaml"]).fails_with(&["is not an app's file"]);
+}
+
+#[test]
+fn a_token_is_for_one_device_and_for_a_time() {
+    let project = Project::copy();
+    let made = osbuild(&project, &["app", "token", "--device", ID, "--sideload", "--days", "1"]).succeeds();
+    let key = key(&project, "capability");
+    let payload = dsse::verify(made.output.as_bytes(), token::PAYLOAD_TYPE, &key, &dsse::key_id(&key)).expect("signed");
+    let token = Token::from_json(&payload, ID, 0).expect("good");
+    assert!(token.sideload && !token.downgrade);
+    assert!(Token::from_json(&payload, ID, u64::MAX).is_err(), "it ends");
+    osbuild(&project, &["app", "token", "--device", ID]).fails_with(&["would allow nothing", "--sideload"]);
+    osbuild(&project, &["app", "token", "--device", "me", "--sideload"]).fails_with(&["no device's id: `me`"]);
+}
+
+#[test]
+fn keys_for_the_field_need_their_own_signers() {
+    let project = Project::copy();
+    osbuild(&project, &["keys", "init", "field"]).succeeds();
+    std::fs::remove_file(project.root.join("field/app.key")).expect("removed");
+    let project = project.env("OSBUILD_KEYS", "field");
+    osbuild(&project, &["app", "new", "meter", "--lang", "c"]).succeeds();
+    let built = osbuild(&project, &["app", "build", "meter"]).succeeds();
+    assert!(built.errors.contains("not signed: `field` has no key `app`"), "{}", built.errors);
+    osbuild(&project, &["app", "sign", "out/apps/meter.app"]).fails_with(&["there is no key `app` for apps", "help: "]);
+    std::fs::remove_file(project.root.join("field/capability.pub")).expect("removed");
+    osbuild(&project, &["app", "token", "--device", ID, "--sideload"]).fails_with(&["there is no key `capability`"]);
+}
