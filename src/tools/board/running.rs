@@ -231,7 +231,7 @@ impl Board {
 
     /// The same at the host ports that the machine declares; one in use is an error.
     pub fn start_at_declared(setup: &Setup) -> Result<Board, BoardError> {
-        let forwards = ports::declared(&setup.board.forwards)?;
+        let forwards = ports::declared(&setup.board)?;
         let bench = Bench::prepare(setup)?;
         let live = Live::start(&bench, setup, forwards)?;
         Ok(Board { live, bench, stop: setup.tools.stop().clone() })
