@@ -16,9 +16,11 @@ mod elf;
 mod esp;
 mod gpt;
 mod kconfig;
+mod kernel;
 mod manifest;
 mod pe;
 mod records;
+mod resolver;
 mod signer;
 mod sntp;
 mod varstore;
@@ -32,7 +34,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "app", run: app::run, seeds: app::seeds },
     Target { name: "archive", run: archive::run, seeds: archive::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
@@ -46,9 +48,11 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "esp", run: esp::run, seeds: esp::seeds },
     Target { name: "gpt", run: gpt::run, seeds: gpt::seeds },
     Target { name: "kconfig", run: kconfig::run, seeds: kconfig::seeds },
+    Target { name: "kernel", run: kernel::run, seeds: kernel::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "pe", run: pe::run, seeds: pe::seeds },
     Target { name: "records", run: records::run, seeds: records::seeds },
+    Target { name: "resolver", run: resolver::run, seeds: resolver::seeds },
     Target { name: "sntp", run: sntp::run, seeds: sntp::seeds },
     Target { name: "varstore", run: varstore::run, seeds: varstore::seeds },
 ];
