@@ -1,4 +1,5 @@
-//! Two builds of the default product, which share nothing but what was fetched, in; one and the same image out.
+//! Two builds of the default product and of apps, which share nothing but what was fetched, in; one and the same image,
+//! and the same apps, out.
 //!
 //! The second build runs in another folder, from an empty cache, as another user, with another umask and locale, on
 //! one processor. On every run it takes over the compiled kernel, and compiles all else; with
@@ -29,7 +30,10 @@ fn another_user_elsewhere_on_one_processor_builds_the_same_image() {
     take_over(&cache_folder(), cache.path(), &manifest);
     let second = Project::copy();
     take_keys(&first.root.join("keys"), &second.root.join("keys"));
-    let others = build_elsewhere(&second, cache.path());
+    let (others, errors) = elsewhere(&second, cache.path(), &["image"]);
+    for compiled in ["musl:build", "curl:build", "osagent:build", "image:erofs"] {
+        assert!(errors.contains(compiled), "`{compiled}` was not run again:\n{errors}");
+    }
     let others = second.root.join(others.trim()).parent().expect("a folder").canonicalize().expect("an image");
 
     assert_ne!(image, others);
@@ -44,6 +48,15 @@ fn another_user_elsewhere_on_one_processor_builds_the_same_image() {
         &["verify", &others.display().to_string(), "--keys", &first.root.join("keys").display().to_string()],
     )
     .succeeds();
+
+    // In Rust, and in C with another app's libraries.
+    for app in ["guardian", "panel"] {
+        let ours = osbuild(&first, &["app", "build", app]).succeeds().output;
+        let (theirs, errors) = elsewhere(&second, cache.path(), &["app", "build", app]);
+        assert!(errors.contains(&format!("{app}:build")), "`{app}` was not compiled again:\n{errors}");
+        let file = |project: &Project, path: &str| std::fs::read(project.root.join(path.trim())).expect("read");
+        assert!(file(&first, &ours) == file(&second, &theirs), "the app `{app}` differs");
+    }
 }
 
 fn cache_folder() -> PathBuf {
@@ -94,25 +107,24 @@ fn link_tree(from: &Path, to: &Path) {
     }
 }
 
-/// `osbuild image` as another user, with other habits; the path that it prints.
-fn build_elsewhere(project: &Project, cache: &Path) -> String {
+/// `osbuild` as another user, with other habits; what it prints and what it tells.
+fn elsewhere(project: &Project, cache: &Path, words: &[&str]) -> (String, String) {
     let user = [format!("--map-user={OTHER_USER}"), format!("--map-group={OTHER_USER}")];
     let output = Command::new("unshare")
         .arg("--user")
         .args(user)
-        .args(["sh", "-c", "umask 077; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_osbuild"), "image", "--jobs", "1"])
+        .args(["sh", "-c", "umask 077; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_osbuild")])
+        .args(words)
+        .args(["--jobs", "1"])
         .current_dir(&project.root)
         .env("OSBUILD_CACHE", cache)
         .env_remove("OSBUILD_KEYS")
         .envs([("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Pacific/Chatham"), ("USER", "somebody")])
         .output()
         .expect("unshare can be started");
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{}: {errors}", output.status);
-    for compiled in ["musl:build", "curl:build", "osagent:build", "image:erofs"] {
-        assert!(errors.contains(compiled), "`{compiled}` was not run again:\n{errors}");
-    }
-    String::from_utf8(output.stdout).expect("text")
+    (String::from_utf8(output.stdout).expect("text"), errors)
 }
 
 /// What the two manifests say otherwise, a line each.

@@ -96,10 +96,18 @@ fn introduction(inputs: &BoardInputs, persistence: Persistence, notice: &Notice)
         text += "KVM does not work here: software emulation, about ten times slower\n";
     }
     for forward in &notice.forwards {
-        text += &format!("port {} of 127.0.0.1 leads to port {} of the guest\n", forward.host, forward.guest);
-        if forward.guest == 22 {
+        let network = match forward.network {
+            0 => String::new(),
+            number => format!(", on its isolated network {number}"),
+        };
+        text += &format!("port {} of 127.0.0.1 leads to port {} of the guest{network}\n", forward.host, forward.guest);
+        if (forward.network, forward.guest) == (0, 22) {
             text += &way_in(inputs, forward.host);
         }
+    }
+    for (index, socket) in notice.serial_ports.iter().enumerate() {
+        let number = index + 1;
+        text += &format!("ttyS{number} of the guest is the socket {}\n", socket.display());
     }
     text + "press Ctrl-A, then X to switch the machine off\n\n"
 }
@@ -154,7 +162,7 @@ mod tests {
             cpus: 1,
             forwards: Default::default(),
             serial_ports: 0,
-            networks: 0,
+            networks: Vec::new(),
             disk_bytes: 0,
         };
         BoardInputs {
@@ -172,7 +180,8 @@ mod tests {
         let notice = Notice {
             origin: Origin::ImageChanged,
             accelerator: Accelerator::Software,
-            forwards: vec![Forward { host: 2222, guest: 22 }],
+            forwards: vec![Forward { network: 0, host: 2222, guest: 22 }],
+            serial_ports: vec!["/tmp/b/serial1".into()],
         };
         introduction(&inputs(door), persistence, &notice)
     }

@@ -4,6 +4,7 @@
 
 use super::{MachineName, Origin, RecipeName};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -103,7 +104,16 @@ pub struct VirtualBoard {
     /// Besides the console's.
     pub serial_ports: u32,
     /// Isolated ones, besides the one that leads out.
-    pub networks: u32,
+    pub networks: Vec<IsolatedNetwork>,
     /// Size the disk is grown to before the first boot.
     pub disk_bytes: u64,
+}
+
+/// A network of 256 addresses that leads nowhere but to the host's forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsolatedNetwork {
+    /// What the guest calls itself there; neither the network's own address nor one that the board uses.
+    pub guest: Ipv4Addr,
+    /// Host port to guest port, TCP, on loopback.
+    pub forwards: BTreeMap<u16, u16>,
 }

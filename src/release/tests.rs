@@ -41,7 +41,7 @@ fn machine() -> Machine {
             cpus: 1,
             forwards: Default::default(),
             serial_ports: 0,
-            networks: 0,
+            networks: Vec::new(),
             disk_bytes: 0,
         },
         origin: Origin { file: "m.yaml".into(), line: 1, column: 1 },

@@ -23,6 +23,9 @@ use std::process::ExitCode;
 
 /// What reads bytes from outside, for the fuzz targets; nothing else uses it.
 pub mod wire {
+    pub use crate::apps::network::netlink::answer::verdict as kernel_verdict;
+    pub use crate::apps::network::packets::parse as denied_packets;
+    pub use crate::apps::network::resolver::question as app_question;
     pub use crate::apps::notify::parse as app_message;
     pub use crate::boot::efi_variable;
     pub use crate::control::{Answer, Request};
@@ -30,6 +33,7 @@ pub mod wire {
     pub use crate::log::Splitter;
     pub use crate::network::{dhcp, dns, sntp};
     pub use osbuild_format::command_line::CommandLine;
+    pub use osbuild_sys::audit::parse as audit_record;
 }
 
 /// The program: PID 1, or a command that asks it.

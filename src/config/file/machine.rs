@@ -69,10 +69,20 @@ record! {
         "forwards" forwards: BTreeMap<String, u16>,
         /// Serial ports besides the console's.
         "serial-ports" serial_ports: u32 = 0 => "0",
-        /// Isolated networks, with an interface in each, besides the one that leads out.
-        "networks" networks: u32 = 0 => "0",
+        /// Networks that lead nowhere, with an interface in each, besides the one that leads out.
+        "networks" networks: Vec<NetworkEntry>,
         /// Size of the disk on the first boot.
         "disk" disk: Size = Size(1 << 30) => "1G",
+    }
+}
+
+record! {
+    /// An isolated network of the virtual board. Its first 24 bits are the guest's address's.
+    pub struct NetworkEntry as "network" {
+        /// IPv4 address that the guest gives itself there, such as `192.168.50.1`.
+        "guest" guest: Located<String>,
+        /// TCP ports of the host's loopback, and the guest's port behind each.
+        "forwards" forwards: BTreeMap<String, u16>,
     }
 }
 

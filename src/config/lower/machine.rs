@@ -4,12 +4,13 @@
 
 use super::values;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::file::machine::{BoardEntry, MachineFile, PartitionsEntry};
+use crate::config::file::machine::{BoardEntry, MachineFile, NetworkEntry, PartitionsEntry};
 use crate::config::file::scalar::Size;
-use crate::model::machine::{Machine, PartitionSizes, VirtualBoard};
+use crate::model::machine::{IsolatedNetwork, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{Located, Origin};
 use osbuild_format::app::is_logical_name;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 const MIB: u64 = 1 << 20;
 
@@ -99,18 +100,10 @@ fn board(
     let Some(entry) = entry else {
         let disk_bytes = image.max(1 << 30);
         let forwards = BTreeMap::new();
-        return VirtualBoard { memory_mib: 1024, cpus: 2, forwards, serial_ports: 0, networks: 0, disk_bytes };
+        return VirtualBoard { memory_mib: 1024, cpus: 2, forwards, serial_ports: 0, networks: Vec::new(), disk_bytes };
     };
     let at = &entry.origin;
-    let mut forwards = BTreeMap::new();
-    for (host, guest) in entry.forwards {
-        match host.parse::<u16>() {
-            Ok(host) if host > 0 && guest > 0 => drop(forwards.insert(host, guest)),
-            _ => problems.push(
-                Diagnostic::at(at, format!("`{host}: {guest}` does not forward a port")).help("such as `2222: 22`"),
-            ),
-        }
-    }
+    let forwards = forwards(entry.forwards, at, problems);
     if entry.disk.0 < image {
         let message = format!("the board's disk is smaller than the image of {} MiB", image.div_ceil(MIB));
         let help = format!("write `disk: {}M` or more, or shrink `partitions` at {origin}", image.div_ceil(MIB));
@@ -121,8 +114,35 @@ fn board(
     }
     let BoardEntry { memory_mib, cpus, serial_ports, networks, disk, .. } = entry;
     // What QEMU's machine has room for beside its other devices.
-    if serial_ports > 3 || networks > 8 {
+    if serial_ports > 3 || networks.len() > 8 {
         problems.push(Diagnostic::at(at, "the board has room for 3 `serial-ports` and 8 `networks`, no more"));
     }
+    let networks = networks.into_iter().filter_map(|network| isolated(network, problems)).collect();
     VirtualBoard { memory_mib, cpus, forwards, serial_ports, networks, disk_bytes: disk.0 }
+}
+
+fn forwards(written: BTreeMap<String, u16>, at: &Origin, problems: &mut Vec<Diagnostic>) -> BTreeMap<u16, u16> {
+    let mut forwards = BTreeMap::new();
+    for (host, guest) in written {
+        match host.parse::<u16>() {
+            Ok(host) if host > 0 && guest > 0 => drop(forwards.insert(host, guest)),
+            _ => problems.push(
+                Diagnostic::at(at, format!("`{host}: {guest}` does not forward a port")).help("such as `2222: 22`"),
+            ),
+        }
+    }
+    forwards
+}
+
+fn isolated(entry: NetworkEntry, problems: &mut Vec<Diagnostic>) -> Option<IsolatedNetwork> {
+    let forwards = forwards(entry.forwards, &entry.guest.origin, problems);
+    // QEMU takes 2 and 3 for itself, and gives out 15 and following.
+    let usable = |address: &Ipv4Addr| matches!(address.octets()[3], 1 | 4..=14);
+    let guest = entry.guest.value.parse().ok().filter(|guest| usable(guest) && guest.is_private());
+    if guest.is_none() {
+        let message = format!("`{}` is not an address for the guest", entry.guest.value);
+        let help = "an IPv4 address of a private network that ends in 1 or 4 to 14, such as `192.168.50.1`";
+        problems.push(Diagnostic::at(&entry.guest.origin, message).help(help));
+    }
+    Some(IsolatedNetwork { guest: guest?, forwards })
 }

@@ -23,7 +23,7 @@ pub fn project() -> Project {
         "layers/core/machines/board.yaml",
         "kernel: linux",
         "memory: 256M\ndevices: {METER_UART: /dev/ttyS1}\ninterfaces: {DOWNSTREAM: eth1}\n\
-         board: {serial-ports: 1, networks: 1, disk: 1G}\nkernel: linux",
+         board: {serial-ports: 1, networks: [{guest: 192.168.50.1, forwards: {8884: 8883}}], disk: 1G}\nkernel: linux",
     );
     project.change(
         "layers/core/products/gateway.yaml",
@@ -62,7 +62,8 @@ fn an_app_is_what_its_file_says_and_nothing_more() {
     assert!(product.safe_mode && product.app_signers.is_empty());
     assert_eq!(product.dns_servers, [std::net::Ipv4Addr::new(192, 0, 2, 53)]);
     assert_eq!(config.machine.devices["METER_UART"], "/dev/ttyS1");
-    assert_eq!((config.machine.board.serial_ports, config.machine.board.networks), (1, 1));
+    let board = &config.machine.board;
+    assert_eq!((board.serial_ports, board.networks.len(), board.networks[0].forwards[&8884]), (1, 1, 8883));
     assert_eq!(config.machine.memory_bytes, Some(256 << 20));
 }
 
@@ -129,7 +130,13 @@ const WRONG: &[Case] = &[
     ("layers/core/machines/board.yaml", "METER_UART:", "meter:", &["`meter` is not a logical name"]),
     ("layers/core/machines/board.yaml", "/dev/ttyS1", "ttyS1", &["`ttyS1` is not a device node"]),
     ("layers/core/machines/board.yaml", "eth1", "a-very-long-name-of-one", &["is not the name of a network interface"]),
-    ("layers/core/machines/board.yaml", "networks: 1", "networks: 99", &["8 `networks`, no more"]),
+    ("layers/core/machines/board.yaml", "serial-ports: 1", "serial-ports: 4", &["3 `serial-ports` and 8"]),
+    (
+        "layers/core/machines/board.yaml",
+        "guest: 192.168.50.1",
+        "guest: 192.168.50.2",
+        &["is not an address for the guest", "ends in 1 or 4 to 14"],
+    ),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 //! Invariant: pure; the same description gives the same arguments, and a path with a comma stays one value.
 
 use super::ports::Forward;
+use crate::model::machine::IsolatedNetwork;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -23,11 +24,16 @@ pub enum Accelerator {
 /// Where the serial console, the status port and the control socket go.
 #[derive(Clone, Debug)]
 pub enum Channels {
-    /// The terminal; the console is also kept in this file. Somebody already listens at the control socket.
-    Terminal { console_log: PathBuf, control: PathBuf },
+    /// The terminal; the console is also kept in this file. Somebody already listens at the control socket. At each of
+    /// the `serial` sockets QEMU listens, and keeps what is said there in the file beside it.
+    Terminal { console_log: PathBuf, control: PathBuf, serial: Vec<(PathBuf, PathBuf)> },
     /// Sockets on which somebody already listens.
-    Sockets { console: PathBuf, status: PathBuf, control: PathBuf },
+    Sockets { console: PathBuf, status: PathBuf, control: PathBuf, serial: Vec<PathBuf> },
 }
+
+/// I/O port and interrupt of the serial ports after the console's. The usual numbers would have the third and fourth
+/// share a line with the first two, which QEMU's ISA bus cannot; the ACPI tables tell the guest these.
+const SERIAL_PORTS: [(&str, u8); 3] = [("0x2f8", 3), ("0x3e8", 5), ("0x2e8", 7)];
 
 /// Everything that the command line depends on.
 #[derive(Clone, Debug)]
@@ -45,6 +51,7 @@ pub struct Machine {
     /// Control socket of swtpm.
     pub tpm: PathBuf,
     pub forwards: Vec<Forward>,
+    pub networks: Vec<IsolatedNetwork>,
     pub channels: Channels,
 }
 
@@ -53,7 +60,8 @@ pub fn argv(machine: &Machine) -> Vec<OsString> {
     let mut argv = Vec::new();
     let mut add = |words: &[&str]| argv.extend(words.iter().map(OsString::from));
     add(&["-name", &machine.name, "-nodefaults", "-no-user-config", "-display", "none"]);
-    for words in platform(machine).iter().chain(&storage(machine)).chain(&devices(machine)).chain(&channels(machine)) {
+    let parts = [platform(machine), storage(machine), devices(machine), networks(machine), channels(machine)];
+    for words in parts.iter().flatten() {
         add(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
     argv
@@ -103,10 +111,8 @@ fn storage(machine: &Machine) -> Vec<Words> {
 }
 
 fn devices(machine: &Machine) -> Vec<Words> {
-    let forwards: String =
-        machine.forwards.iter().map(|f| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest)).collect();
     vec![
-        words("-netdev", format!("user,id=net{forwards}")),
+        words("-netdev", format!("user,id=net{}", forwards(machine, 0, ""))),
         words("-device", "virtio-net-pci,netdev=net,romfile="),
         words("-device", "virtio-rng-pci"),
         words("-chardev", format!("socket,id=tpm,path={}", value(&machine.tpm))),
@@ -118,10 +124,31 @@ fn devices(machine: &Machine) -> Vec<Words> {
     ]
 }
 
+/// Those that lead nowhere. They come after every other device, so that an interface more moves none.
+fn networks(machine: &Machine) -> Vec<Words> {
+    let network = |(index, network): (usize, &IsolatedNetwork)| {
+        let number = index + 1;
+        let guest = network.guest.to_string();
+        let [a, b, c, _] = network.guest.octets();
+        let forwards = forwards(machine, number, &guest);
+        [
+            words("-netdev", format!("user,id=isolated{number},restrict=on,net={a}.{b}.{c}.0/24,ipv6=off{forwards}")),
+            words("-device", format!("virtio-net-pci,netdev=isolated{number},romfile=")),
+        ]
+    };
+    machine.networks.iter().enumerate().flat_map(network).collect()
+}
+
+/// Of one network; `guest` is the guest's address there, empty where QEMU gives it.
+fn forwards(machine: &Machine, network: usize, guest: &str) -> String {
+    let forwards = machine.forwards.iter().filter(|forward| forward.network == network);
+    forwards.map(|f| format!(",hostfwd=tcp:127.0.0.1:{}-{guest}:{}", f.host, f.guest)).collect()
+}
+
 fn channels(machine: &Machine) -> Vec<Words> {
     let port = words("-device", format!("virtserialport,chardev=status,name={STATUS_PORT}"));
     match &machine.channels {
-        Channels::Terminal { console_log, control } => vec![
+        Channels::Terminal { console_log, control, serial } => [
             words(
                 "-chardev",
                 format!("stdio,id=console,mux=on,signal=off,logappend=off,logfile={}", value(console_log)),
@@ -132,16 +159,37 @@ fn channels(machine: &Machine) -> Vec<Words> {
             port,
             words("-chardev", format!("socket,id=control,path={}", value(control))),
             words("-mon", "chardev=control,mode=control"),
-        ],
-        Channels::Sockets { console, status, control } => vec![
+        ]
+        .into_iter()
+        .chain(serial_ports(serial, |(socket, log)| {
+            format!("path={},server=on,wait=off,logappend=off,logfile={}", value(socket), value(log))
+        }))
+        .collect(),
+        Channels::Sockets { console, status, control, serial } => [
             words("-chardev", format!("socket,id=console,path={}", value(console))),
             words("-serial", "chardev:console"),
             words("-chardev", format!("socket,id=status,path={}", value(status))),
             port,
             words("-chardev", format!("socket,id=control,path={}", value(control))),
             words("-mon", "chardev=control,mode=control"),
-        ],
+        ]
+        .into_iter()
+        .chain(serial_ports(serial, |socket| format!("path={}", value(socket))))
+        .collect(),
     }
+}
+
+/// The ports after the console's, each behind the socket that `options` describes.
+fn serial_ports<T>(ports: &[T], options: impl Fn(&T) -> String) -> Vec<Words> {
+    let port = |(index, (socket, (address, interrupt))): (usize, (&T, (&str, u8)))| {
+        let number = index + 1;
+        let place = format!("index={number},iobase={address},irq={interrupt}");
+        [
+            words("-chardev", format!("socket,id=serial{number},{}", options(socket))),
+            words("-device", format!("isa-serial,chardev=serial{number},{place}")),
+        ]
+    };
+    ports.iter().zip(SERIAL_PORTS).enumerate().flat_map(port).collect()
 }
 
 /// A path as an option's value: QEMU spells a comma twice.
@@ -163,8 +211,15 @@ mod tests {
             disk: "/state/disk.qcow2".into(),
             durable: true,
             tpm: "/run/tpm".into(),
-            forwards: vec![Forward { host: 2222, guest: 22 }, Forward { host: 8080, guest: 80 }],
-            channels: Channels::Terminal { console_log: "/state/console.log".into(), control: "/run/control".into() },
+            forwards: [(0, 2222, 22), (0, 8080, 80), (1, 8884, 8883)]
+                .map(|(network, host, guest)| Forward { network, host, guest })
+                .to_vec(),
+            networks: vec![IsolatedNetwork { guest: [192, 168, 50, 1].into(), forwards: [(8884, 8883)].into() }],
+            channels: Channels::Terminal {
+                console_log: "/state/console.log".into(),
+                control: "/run/control".into(),
+                serial: vec![("/run/1".into(), "/state/1".into()), ("/run/2".into(), "/state/2".into())],
+            },
         }
     }
 
@@ -179,6 +234,29 @@ mod tests {
         assert!(text.contains("file=/state/a,,b/vars.fd"), "{text}");
         assert!(text.contains("property=secure,value=on"), "{text}");
         assert!(!text.contains("bootindex"), "{text}");
+    }
+
+    #[test]
+    fn an_isolated_network_leads_to_its_forwards_only() {
+        let text = text(&machine());
+        let wanted =
+            "user,id=isolated1,restrict=on,net=192.168.50.0/24,ipv6=off,hostfwd=tcp:127.0.0.1:8884-192.168.50.1:8883 ";
+        assert!(text.contains(wanted), "{text}");
+        assert!(text.contains("user,id=net,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:8080-:80 "), "{text}");
+        // The order of the interfaces is the order of their names in the guest.
+        assert!(text.find("netdev=net,").unwrap() < text.find("netdev=isolated1,").unwrap());
+    }
+
+    #[test]
+    fn serial_ports_have_an_interrupt_each() {
+        let terminal = text(&machine());
+        assert!(terminal.contains("socket,id=serial2,path=/run/2,server=on,wait=off,logappend=off,logfile=/state/2 "));
+        assert!(terminal.contains("isa-serial,chardev=serial1,index=1,iobase=0x2f8,irq=3 "), "{terminal}");
+        assert!(terminal.contains("isa-serial,chardev=serial2,index=2,iobase=0x3e8,irq=5"), "{terminal}");
+        let serial = vec!["/run/serial1".into()];
+        let channels = Channels::Sockets { console: "/c".into(), status: "/s".into(), control: "/q".into(), serial };
+        let sockets = text(&Machine { channels, ..machine() });
+        assert!(sockets.contains("-chardev socket,id=serial1,path=/run/serial1 -device isa-serial"), "{sockets}");
     }
 
     #[test]

@@ -76,8 +76,18 @@ impl Bench {
             durable,
             tpm: self.socket("tpm.socket"),
             forwards,
+            networks: setup.board.networks.clone(),
             channels,
         }
+    }
+
+    /// Where the sockets of the serial ports after the console's are.
+    fn serial_ports(&self, setup: &Setup) -> Vec<PathBuf> {
+        (1..=setup.board.serial_ports).map(|number| self.socket(&format!("serial{number}"))).collect()
+    }
+
+    fn log(&self, socket: &Path) -> PathBuf {
+        self.state.folder.join(socket.file_name().unwrap_or_default()).with_extension("log")
     }
 
     fn launch(&self, machine: &Machine, log: Option<PathBuf>) -> Launch {
@@ -101,20 +111,24 @@ pub struct Notice {
     pub origin: Origin,
     pub accelerator: Accelerator,
     pub forwards: Vec<Forward>,
+    /// Sockets of the serial ports after the console's.
+    pub serial_ports: Vec<PathBuf>,
 }
 
 /// Boots with the console in this terminal and returns when the machine is off. Ctrl-C belongs to the guest; another
 /// wish to stop switches the machine off.
 pub fn run_in_terminal(setup: &Setup, tell: impl FnOnce(&Notice)) -> Result<(), BoardError> {
-    let forwards = ports::declared(&setup.board.forwards)?;
+    let forwards = ports::declared(&setup.board)?;
     let bench = Bench::prepare(setup)?;
     let _tpm = bench.start_tpm(setup)?;
     let control = bench.socket("control");
     let listener = listen(&control)?;
-    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log"), control };
+    let serial_ports = bench.serial_ports(setup);
+    let serial = serial_ports.iter().map(|socket| (socket.clone(), bench.log(socket))).collect();
+    let channels = Channels::Terminal { console_log: bench.state.folder.join("console.log"), control, serial };
     let durable = setup.persistence != Persistence::Snapshot;
     let machine = bench.machine(setup, forwards.clone(), durable, channels);
-    tell(&Notice { origin: bench.origin, accelerator: bench.accelerator, forwards });
+    tell(&Notice { origin: bench.origin, accelerator: bench.accelerator, forwards, serial_ports });
     let mut machine = setup.tools.spawn(bench.launch(&machine, None))?;
     let ended = machine.finish();
     if matches!(ended, Err(BoardError::Interrupted)) {
@@ -149,6 +163,7 @@ struct Live {
     _tpm: Process,
     console: Feed,
     status: Feed,
+    serial_ports: Vec<Feed>,
     forwards: Vec<Forward>,
 }
 
@@ -158,9 +173,10 @@ impl Live {
     fn start(bench: &Bench, setup: &Setup, forwards: Vec<Forward>) -> Result<Live, BoardError> {
         let tpm = bench.start_tpm(setup)?;
         let paths = ["console", "status", "control"].map(|name| bench.socket(name));
-        let listeners = paths.iter().map(|path| listen(path)).collect::<Result<Vec<_>, _>>()?;
+        let serial = bench.serial_ports(setup);
+        let listeners = paths.iter().chain(&serial).map(|path| listen(path)).collect::<Result<Vec<_>, _>>()?;
         let [console, status, control] = paths;
-        let channels = Channels::Sockets { console, status, control };
+        let channels = Channels::Sockets { console, status, control, serial: serial.clone() };
         let machine = bench.machine(setup, forwards.clone(), false, channels);
         let start = Instant::now();
         let mut machine = setup.tools.spawn(bench.launch(&machine, Some(bench.state.folder.join("qemu.log"))))?;
@@ -168,17 +184,20 @@ impl Live {
         for listener in &listeners {
             streams.push(machine.wait_until(Self::PATIENCE, || accept(listener))?);
         }
+        let ports = streams.split_off(3);
         let [console, status, control] =
             <[UnixStream; 3]>::try_from(streams).expect("one stream for each of the three listeners");
         // It connects before it sets up its network: only with an answer here has it really started.
         let control = Qmp::connect(control).map_err(|error| why_ended(&mut machine, error))?;
         let stop = setup.tools.stop();
+        let port = |(stream, path): (UnixStream, &PathBuf)| Feed::read(stream, start, &bench.log(path), stop);
         Ok(Live {
             control,
             machine,
             _tpm: tpm,
             console: Feed::read(console, start, &bench.state.folder.join("console.log"), stop)?,
             status: Feed::read(status, start, &bench.state.folder.join("status.log"), stop)?,
+            serial_ports: ports.into_iter().zip(&serial).map(port).collect::<Result<_, _>>()?,
             forwards,
         })
     }
@@ -206,13 +225,13 @@ impl Board {
     /// Starts the machine; host ports are whatever is free. The console's times count from here.
     pub fn start(setup: &Setup) -> Result<Board, BoardError> {
         let bench = Bench::prepare(setup)?;
-        let live = ports::start_at_free(&setup.board.forwards, |forwards| Live::start(&bench, setup, forwards))?;
+        let live = ports::start_at_free(&ports::of(&setup.board), |forwards| Live::start(&bench, setup, forwards))?;
         Ok(Board { live, bench, stop: setup.tools.stop().clone() })
     }
 
     /// The same at the host ports that the machine declares; one in use is an error.
     pub fn start_at_declared(setup: &Setup) -> Result<Board, BoardError> {
-        let forwards = ports::declared(&setup.board.forwards)?;
+        let forwards = ports::declared(&setup.board)?;
         let bench = Bench::prepare(setup)?;
         let live = Live::start(&bench, setup, forwards)?;
         Ok(Board { live, bench, stop: setup.tools.stop().clone() })
@@ -228,6 +247,14 @@ impl Board {
 
     pub fn console(&self) -> &Feed {
         &self.live.console
+    }
+
+    /// What the guest says and hears on its serial port `ttySNUMBER`; the console is number 0.
+    pub fn serial(&self, number: usize) -> Option<&Feed> {
+        match number.checked_sub(1) {
+            None => Some(&self.live.console),
+            Some(index) => self.live.serial_ports.get(index),
+        }
     }
 
     pub fn control(&mut self) -> &mut Qmp {
@@ -250,7 +277,12 @@ impl Board {
 
     /// The host port that leads to this port of the guest.
     pub fn forward(&self, guest: u16) -> Option<u16> {
-        self.live.forwards.iter().find(|f| f.guest == guest).map(|f| f.host)
+        self.forward_on(0, guest)
+    }
+
+    /// The same on an isolated network, by its number; 0 is the one that leads out.
+    pub fn forward_on(&self, network: usize, guest: u16) -> Option<u16> {
+        self.live.forwards.iter().find(|f| (f.network, f.guest) == (network, guest)).map(|f| f.host)
     }
 
     /// The newest status that the agent wrote, if it wrote one.

@@ -295,6 +295,7 @@ impl App {
             "storage_bytes": self.storage.as_ref().and_then(|_| storage::used_bytes(FIRST_ID + self.number)),
             "storage_limit_bytes": manifest.capabilities.storage_bytes,
             "address": self.network.as_ref().map(|network| network.address),
+            "denials": self.network.as_ref().map(Attachment::denials),
             "last_end": self.history.last(), "ends": self.history.ends(),
         })
     }

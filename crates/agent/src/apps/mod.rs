@@ -11,7 +11,7 @@ mod history;
 mod image;
 pub mod install;
 mod ledger;
-mod network;
+pub mod network;
 pub mod notify;
 pub mod package;
 mod probe;

@@ -67,8 +67,14 @@ pub fn app(app: &Value) -> String {
     ] {
         text.push_str(&format!("{title:>12}: {value}\n"));
     }
-    for denied in app.get("denied").and_then(Value::as_array).into_iter().flatten() {
-        text.push_str(&format!("{:>12}: {}\n", "denied", denied));
+    for denial in app.pointer("/denials/last").and_then(Value::as_array).into_iter().flatten() {
+        let field = |name: &str| shown(denial.get(name));
+        let (what, times, why) = (field("what"), field("times"), field("why"));
+        text.push_str(&format!(
+            "{:>12}: {what}, {times} times, last {} ms after the start: {why}\n",
+            "denied",
+            field("at_ms")
+        ));
     }
     text
 }
@@ -102,5 +108,8 @@ mod tests {
         assert!(text.contains("    watchdog: of - s, fed 12 ms ago\n"), "{text}");
         assert!(text.ends_with("         web: running, pid 7, restarts -, last exit -\n"), "{text}");
         assert!(!render(&Value::Null).is_empty());
+        let denied = json!({"count": 2, "last": [{"at_ms": 9, "what": "tcp 192.0.2.1:80", "why": "so", "times": 2}]});
+        let text = app(&json!({"id": "meter", "denials": denied}));
+        assert!(text.ends_with("      denied: tcp 192.0.2.1:80, 2 times, last 9 ms after the start: so\n"), "{text}");
     }
 }

@@ -31,19 +31,34 @@ pub fn question(id: u16, name: &str) -> Option<Vec<u8>> {
 
 /// The addresses in the answer to `question`; none when it is not its answer or says that there are none.
 pub fn addresses(question: &[u8], answer: &[u8]) -> Vec<Ipv4Addr> {
-    read(question, answer).unwrap_or_default()
+    read(question, answer).map(|answer| answer.addresses).unwrap_or_default()
 }
 
-fn read(question: &[u8], answer: &[u8]) -> Option<Vec<Ipv4Addr>> {
+/// What a server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// RCODE; 0: no error, 3: no such name.
+    pub code: u8,
+    pub addresses: Vec<Ipv4Addr>,
+    /// For how long all of it is true.
+    pub seconds: u32,
+}
+
+/// None: these bytes are no answer to `question`.
+pub fn read(question: &[u8], answer: &[u8]) -> Option<Answer> {
     let header = answer.get(..HEADER_BYTES)?;
     let response = header[2] & 0x80 != 0;
-    let no_error = header[3] & 0x0f == 0;
+    let code = header[3] & 0x0f;
     let same = header[..2] == *question.get(..2)? && header[4..6] == [0, 1];
     let echo = answer.get(HEADER_BYTES..question.len())?;
     // Names compare without regard to case, and servers may change it.
-    if !(response && no_error && same && echo.eq_ignore_ascii_case(question.get(HEADER_BYTES..)?)) {
+    if !(response && same && echo.eq_ignore_ascii_case(question.get(HEADER_BYTES..)?)) {
         return None;
     }
+    if code != 0 {
+        return Some(Answer { code, addresses: Vec::new(), seconds: 0 });
+    }
+    let mut seconds = u32::MAX;
     let count = u16::from_be_bytes([header[6], header[7]]);
     let mut rest = answer.get(question.len()..)?;
     let mut addresses = Vec::new();
@@ -51,6 +66,7 @@ fn read(question: &[u8], answer: &[u8]) -> Option<Vec<Ipv4Addr>> {
         rest = skip_name(rest)?;
         let (fixed, after) = rest.split_at_checked(10)?;
         let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+        seconds = seconds.min(u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]));
         let (data, after) = after.split_at_checked(length)?;
         rest = after;
         let kind = (u16::from_be_bytes([fixed[0], fixed[1]]), u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -58,7 +74,7 @@ fn read(question: &[u8], answer: &[u8]) -> Option<Vec<Ipv4Addr>> {
             addresses.push(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?));
         }
     }
-    Some(addresses)
+    Some(Answer { code, addresses, seconds })
 }
 
 fn skip_name(mut bytes: &[u8]) -> Option<&[u8]> {
@@ -105,6 +121,7 @@ mod tests {
             bytes[at] ^= 1;
             assert_eq!(addresses(&question, &bytes), [] as [Ipv4Addr; 0], "byte {at}");
         }
+        assert_eq!(read(&question, &answer(&question)).map(|answer| answer.seconds), Some(9));
         let mut failed = answer(&question);
         failed[3] = 3;
         assert_eq!(addresses(&question, &failed), [] as [Ipv4Addr; 0]);

@@ -91,7 +91,7 @@ impl Network {
         Ok(())
     }
 
-    fn name_servers(&self) -> Vec<Ipv4Addr> {
+    pub fn name_servers(&self) -> Vec<Ipv4Addr> {
         name_servers(&self.lock().leases)
     }
 

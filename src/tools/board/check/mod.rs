@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_check_that_was_not_tried_has_failed() {
-        let probe = Probe::Connect { guest_port: 22, says: None };
+        let probe = Probe::Connect { network: 0, guest_port: 22, says: None };
         let check = Check { suite: "s".into(), name: "n".into(), probe, within: Duration::from_secs(1) };
         let outcome = untried(&check);
         assert_eq!((outcome.suite.as_str(), outcome.name.as_str()), ("s", "n"));

@@ -3,7 +3,7 @@
 //! Invariant: a failed check says what was wanted and what was there; it never ends the others.
 
 use super::super::ssh::Ssh;
-use super::super::{Board, BoardError, Seen, ToolRoot};
+use super::super::{Board, BoardError, Mark, Seen, ToolRoot};
 use super::spec::{Check, Probe};
 use super::Outcome;
 use crate::io::file;
@@ -61,8 +61,15 @@ fn try_once(board: &Board, bench: &Bench, probe: &Probe, left: Duration) -> Resu
         Probe::ConsoleNever(pattern) => {
             Ok(board.console().find(pattern).map(|line| format!("the console showed `{}`", line.text)))
         }
-        Probe::Connect { guest_port, says } => connect(board, *guest_port, says.as_ref()),
-        Probe::Refuses { guest_port } => refuses(board, *guest_port),
+        Probe::Connect { network, guest_port, says } => Ok(match host_port(board, *network, *guest_port) {
+            Ok(port) => connect(port, *guest_port, says.as_ref()),
+            Err(objection) => Some(objection),
+        }),
+        Probe::Refuses { network, guest_port } => Ok(match host_port(board, *network, *guest_port) {
+            Ok(port) => greeting(port).map(|_| format!("port {guest_port} accepts connections")),
+            Err(objection) => Some(objection),
+        }),
+        Probe::Serial { number, writes, says } => serial(board, *number, writes.as_deref(), says.as_ref(), left),
         Probe::Ssh { user, command, prints } => ssh(board, bench, user, command, prints.as_ref()),
         Probe::Typed { line, shows } => typed(board, line, shows, left.min(TYPED_PATIENCE)).map(|_| None),
         Probe::TypedInVain { line, never_shows } => match typed(board, line, never_shows, TYPED_PATIENCE) {
@@ -79,8 +86,34 @@ fn typed(board: &Board, line: &str, shows: &Regex, patience: Duration) -> Result
     board.console().expect_after(mark, std::slice::from_ref(shows), patience)
 }
 
-fn host_port(board: &Board, guest_port: u16) -> Result<u16, String> {
-    board.forward(guest_port).ok_or_else(|| format!("the machine's `board: forwards:` has no port {guest_port}"))
+fn serial(
+    board: &Board,
+    number: usize,
+    writes: Option<&str>,
+    says: Option<&Regex>,
+    left: Duration,
+) -> Result<Option<String>, BoardError> {
+    let Some(port) = board.serial(number) else {
+        return Ok(Some(format!("the machine's `board: serial-ports:` has no number {number}")));
+    };
+    let (mark, patience) = match writes {
+        Some(line) => {
+            let mark = port.mark();
+            port.send(&format!("{line}\n"))?;
+            // A guest that was not ready to read it is asked again.
+            (mark, left.min(TYPED_PATIENCE))
+        }
+        None => (Mark::default(), left),
+    };
+    says.map_or(Ok(None), |says| port.expect_after(mark, std::slice::from_ref(says), patience).map(|_| None))
+}
+
+fn host_port(board: &Board, network: usize, guest_port: u16) -> Result<u16, String> {
+    let place = match network {
+        0 => "`board: forwards:`".to_owned(),
+        number => format!("`forwards` of network {number}"),
+    };
+    board.forward_on(network, guest_port).ok_or_else(|| format!("the machine's {place} has no port {guest_port}"))
 }
 
 /// What the guest says first on the port; none when nothing listens there.
@@ -100,25 +133,14 @@ fn greeting(port: u16) -> Option<String> {
     }
 }
 
-fn connect(board: &Board, guest_port: u16, says: Option<&Regex>) -> Result<Option<String>, BoardError> {
-    let port = match host_port(board, guest_port) {
-        Ok(port) => port,
-        Err(objection) => return Ok(Some(objection)),
-    };
-    Ok(match (greeting(port), says) {
+fn connect(port: u16, guest_port: u16, says: Option<&Regex>) -> Option<String> {
+    match (greeting(port), says) {
         (None, _) => Some(format!("nothing listens at port {guest_port}")),
         (Some(text), Some(pattern)) if !pattern.is_match(&text) => {
             Some(format!("port {guest_port} said `{}`, wanted a match of `{pattern}`", text.trim_end()))
         }
         _ => None,
-    })
-}
-
-fn refuses(board: &Board, guest_port: u16) -> Result<Option<String>, BoardError> {
-    Ok(match host_port(board, guest_port) {
-        Ok(port) => greeting(port).map(|_| format!("port {guest_port} accepts connections")),
-        Err(objection) => Some(objection),
-    })
+    }
 }
 
 fn ssh(
@@ -128,7 +150,7 @@ fn ssh(
     command: &str,
     prints: Option<&Regex>,
 ) -> Result<Option<String>, BoardError> {
-    let port = match host_port(board, 22) {
+    let port = match host_port(board, 0, 22) {
         Ok(port) => port,
         Err(objection) => return Ok(Some(objection)),
     };

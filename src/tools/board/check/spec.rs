@@ -49,6 +49,16 @@ pub struct CheckFile {
     /// what does not within 3 seconds.
     #[serde(default, rename = "type")]
     pub typed: Option<String>,
+    /// Probe: a serial port of the guest, `1` for `ttyS1`. With `writes`: a line that it is sent first; with `matches`:
+    /// what the guest says there, after that line if one is sent, at any time otherwise.
+    #[serde(default)]
+    pub serial: Option<usize>,
+    /// The line for `serial`.
+    #[serde(default)]
+    pub writes: Option<String>,
+    /// For `connect` and `refuses`: the isolated network, by its place in the machine's `board: networks:`, from 1.
+    #[serde(default)]
+    pub network: Option<usize>,
     /// Who logs in over ssh; `root` unless told.
     #[serde(default)]
     pub user: Option<String>,
@@ -78,14 +88,40 @@ pub struct Check {
 
 #[derive(Clone, Debug)]
 pub enum Probe {
-    Status { pointer: String, wanted: Wanted },
+    Status {
+        pointer: String,
+        wanted: Wanted,
+    },
     Console(Regex),
     ConsoleNever(Regex),
-    Connect { guest_port: u16, says: Option<Regex> },
-    Refuses { guest_port: u16 },
-    Ssh { user: String, command: String, prints: Option<Regex> },
-    Typed { line: String, shows: Regex },
-    TypedInVain { line: String, never_shows: Regex },
+    /// Network 0 is the one that leads out.
+    Connect {
+        network: usize,
+        guest_port: u16,
+        says: Option<Regex>,
+    },
+    Refuses {
+        network: usize,
+        guest_port: u16,
+    },
+    Serial {
+        number: usize,
+        writes: Option<String>,
+        says: Option<Regex>,
+    },
+    Ssh {
+        user: String,
+        command: String,
+        prints: Option<Regex>,
+    },
+    Typed {
+        line: String,
+        shows: Regex,
+    },
+    TypedInVain {
+        line: String,
+        never_shows: Regex,
+    },
 }
 
 /// What a value of the status must be.
@@ -121,7 +157,7 @@ impl CheckFile {
         }
         let mut probes = self.probes().map_err(&invalid)?;
         let (Some(probe), true) = (probes.pop(), probes.is_empty()) else {
-            let known = "status, console, console-never, connect, refuses, ssh, type";
+            let known = "status, console, console-never, connect, refuses, serial, ssh, type";
             return Err(invalid(format!("it needs exactly one of {known}")));
         };
         Ok(Check { suite: suite.to_owned(), name: self.name.clone(), probe, within: Duration::from_secs(within) })
@@ -139,11 +175,23 @@ impl CheckFile {
         if let Some(text) = &self.console_never {
             probes.push(Probe::ConsoleNever(pattern(text)?));
         }
+        let network = self.network.unwrap_or(0);
+        if self.network.is_some() && self.connect.or(self.refuses).is_none() {
+            return Err("`network` belongs to `connect` or `refuses`".to_owned());
+        }
         if let Some(guest_port) = self.connect {
-            probes.push(Probe::Connect { guest_port, says: matches.clone() });
+            probes.push(Probe::Connect { network, guest_port, says: matches.clone() });
         }
         if let Some(guest_port) = self.refuses {
-            probes.push(Probe::Refuses { guest_port });
+            probes.push(Probe::Refuses { network, guest_port });
+        }
+        match (self.serial, &self.writes) {
+            (Some(_), None) if matches.is_none() => return Err("`serial` needs `writes`, `matches` or both".to_owned()),
+            (Some(number), writes) => {
+                probes.push(Probe::Serial { number, writes: writes.clone(), says: matches.clone() })
+            }
+            (None, Some(_)) => return Err("`writes` belongs to `serial`".to_owned()),
+            (None, None) => {}
         }
         if let Some(command) = &self.ssh {
             let user = self.user.clone().unwrap_or_else(|| "root".to_owned());
@@ -209,14 +257,18 @@ mod tests {
 
     #[test]
     fn a_check_has_one_probe_and_patterns_that_compile() {
-        let good = json!([{"name": "a", "status": "/x", "equals": true}, {"name": "b", "connect": 22}]);
-        assert_eq!(checks(good.clone(), "gateway").unwrap().len(), 2);
+        let good = json!([{"name": "a", "status": "/x", "equals": true}, {"name": "b", "connect": 22},
+            {"name": "c", "serial": 1, "writes": "7", "matches": "^8$"}, {"name": "d", "refuses": 80, "network": 1}]);
+        assert_eq!(checks(good.clone(), "gateway").unwrap().len(), 4);
         assert_eq!(checks(good, "other").unwrap().len(), 0);
         for (bad, reason) in [
             (json!([{"name": "a"}]), "exactly one of status"),
             (json!([{"name": "a", "status": "/x"}]), "exactly one of equals"),
             (json!([{"name": "a", "console": "("}]), "not a regular expression"),
             (json!([{"name": "a", "console": "x", "connect": 2}]), "exactly one of"),
+            (json!([{"name": "a", "serial": 1}]), "needs `writes`, `matches` or both"),
+            (json!([{"name": "a", "console": "x", "writes": "y"}]), "belongs to `serial`"),
+            (json!([{"name": "a", "console": "x", "network": 1}]), "belongs to `connect`"),
             (json!([{"name": "a", "type": "id"}]), "needs either `matches` or `never-shows`"),
             (json!([{"name": "a", "console": "x", "within": 100000}]), "at most"),
             (json!([{"name": "a", "consle": "x"}]), "unknown field"),

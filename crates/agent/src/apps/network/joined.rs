@@ -16,11 +16,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 pub struct Joined {
     pub namespace: OwnedFd,
+    /// Interfaces of the device that are in it.
+    interfaces: Vec<String>,
     /// Without what other apps let it reach.
     pub rules: AppRules,
     pub capabilities: Capabilities,
     /// Where it asks for names.
-    #[allow(dead_code, reason = "the resolver is the next step")]
     pub resolver: Option<UdpSocket>,
 }
 
@@ -37,8 +38,9 @@ impl Joined {
         };
         let made = namespace::make(true)?;
         let own = &manifest.capabilities;
-        let joined = Joined {
+        let mut joined = Joined {
             namespace: made.handle,
+            interfaces: Vec::new(),
             rules: own_rules(index, address, manifest, log),
             capabilities: own.clone(),
             resolver: made.resolver,
@@ -71,7 +73,7 @@ impl Joined {
         })
     }
 
-    fn take_interfaces(&self, manifest: &Manifest, known: &BTreeMap<String, String>) -> Result<(), AgentError> {
+    fn take_interfaces(&mut self, manifest: &Manifest, known: &BTreeMap<String, String>) -> Result<(), AgentError> {
         let own = &manifest.capabilities;
         if own.interfaces.is_empty() {
             return Ok(());
@@ -86,6 +88,7 @@ impl Joined {
             };
             let doing = || format!("give the interface `{name}` to the app `{}`", manifest.id);
             link::give(&name, self.namespace.as_fd()).doing(doing)?;
+            self.interfaces.push(name.clone());
             let (theirs, address, prefix) = (name.clone(), interface.address, interface.prefix);
             let set = namespace::within(&self.namespace, move || {
                 set_address(&theirs, address, prefix)?;
@@ -119,8 +122,18 @@ impl Joined {
         agreed.map(|w| Target { address: other.rules.address, port: w.port, protocol: w.protocol }).collect()
     }
 
-    /// What was made outside of the namespace goes, and interfaces come back when it does.
+    /// What was made outside of the namespace goes. Interfaces come back now, not some time after its end: who comes
+    /// next may want them.
     pub fn undo(&self, log: &Log) {
+        for name in &self.interfaces {
+            let back = namespace::own().and_then(|home| {
+                let name = name.clone();
+                namespace::within(&self.namespace, move || link::give(&name, home.as_fd()))
+            });
+            if let Err(error) = back {
+                log.warn(&format!("the interface `{name}` does not come back: {error}"));
+            }
+        }
         match link::delete(self.rules.index) {
             // ENODEV: it was not made.
             Err(error) if error.raw_os_error() != Some(19) => {

@@ -39,9 +39,17 @@ pub fn make(with_resolver: bool) -> Result<Namespace, AgentError> {
             }
         }
         let resolver = with_resolver.then(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 53))).transpose()?;
-        Ok(Namespace { handle: file::open("/proc/thread-self/ns/net")?.into(), resolver })
+        if let Some(socket) = &resolver {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Namespace { handle: own()?, resolver })
     })
     .doing(|| "make a network namespace".to_owned())
+}
+
+/// That of this thread.
+pub fn own() -> io::Result<OwnedFd> {
+    Ok(file::open("/proc/thread-self/ns/net")?.into())
 }
 
 /// Does `work` inside the namespace.

@@ -186,7 +186,6 @@ pub fn remove(app: &AppRules, others: &[(u32, Vec<Target>)]) -> io::Result<()> {
 }
 
 /// Opens `targets` to the app of `index` from now on for `time`, however long they were open before.
-#[allow(dead_code, reason = "the resolver is the next step")]
 pub fn open(index: u32, targets: &[Target], time: Duration) -> io::Result<()> {
     let mut batch = Batch::new(TABLE);
     let set = open_set(index);

@@ -1,7 +1,9 @@
 //! The kernel's verdict on two apps, a device and a network around it, each a namespace of its own.
 
 use super::namespace::{self, make, tests::is_root, within};
+use super::resolver::question;
 use super::*;
+use crate::network::dns;
 use osbuild_sys::network::{add_default_route, bring_up, leave_network, set_address};
 use serde_json::{json, Value};
 use std::fs::File;
@@ -11,6 +13,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(500);
+/// [`within`] gives no more.
+const LATE: Duration = Duration::from_secs(4);
 const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 const DEVICE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 
@@ -26,7 +30,7 @@ pub fn manifest(id: &str, capabilities: Value) -> Manifest {
 fn config() -> DeviceConfig {
     let value = json!({
         "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
-        "interfaces": {"DOWN": "down"},
+        "interfaces": {"DOWN": "down"}, "dns_servers": [SERVER],
     });
     DeviceConfig::from_json(value.to_string().as_bytes()).expect("valid")
 }
@@ -70,10 +74,19 @@ fn serve(place: &OwnedFd, port: u16) {
 
 /// What the server said, or why there is none.
 fn ask(place: &OwnedFd, to: impl Into<SocketAddr>) -> Result<String, ErrorKind> {
+    ask_for(SOON, place, to)
+}
+
+/// The same where an answer is expected, on a machine that may be busy.
+fn reach(place: &OwnedFd, to: impl Into<SocketAddr>) -> Result<String, ErrorKind> {
+    ask_for(LATE, place, to)
+}
+
+fn ask_for(patience: Duration, place: &OwnedFd, to: impl Into<SocketAddr>) -> Result<String, ErrorKind> {
     let to = to.into();
     let asked = within(place, move || {
-        let mut stream = TcpStream::connect_timeout(&to, SOON)?;
-        stream.set_read_timeout(Some(SOON))?;
+        let mut stream = TcpStream::connect_timeout(&to, patience)?;
+        stream.set_read_timeout(Some(patience))?;
         let mut text = String::new();
         stream.read_to_string(&mut text).map(|_| text)
     });
@@ -82,7 +95,7 @@ fn ask(place: &OwnedFd, to: impl Into<SocketAddr>) -> Result<String, ErrorKind> 
 
 /// The device's own namespace, for [`within`].
 fn here() -> OwnedFd {
-    file::open("/proc/thread-self/ns/net").expect("a handle").into()
+    namespace::own().expect("a handle")
 }
 
 const DENIED: Result<String, ErrorKind> = Err(ErrorKind::HostUnreachable);
@@ -106,12 +119,12 @@ fn an_app_reaches_what_it_names_and_nothing_else() {
             serve(place, port);
         }
         // In the device's name.
-        assert_eq!(ask(&app.namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
-        assert_eq!(ask(&app.namespace, (SERVER, 81)), DENIED);
-        assert_eq!(ask(&app.namespace, (other.address, 80)), DENIED);
+        assert_eq!(reach(&app.namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
+        assert_eq!(reach(&app.namespace, (SERVER, 81)), DENIED);
+        assert!(is_denied(&ask(&app.namespace, (other.address, 80))));
         // Its own device, under each of its addresses, named or not.
         for address in [DEVICE, Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 5)] {
-            assert_eq!(ask(&app.namespace, (address, 80)), DENIED, "{address}");
+            assert!(is_denied(&ask(&app.namespace, (address, 80))), "{address}");
         }
         // Nobody comes in.
         assert!(ask(&here(), (app.address, 80)).is_err() && ask(&here(), (other.address, 80)).is_err());
@@ -122,14 +135,15 @@ fn an_app_reaches_what_it_names_and_nothing_else() {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect((SERVER, 80))?;
             socket.send(b"x")?;
-            socket.set_read_timeout(Some(SOON))?;
+            socket.set_read_timeout(Some(LATE))?;
             socket.recv(&mut [0; 9])
         });
-        assert_eq!(denied.expect_err("denied").kind(), ErrorKind::HostUnreachable);
+        let denied = denied.expect_err("denied").kind();
+        assert!(matches!(denied, ErrorKind::HostUnreachable | ErrorKind::WouldBlock), "{denied}");
         drop(other);
         drop(app);
         let app = networks.add(0, &manifest("a", json!({"listen": []}))).expect("it may come back");
-        assert_eq!(ask(&app.namespace, (SERVER, 80)), DENIED);
+        assert!(is_denied(&ask(&app.namespace, (SERVER, 80))));
     });
 }
 
@@ -188,12 +202,12 @@ fn apps_meet_where_both_agree_for_as_long_as_both_are_there() {
             let other = networks.add(1, &b).expect("a network");
             (80..84).for_each(|port| serve(&other.namespace, port));
             serve(&other.namespace, 7000);
-            assert_eq!(ask(&app.namespace, (other.address, 80)), Ok(app.address.to_string()));
+            assert_eq!(reach(&app.namespace, (other.address, 80)), Ok(app.address.to_string()));
             for port in 81..84 {
                 assert!(is_denied(&ask(&app.namespace, (other.address, port))), "{port}");
             }
             // The agent sees whether it is well, and no more.
-            assert_eq!(ask(&here(), (other.address, 7000)), Ok("198.18.0.5".to_owned()));
+            assert_eq!(reach(&here(), (other.address, 7000)), Ok("198.18.0.5".to_owned()));
             assert!(ask(&here(), (other.address, 80)).is_err());
             drop(other);
             assert!(ask(&app.namespace, (Ipv4Addr::new(198, 18, 0, 6), 80)).is_err());
@@ -218,17 +232,19 @@ fn a_port_for_the_network_is_the_devices_and_an_interface_is_the_apps() {
             "interfaces": [{"name": "DOWN", "address": "192.168.9.1", "prefix": 24}],
             "connect": [{"host": "192.168.9.7", "port": 90, "protocol": "tcp"}],
         });
+        // The second has the interface at once from the first.
+        drop(networks.add(0, &manifest("a", capabilities.clone())).expect("a network"));
         let app = networks.add(0, &manifest("a", capabilities)).expect("a network");
         for (place, port) in [(&app.namespace, 80), (&app.namespace, 81), (&down, 90), (&down, 91), (&server, 80)] {
             serve(place, port);
         }
         // With the sender's own address.
-        assert_eq!(ask(&server, (DEVICE, 80)), Ok(SERVER.to_string()));
+        assert_eq!(reach(&server, (DEVICE, 80)), Ok(SERVER.to_string()));
         assert!(ask(&server, (DEVICE, 81)).is_err());
         let inner = Ipv4Addr::new(192, 168, 9, 1);
-        assert_eq!(ask(&down, (inner, 81)), Ok("192.168.9.7".to_owned()));
+        assert_eq!(reach(&down, (inner, 81)), Ok("192.168.9.7".to_owned()));
         assert!(ask(&down, (inner, 80)).is_err());
-        assert_eq!(ask(&app.namespace, (Ipv4Addr::new(192, 168, 9, 7), 90)), Ok("192.168.9.1".to_owned()));
+        assert_eq!(reach(&app.namespace, (Ipv4Addr::new(192, 168, 9, 7), 90)), Ok("192.168.9.1".to_owned()));
         assert!(ask(&app.namespace, (Ipv4Addr::new(192, 168, 9, 7), 91)).is_err());
         // Through the app leads no way.
         for beyond in [SERVER, DEVICE, app.address] {
@@ -248,5 +264,99 @@ fn an_interface_that_is_not_there_leaves_nothing_behind() {
             assert!(link::delete(0).is_err(), "its link is gone");
         }
         let _ = namespace::make(false).expect("the rest goes on");
+    });
+}
+
+/// Knows what it is told to, and counts.
+fn serve_names(place: &OwnedFd, names: &'static [(&str, &[[u8; 4]])]) -> Arc<std::sync::atomic::AtomicU32> {
+    let socket = within(place, || UdpSocket::bind((SERVER, 53))).expect("bound");
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let question = question::parse(&bytes[..length]).expect("a question");
+            // A name that is not there gets no answer at all.
+            if let Some((_, found)) = names.iter().find(|(name, _)| *name == question.name) {
+                let found: Vec<Ipv4Addr> = found.iter().copied().map(Ipv4Addr::from).collect();
+                let _ = socket.send_to(&question.answer(question::Code::Good, &found, 60), from);
+            }
+        }
+    });
+    asked
+}
+
+/// As an app does it.
+fn resolve(place: &OwnedFd, name: &'static str) -> io::Result<dns::Answer> {
+    within(place, move || {
+        let question = dns::question(7, name).ok_or(ErrorKind::InvalidInput)?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(1500)))?;
+        socket.send_to(&question, (Ipv4Addr::LOCALHOST, 53))?;
+        let mut bytes = [0; 512];
+        let count = socket.recv(&mut bytes)?;
+        dns::read(&question, &bytes[..count]).ok_or_else(|| ErrorKind::InvalidData.into())
+    })
+}
+
+#[test]
+fn a_name_opens_what_it_leads_to_and_what_is_denied_is_told() {
+    on_a_device(|server| {
+        let asked = serve_names(
+            &server,
+            &[("good.example", &[[203, 0, 113, 9]]), ("evil.example", &[[127, 0, 0, 1], [198, 18, 0, 6]])],
+        );
+        let networks = Networks::new(&config(), &Network::offline(), &log());
+        let named = |host: &str| json!({"host": host, "port": 80, "protocol": "tcp"});
+        let connect = json!([named("good.example"), named("evil.example"), named("silent.example")]);
+        let to_b = json!([{"app": "b", "port": 80, "protocol": "tcp"}]);
+        let app = networks.add(0, &manifest("a", json!({"connect": connect, "apps": to_b}))).expect("a network");
+        let other = json!({"listen": [{"port": 80, "protocol": "tcp", "from": "apps"}]});
+        let other = networks.add(1, &manifest("b", other)).expect("a network");
+        (80..82).for_each(|port| serve(&server, port));
+        let namespace = &app.namespace;
+        let known = |answer: &dns::Answer| (answer.code, answer.addresses.clone());
+        assert!(is_denied(&ask(namespace, (SERVER, 80))));
+        let silent = std::thread::spawn({
+            let namespace = namespace.try_clone().expect("a handle");
+            move || resolve(&namespace, "silent.example")
+        });
+        for _ in 0..2 {
+            let answer = resolve(namespace, "good.example").expect("an answer");
+            assert_eq!(known(&answer), (0, vec![SERVER]));
+            assert!((59..=60).contains(&answer.seconds));
+        }
+        assert_eq!(reach(namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
+        assert!(is_denied(&ask(namespace, (SERVER, 81))));
+        assert!(is_denied(&ask(&other.namespace, (SERVER, 80))));
+        assert_eq!(known(&resolve(namespace, "b.app").expect("an answer")), (0, vec![other.address]));
+        for name in ["evil.example", "other.example", "x.app"] {
+            assert_eq!(known(&resolve(namespace, name).expect("an answer")), (5, Vec::new()), "{name}");
+        }
+        assert!(silent.join().expect("it ends").is_err());
+        // The good name once, the evil one, the silent one: not what has no business there.
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 3);
+        let told = |attachment: &Attachment| {
+            let record = attachment.denials();
+            record.last.iter().map(|denial| (denial.what.clone(), denial.times)).collect::<Vec<_>>()
+        };
+        let text = |what: &str, times| (what.to_owned(), times);
+        let wanted = [
+            text("tcp 203.0.113.9:80", 1),
+            text("tcp 203.0.113.9:81", 1),
+            text("name evil.example at 127.0.0.1", 1),
+            text("name evil.example at 198.18.0.6", 1),
+            text("name other.example", 1),
+            text("name x.app", 1),
+        ];
+        assert_eq!(told(&app), wanted);
+        assert_eq!(told(&other), [text("tcp 203.0.113.9:80", 1)]);
+        // Its time comes.
+        let target = rules::Target { address: SERVER, port: 80, protocol: osbuild_format::app::Protocol::Tcp };
+        rules::open(0, &[target], Duration::from_secs(1)).expect("opened for less");
+        assert_eq!(reach(namespace, (SERVER, 80)), Ok(DEVICE.to_string()));
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(is_denied(&ask(namespace, (SERVER, 80))));
     });
 }

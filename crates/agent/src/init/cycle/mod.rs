@@ -253,6 +253,7 @@ impl Agent {
 
     /// What only a start or an answer needed goes back to the kernel.
     fn rest(&self) {
+        osbuild_sys::memory::release_heap();
         if let Err(error) = osbuild_sys::memory::release_program() {
             self.parts.log.warn(&format!("the memory of the start cannot be given back: {error}"));
         }

@@ -6,7 +6,7 @@ use super::answer;
 use rustix::net::{recv, send, socket_with, sockopt, AddressFamily, Protocol, RecvFlags, SendFlags};
 use rustix::net::{SocketFlags, SocketType};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +26,21 @@ impl Socket {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
         osbuild_sys::network::explain_errors(&socket)?;
         Ok(Socket { socket, sequence: 0 })
+    }
+
+    /// What the kernel has said unasked since, a bounded number of datagrams.
+    pub fn waiting(&self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut bytes = [0; LIMIT_BYTES];
+        for _ in 0..LIMIT_ANSWERS {
+            match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((count, _)) => all.push(bytes[..count.min(LIMIT_BYTES)].to_vec()),
+                // More than the socket holds was thrown away: what comes after is still good.
+                Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        all
     }
 
     pub fn sequence(&mut self) -> u32 {
@@ -52,5 +67,11 @@ impl Socket {
             }
         }
         Err(io::Error::other("the kernel answers something else"))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

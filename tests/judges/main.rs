@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod app;
+#[path = "../command/mod.rs"]
 mod command;
 
 use base64::engine::general_purpose::STANDARD;
@@ -62,6 +64,32 @@ impl Judge {
         std::fs::write(&path, bytes).expect("written");
         path.display().to_string()
     }
+
+    /// An envelope, taken apart as its specification says and given to OpenSSL.
+    fn check_signature(&self, envelope: &[u8], key: &str) {
+        let envelope: serde_json::Value = serde_json::from_slice(envelope).expect("JSON");
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let bytes = |value: &serde_json::Value| STANDARD.decode(text(value)).expect("base64");
+        let (kind, payload) = (text(&envelope["payloadType"]), bytes(&envelope["payload"]));
+        let mut signed = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+        signed.extend(payload);
+        let file = |name: &str, bytes: &[u8]| {
+            let path = self.scratch.path().join(name);
+            std::fs::write(&path, bytes).expect("written");
+            path.display().to_string()
+        };
+        let key = file("key.pub", &std::fs::read(keys().join(key)).expect("read"));
+        let signature = file("signature", &bytes(&envelope["signatures"][0]["sig"]));
+        let verify = |signed: &str| {
+            let args =
+                ["pkeyutl", "-verify", "-pubin", "-inkey", &key, "-rawin", "-in", signed, "-sigfile", &signature];
+            self.ask("/usr/bin/openssl", &args)
+        };
+        let (accepted, said) = verify(&file("signed", &signed));
+        assert!(accepted && said.contains("Signature Verified Successfully"), "{said}");
+        signed[40] ^= 1;
+        assert!(!verify(&file("changed", &signed)).0);
+    }
 }
 
 /// The folder whose keys the image was signed with.
@@ -114,32 +142,10 @@ fn second_fat(judge: &Judge) -> usize {
     number(11) * (number(14) + fat_sectors)
 }
 
-/// The manifest's envelope, taken apart as its specification says and given to OpenSSL.
 #[test]
 fn the_manifest_is_signed_by_the_release_key() {
     let judge = Judge::new("filesystems");
-    let envelope = std::fs::read(judge.image.join("manifest.dsse.json")).expect("read");
-    let envelope: serde_json::Value = serde_json::from_slice(&envelope).expect("JSON");
-    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
-    let bytes = |value: &serde_json::Value| STANDARD.decode(text(value)).expect("base64");
-    let (kind, payload) = (text(&envelope["payloadType"]), bytes(&envelope["payload"]));
-    let mut signed = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
-    signed.extend(payload);
-    let file = |name: &str, bytes: &[u8]| {
-        let path = judge.scratch.path().join(name);
-        std::fs::write(&path, bytes).expect("written");
-        path.display().to_string()
-    };
-    let key = file("release.pub", &std::fs::read(keys().join("release.pub")).expect("read"));
-    let signature = file("signature", &bytes(&envelope["signatures"][0]["sig"]));
-    let verify = |signed: &str| {
-        let args = ["pkeyutl", "-verify", "-pubin", "-inkey", &key, "-rawin", "-in", signed, "-sigfile", &signature];
-        judge.ask("/usr/bin/openssl", &args)
-    };
-    let (accepted, said) = verify(&file("signed", &signed));
-    assert!(accepted && said.contains("Signature Verified Successfully"), "{said}");
-    signed[40] ^= 1;
-    assert!(!verify(&file("changed", &signed)).0);
+    judge.check_signature(&std::fs::read(judge.image.join("manifest.dsse.json")).expect("read"), "release.pub");
 }
 
 #[test]
