@@ -122,6 +122,27 @@ pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
     fs::rename(&temporary, path).map_err(at("link", path))
 }
 
+/// Copies the folder `from`, links as links, into `to`, which may be there; a file that is there already is replaced.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
+    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
+        let entry = entry.map_err(|error| at("list", from)(error.into()))?;
+        // The walk stays below where it began.
+        let below = entry.path().strip_prefix(from).unwrap_or(Path::new(""));
+        let target = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
+        if entry.file_type().is_dir() {
+            create_dir_all(&target)?;
+        } else if entry.file_type().is_symlink() {
+            let link = fs::read_link(entry.path()).map_err(at("read", entry.path()))?;
+            link_atomic(&target, &link)?;
+        } else {
+            // What was copied before may be read-only.
+            let _ = fs::remove_file(&target);
+            fs::copy(entry.path(), &target).map_err(at("copy", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a folder and all below it, also what its owner may not write or enter, as build scripts and
 /// overlay mounts leave behind.
 pub fn remove_tree(path: &Path) -> Result<(), FileError> {

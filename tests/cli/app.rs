@@ -1,18 +1,11 @@
 //! A developer's way with apps, as far as it goes without a board.
 
-use crate::command::{copy, osbuild, Project};
+use crate::command::{osbuild, Project};
 use osbuild_format::app::token::Token;
 use osbuild_format::app::{package, token, PAYLOAD_TYPE};
 use osbuild_format::dsse::{self, VerifyingKey};
-use std::path::Path;
 
 const ID: &str = "abababababababababababababababababababababababababababababababab";
-
-fn apps() -> Project {
-    let project = Project::copy();
-    copy::tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("apps"), &project.root.join("apps"));
-    project
-}
 
 /// A public key of the project.
 fn key(project: &Project, name: &str) -> VerifyingKey {
@@ -51,7 +44,7 @@ fn a_new_app_builds_in_either_language_and_is_signed() {
 
 #[test]
 fn a_check_says_what_an_app_may_do_and_where_it_does_not_fit() {
-    let project = apps();
+    let project = Project::copy();
     let telemetry = osbuild(&project, &["app", "check", "telemetry", "--product", "gateway-dev"]);
     telemetry.fails_with(&[
         "app `telemetry` uses the device `$METER_UART`, which machine `qemu-x86_64` does not have",
@@ -112,4 +105,59 @@ fn keys_for_the_field_need_their_own_signers() {
     osbuild(&project, &["app", "sign", "out/apps/meter.app"]).fails_with(&["there is no key `app` for apps", "help: "]);
     std::fs::remove_file(project.root.join("field/capability.pub")).expect("removed");
     osbuild(&project, &["app", "token", "--device", ID, "--sideload"]).fails_with(&["there is no key `capability`"]);
+}
+
+#[test]
+fn a_program_that_the_sdk_built_elsewhere_becomes_an_app() {
+    let project = Project::copy();
+    osbuild(&project, &["app", "sdk", "exported", "--with", "zlib"]).succeeds();
+    osbuild(&project, &["app", "sdk", "exported"]).fails_with(&["`exported` is there already", "help: "]);
+    osbuild(&project, &["app", "sdk", "other", "--with", "zlb"])
+        .fails_with(&["no recipe `zlb`", "did you mean `zlib`?"]);
+    // It works wherever it lies.
+    std::fs::rename(project.root.join("exported"), project.root.join("moved here")).expect("moved");
+    let sdk = project.root.join("moved here");
+    let source = "#include <stdio.h>\n#include <zlib.h>\nint main(void) { puts(zlibVersion()); return 0; }\n";
+    project.write("hello.c", source);
+    std::fs::create_dir_all(project.root.join("files/usr/bin")).expect("made");
+    let program = project.root.join("files/usr/bin/hello");
+    let mut compiler = std::process::Command::new(sdk.join("bin/osbuild-cc"));
+    compiler.current_dir(&project.root).args(["-fPIE", "-pie", "-o"]).arg(&program).args(["hello.c", "-lz"]);
+    assert!(compiler.status().expect("this machine has a C compiler").success());
+    let libraries = sdk.join("sysroot/usr/lib");
+    let mut run = std::process::Command::new(libraries.join("ld-musl-x86_64.so.1"));
+    let said = run.env("LD_LIBRARY_PATH", &libraries).arg(&program).output().expect("started");
+    assert!(String::from_utf8_lossy(&said.stdout).starts_with("1."), "{said:?}");
+
+    let manifest = |packages: &str| {
+        format!(
+            "schema: 1\napp: hello\nversion: \"1.0.0\"\ntitle: Hello\npackages: [{packages}]\nexec: [/usr/bin/hello]\n"
+        )
+    };
+    project.write("hello.yaml", &manifest("musl, zlib"));
+    let pack = ["app", "pack", "files", "--manifest", "hello.yaml"];
+    osbuild(&project, &pack).succeeds();
+    let signed = payload(&project, "out/apps/hello.app");
+    osbuild(&project, &[&pack[..], &["--out", "again.app"]].concat()).succeeds();
+    assert_eq!(payload(&project, "again.app"), signed);
+    assert!(!project.root.join("apps/hello").exists(), "the project is not changed");
+    project.write("hello.yaml", &manifest("musl"));
+    osbuild(&project, &pack).fails_with(&["needs a library that is not in the image: `libz.so.1`"]);
+    project.write("hello.yaml", &(manifest("musl") + "skeletons: [x]\n"));
+    osbuild(&project, &pack).fails_with(&["names skeletons", "help: "]);
+    project.write("hello.yaml", "schema: 1\n");
+    osbuild(&project, &pack).fails_with(&["does not say which app it is", "add `app: NAME`"]);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_with_what_would_help() {
+    let project = Project::copy();
+    osbuild(&project, &["app", "logs", "meter"]).fails_with(&["there is no key", "`--key FILE` names yours"]);
+    osbuild(&project, &["app", "logs", "a;reboot"]).fails_with(&["this is no id of an app: `a;reboot`"]);
+    project.write("key", "not a key");
+    let at = |place: &str| osbuild(&project, &["app", "status", "--key", "key", &format!("--ssh={place}")]);
+    at("-oProxyCommand=x@192.0.2.7").fails_with(&["this is no device", "the user is not a user's name"]);
+    at("root@127.0.0.1:1").fails_with(&["no way in to `root@127.0.0.1:1`", "`osbuild app run NAME` starts"]);
+    osbuild(&project, &["app", "run", "meter", "--product", "gateway"])
+        .fails_with(&["nobody can log in to product `gateway`", "help: "]);
 }

@@ -27,10 +27,20 @@ pub struct BuildAppArgs {
     pub build: BuildArgs,
 }
 
-/// An app's file, and who signed it.
+/// An app's file, and whether it is signed.
 pub struct Built {
     pub path: PathBuf,
     pub is_signed: bool,
+}
+
+impl Built {
+    /// Says where it is, and that it needs a signature still.
+    pub fn told(&self, project: &Project) {
+        if !self.is_signed {
+            eprintln!("not signed: `{}` has no key `app`; `osbuild app sign` signs it", project.keys().display());
+        }
+        println!("{}", self.path.display());
+    }
 }
 
 pub fn build(project: Project, args: &BuildAppArgs) -> Result<(), Failure> {
@@ -39,11 +49,7 @@ pub fn build(project: Project, args: &BuildAppArgs) -> Result<(), Failure> {
         Some(path) => path.clone(),
         None => place(&session.project, &args.name)?,
     };
-    let built = run(&session, &args.name, &out)?;
-    if !built.is_signed {
-        eprintln!("not signed: `{}` has no key `app`; `osbuild app sign` signs it", session.project.keys().display());
-    }
-    println!("{}", built.path.display());
+    run(&session, &args.name, &out)?.told(&session.project);
     Ok(())
 }
 
@@ -52,8 +58,13 @@ pub fn place(project: &Project, name: &str) -> Result<PathBuf, Failure> {
     Ok(project.out("apps")?.join(format!("{name}.app")))
 }
 
-/// Runs the app's tasks and writes its file to `out`.
+/// Runs the app's tasks and writes its file to `out`, signed where the project has the key.
 pub fn run(session: &Session, name: &str, out: &Path) -> Result<Built, Failure> {
+    sign(&session.project, file(session, name, out)?)
+}
+
+/// Runs the app's tasks and writes what they leave to `out`.
+pub fn file(session: &Session, name: &str, out: &Path) -> Result<Built, Failure> {
     super::find(&session.config, name)?;
     let goal = session.goal(&app::goal(name))?.clone();
     let outcome = session.run(std::slice::from_ref(&goal))?;
@@ -64,9 +75,11 @@ pub fn run(session: &Session, name: &str, out: &Path) -> Result<Built, Failure> 
     let mut pending = file::Pending::create(out, 0o644)?;
     std::io::copy(&mut blob, pending.file()).map_err(at("write", out))?;
     pending.commit()?;
-    let key = keys::app_signer(&session.project)?;
-    if let Some(key) = &key {
-        AppFile::open(out)?.write_signed(out, key)?;
-    }
-    Ok(Built { path: out.to_owned(), is_signed: key.is_some() })
+    Ok(Built { path: out.to_owned(), is_signed: false })
+}
+
+pub fn sign(project: &Project, built: Built) -> Result<Built, Failure> {
+    let Some(key) = keys::app_signer(project)? else { return Ok(built) };
+    AppFile::open(&built.path)?.write_signed(&built.path, &key)?;
+    Ok(Built { is_signed: true, ..built })
 }

@@ -10,7 +10,9 @@ mod deploy;
 mod device;
 mod explain;
 mod new;
+mod pack;
 mod run;
+mod sdk;
 mod sign;
 
 use super::project::Project;
@@ -28,6 +30,10 @@ pub enum AppCommand {
     Check(check::CheckArgs),
     /// Build an app's file into `out/apps/`, signed where the folder of keys has the key `app`
     Build(build::BuildAppArgs),
+    /// Make an app's file of files that were built elsewhere
+    Pack(pack::PackArgs),
+    /// Write what apps are built against into a folder, for developers who build no images
+    Sdk(sdk::SdkArgs),
     /// Sign an app's file, in place
     Sign(sign::SignArgs),
     /// Allow one device more than its image does
@@ -57,6 +63,8 @@ pub fn app(project: Project, command: &AppCommand) -> Result<(), Failure> {
         AppCommand::New(args) => new::new(&project, args),
         AppCommand::Check(args) => check::check(&project, args),
         AppCommand::Build(args) => build::build(project, args),
+        AppCommand::Pack(args) => pack::pack(project, args),
+        AppCommand::Sdk(args) => sdk::sdk(project, args),
         AppCommand::Sign(args) => sign::sign(&project, args),
         AppCommand::Token(args) => sign::token(&project, args),
         AppCommand::Run(args) => run::run(project, args),
