@@ -178,7 +178,6 @@ unsafe fn execute(setup: &Setup) -> ! {
             fail(setup, STEP_TERMINAL);
         }
     }
-    limit(setup);
     drop_privileges(setup);
     // Everything but the three standard descriptors is ours alone; the report closes at the exec.
     libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
@@ -217,6 +216,8 @@ unsafe fn confine(setup: &Setup) {
     if confinement.landlock.as_ref().is_some_and(|landlock| landlock.enforce().is_err()) {
         fail(setup, STEP_CONFINE);
     }
+    // Landlock has opened paths, beside every descriptor of the maker: those close at the exec, and do not count.
+    limit(setup);
     if confinement.filters.iter().any(|filter| filter.install().is_err()) {
         fail(setup, STEP_CONFINE);
     }
