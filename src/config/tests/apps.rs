@@ -131,7 +131,12 @@ const WRONG: &[Case] = &[
     ("layers/core/machines/board.yaml", "/dev/ttyS1", "ttyS1", &["`ttyS1` is not a device node"]),
     ("layers/core/machines/board.yaml", "eth1", "a-very-long-name-of-one", &["is not the name of a network interface"]),
     ("layers/core/machines/board.yaml", "serial-ports: 1", "serial-ports: 4", &["3 `serial-ports` and 8"]),
-    ("layers/core/machines/board.yaml", "guest: 192.168.50.1", "guest: 192.168.50.2", &["is not an address for the guest", "ends in 1 or 4 to 14"]),
+    (
+        "layers/core/machines/board.yaml",
+        "guest: 192.168.50.1",
+        "guest: 192.168.50.2",
+        &["is not an address for the guest", "ends in 1 or 4 to 14"],
+    ),
 ];
 
 #[test]
