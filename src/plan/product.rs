@@ -67,6 +67,11 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
 
     let board = ToolTreeName::new("board").expect("a valid name");
     toolchain::combined(builder, &[board], &[], &origin)?;
+    // What a test of the board may talk to, where a layer has it; no task uses it.
+    let broker = ToolTreeName::new("broker").expect("a valid name");
+    if builder.config.tool_trees.contains_key(&broker) {
+        toolchain::combined(builder, &[broker], &[], &origin)?;
+    }
 
     builder.goal(goals::ROOT.into(), root);
     builder.goal(goals::VERITY.into(), output(verity, "verity"));

@@ -268,6 +268,16 @@ fn limits_hold_from_the_first_instruction() {
 }
 
 #[test]
+fn what_the_maker_has_open_does_not_count() {
+    let many: Vec<File> = (0..64).map(|_| File::open("/dev/null").expect("opened")).collect();
+    let rules = crate::landlock::Rules { read_execute: vec!["/".into()], ..Default::default() };
+    let landlock = Some(rules.prepare().expect("prepared"));
+    let limits = vec![(Resource::OpenFiles, 17)];
+    let (_, status, text) = run_in_image("ulimit -n", Confinement { limits, landlock, ..Confinement::default() });
+    assert_eq!((status, text.as_str(), many.len()), (Some(0), "17\n", 64));
+}
+
+#[test]
 fn sigterm_reaches_the_program_through_the_first_process() {
     let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
     let (read, write) = rustix::pipe::pipe().expect("a pipe");
