@@ -13,7 +13,7 @@ use std::io::Write;
 /// Of the issue: over fork and exec alone.
 const START_LIMIT_MICROSECONDS: u64 = 50_000;
 const RESIDENT_LIMIT_KIB: u64 = 2048;
-const IDLE: usize = 7;
+const IDLE: usize = 5;
 
 fn say(text: &str) {
     // Straight to standard error: what a passed test prints otherwise, the test harness keeps to itself.
@@ -42,15 +42,19 @@ fn project() -> Project {
     );
     let crasher = "[/bin/sh, -c, 'sleep 0.3; exit 3']";
     app(&project, "crasher", "busybox", crasher, "crash-loop: {ends: 2, window: 600}\n");
+    app(&project, "mute", "busybox", "[/bin/sh, -c, 'sleep 600']", "health: {watchdog: 2}\nrestart: never\n");
+    let faulter = "[/bin/sh, -c, 'kill -SEGV $$']";
+    app(&project, "faulter", "busybox", faulter, "capabilities: {storage: 1M}\ncore-dumps: true\nrestart: never\n");
     for number in 0..IDLE {
         let name = format!("idle{number}");
         app(&project, &name, "busybox", "[/bin/sh, -c, 'while :; do sleep 60; done']", "limits: {memory: 4M}\n");
     }
     let (_, line) = guest::key(&project);
-    let idle: String = (0..IDLE).map(|number| format!(", idle{number}: {{}}")).collect();
+    // The first is of a third party, and goes down with the crash loop of another.
+    let idle: String = (0..IDLE).map(|number| format!(", idle{number}: {{third-party: {}}}", number == 0)).collect();
     let product = format!(
-        "schema: 1\nproduct: apptest\nextends: gateway-dev\ntitle: Apps\nvars: {{ssh_key: \"{line}\"}}\napps: {{stopwatch: \
-         {{critical: true}}, filler: {{}}, crasher: {{third-party: true}}{idle}}}\nappend: {{packages: [stopwatch]}}\n"
+        "schema: 1\nproduct: apptest\nextends: gateway-dev\ntitle: Apps\nvars: {{ssh_key: \"{line}\"}}\nsafe-mode: true\napps: \
+         {{stopwatch: {{critical: true}}, filler: {{}}, mute: {{}}, faulter: {{}}, crasher: {{third-party: true}}{idle}}}\nappend: {{packages: [stopwatch]}}\n"
     );
     project.write("layers/core/products/apptest.yaml", &product);
     project
@@ -83,6 +87,25 @@ fn ten_apps_on_a_board() {
     assert_eq!((&looped["crash_loop"], &looped["restarts"]), (&true.into(), &2.into()), "{looped:#}");
     assert_eq!(looped["last_end"]["text"], "ended by itself: exit code 3");
     assert_eq!(looped["last_end"]["reason"], serde_json::json!({"kind": "exit", "code": 3}));
+
+    // A crash loop is the end of what the product does not need.
+    let stopped = guest.app_becomes("idle0", "/state", "stopped");
+    assert_eq!(
+        stopped["last_end"]["text"], "stopped by policy: safe mode, because the app `crasher` ended again and again",
+        "{stopped:#}"
+    );
+    let refused = guest.shell("osagent app start idle0");
+    assert!(refused.status != 0 && refused.output.contains("safe mode"), "{}", refused.output);
+    assert_eq!(guest.app("idle1")["state"], "running");
+
+    let mute = guest.app_becomes("mute", "/state", "failed");
+    assert_eq!(mute["last_end"]["text"], "watchdog: it gave no sign of life for 2 s");
+    let faulted = guest.app_becomes("faulter", "/state", "failed");
+    let fault = "killed by signal 11 (SIGSEGV: memory that is not its own), a core file is in its storage";
+    assert_eq!(faulted["last_end"]["text"], fault);
+    let core = guest.shell("wc -c < /data/apps/faulter/core; ls /data/apps/crasher").output;
+    let bytes: u64 = core.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    assert!((4096..=1 << 20).contains(&bytes), "the core file that was asked for: {core}");
 
     let bare = guest.shell("stopwatch bare 21").succeeds().output;
     let started = guest.shell("stopwatch app stopwatch 21").succeeds().output;

@@ -20,8 +20,9 @@ const SWITCHES: [(&str, &str); 24] = [
     // A broken kernel restarts instead of waiting for somebody to come by.
     ("kernel/panic", "5"),
     ("kernel/panic_on_oops", "1"),
-    // Core dumps would fill /data and leak what services know.
-    ("kernel/core_pattern", "|/bin/false"),
+    // Core dumps would fill /data and leak what services know: their limit is 0, which a program that a pattern names
+    // would not be asked for. Apps that ask for them have a limit, and work in the storage that bounds them.
+    ("kernel/core_pattern", "core"),
     ("fs/suid_dumpable", "0"),
     ("fs/protected_hardlinks", "1"),
     ("fs/protected_symlinks", "1"),

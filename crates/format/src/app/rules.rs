@@ -92,6 +92,8 @@ impl Manifest {
             demand("after", app, "the id of another app", is_app_id(app) && *app != self.id)?;
         }
         once("after", self.after.iter().cloned())?;
+        let has_place = !self.core_dumps || self.capabilities.storage_bytes > 0;
+        demand("core_dumps", "true", "core files go to the app's storage, which it has to have", has_place)?;
         seconds("stop_timeout_seconds", self.stop_timeout_seconds)
     }
 
