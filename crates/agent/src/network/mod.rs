@@ -35,6 +35,8 @@ pub struct Network {
 #[derive(Default)]
 struct Shared {
     leases: BTreeMap<String, Lease>,
+    /// Name servers of the product, which count instead of those of leases.
+    chosen: Vec<Ipv4Addr>,
     clock: ClockState,
 }
 
@@ -48,12 +50,14 @@ pub struct ClockState {
 impl Network {
     /// `floor` is the earliest time that a time server is believed to tell.
     pub fn start(config: &DeviceConfig, floor: Duration, log: &Arc<Log>) -> Result<Self, AgentError> {
-        let network = Network { shared: Arc::default() };
-        write_resolvers(&[]).doing(|| format!("write `{RESOLVERS}`"))?;
+        let shared = Shared { chosen: config.dns_servers.clone(), ..Shared::default() };
+        write_resolvers(&shared.name_servers()).doing(|| format!("write `{RESOLVERS}`"))?;
+        let network = Network { shared: Arc::new(Mutex::new(shared)) };
         if let Err(error) = osbuild_sys::network::bring_up("lo") {
             log.warn(&format!("cannot bring `lo` up: {error}"));
         }
-        let watcher = Watcher { network: network.clone(), hostname: config.hostname.clone(), log: log.clone() };
+        let (hostname, reserved) = (config.hostname.clone(), config.interfaces.values().cloned().collect());
+        let watcher = Watcher { network: network.clone(), hostname, reserved, log: log.clone() };
         thread::start("network", move || watcher.run())?;
         let (servers, clock_network, clock_log) = (config.ntp_servers.clone(), network.clone(), log.clone());
         thread::start("clock", move || clock::keep(&servers, floor, &clock_network, &clock_log))?;
@@ -80,7 +84,7 @@ impl Network {
             Some(lease) => shared.leases.insert(interface.to_owned(), lease),
             None => shared.leases.remove(interface),
         };
-        write_resolvers(&name_servers(&shared.leases))
+        write_resolvers(&shared.name_servers())
     }
 
     /// Of an interface that is gone; programs then no longer ask its name servers.
@@ -92,7 +96,7 @@ impl Network {
     }
 
     pub fn name_servers(&self) -> Vec<Ipv4Addr> {
-        name_servers(&self.lock().leases)
+        self.lock().name_servers()
     }
 
     fn time_servers(&self) -> Vec<Ipv4Addr> {
@@ -105,11 +109,16 @@ impl Network {
     }
 }
 
-fn name_servers(leases: &BTreeMap<String, Lease>) -> Vec<Ipv4Addr> {
-    let mut servers: Vec<Ipv4Addr> = leases.values().flat_map(|lease| lease.dns.iter().copied()).collect();
-    // The C library reads three.
-    servers.truncate(3);
-    servers
+impl Shared {
+    fn name_servers(&self) -> Vec<Ipv4Addr> {
+        let mut servers = match self.chosen.is_empty() {
+            true => self.leases.values().flat_map(|lease| lease.dns.iter().copied()).collect(),
+            false => self.chosen.clone(),
+        };
+        // The C library reads three.
+        servers.truncate(3);
+        servers
+    }
 }
 
 fn write_resolvers(servers: &[Ipv4Addr]) -> std::io::Result<()> {
@@ -121,6 +130,8 @@ fn write_resolvers(servers: &[Ipv4Addr]) -> std::io::Result<()> {
 struct Watcher {
     network: Network,
     hostname: String,
+    /// Interfaces for apps: nobody on them may tell this device its route or its name servers.
+    reserved: Vec<String>,
     log: Arc<Log>,
 }
 
@@ -128,7 +139,9 @@ impl Watcher {
     fn run(self) {
         let mut clients = Clients::default();
         loop {
-            for interface in clients.missing(interface::ethernet_interfaces()) {
+            let found = interface::ethernet_interfaces().into_iter();
+            let found = found.filter(|interface| !self.reserved.contains(&interface.name)).collect();
+            for interface in clients.missing(found) {
                 let alive = clients.begin(&interface.name);
                 self.start(interface, alive);
             }
