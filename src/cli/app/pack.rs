@@ -71,7 +71,14 @@ fn around(project: &Project, scratch: &Path, name: &str, manifest: &str, files: 
     }
     let lock = project.root.join(LOCK_FILE).canonicalize().map_err(at("find", &project.root.join(LOCK_FILE)))?;
     file::link_atomic(&scratch.join(LOCK_FILE), &lock)?;
-    let app = scratch.join("apps").join(name);
+    // The other apps are those that products name; what was built beside them is large.
+    let (apps, others) = (scratch.join("apps"), project.root.join("apps"));
+    file::create_dir_all(&apps)?;
+    for other in file::list(&others)?.iter().filter(|other| *other != name) {
+        let from = others.join(other);
+        file::link_atomic(&apps.join(other), &from.canonicalize().map_err(at("find", &from))?)?;
+    }
+    let app = apps.join(name);
     file::create_dir_all(&app)?;
     file::copy_tree(files, &app.join("files"))?;
     let manifest = format!("{}\nskeletons: [apps/{name}/files]\n", manifest.trim_end());

@@ -77,7 +77,7 @@ pub fn run(project: Project, args: &RunAppArgs) -> Result<(), Failure> {
     let device = Device::at(&session, "root".to_owned(), address, key)?;
     session.guard(|| {
         let board = match greets(address) {
-            true => None,
+            true => known(&device).map(|()| None)?,
             false => Some(boot(&session, &device, args.fresh)?),
         };
         let shown = deploy::bring(&session.project, &device, &file, false).and_then(|()| {
@@ -100,6 +100,18 @@ fn follow(device: &Device, app: &str, started_here: bool) -> Result<(), Failure>
         Err(failure) if failure.exit == interrupt::EXIT => Ok(()),
         ended => ended,
     }
+}
+
+/// Whether the board that runs is one of ours.
+fn known(device: &Device) -> Result<(), Failure> {
+    device.ask("true", None).map(drop).map_err(|failure| {
+        let address = device.address();
+        Failure::new(format!(
+            "another board runs at {address}, which does not let this project in: {}",
+            failure.message
+        ))
+        .help("end it, or bring the app there with `osbuild app deploy --key FILE`")
+    })
 }
 
 /// Starts the board and waits until it lets us in.
