@@ -73,7 +73,7 @@ fn project() -> Project {
     let project = Project::copy();
     let attacks_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/attacks");
     copy::tree(&attacks_folder, &project.root.join("attacks"));
-    let packages: String = ["hostile", "pinger"]
+    let packages: String = ["hostile", "pinger", "rebinder"]
         .map(|name| format!("  - name: {name}\n    files: [/usr/bin/{name}]\n    run-depends: [musl]\n"))
         .concat();
     project.write(
@@ -107,7 +107,8 @@ fn project() -> Project {
     let list: String = attacks.iter().map(|attack| format!(", {}: {{third-party: true}}", attack.id())).collect();
     let product = format!(
         "schema: 1\nproduct: hostile\nextends: gateway-dev\ntitle: Hostile\nvars: {{ssh_key: \"{line}\"}}\napps: {{pinger: \
-         {{}}{list}}}\n"
+         {{}}{list}}}\ndns-servers: [127.0.0.1]\nservices: {{rebinder: {{exec: [/usr/bin/rebinder]}}}}\nappend: {{packages: \
+         [rebinder]}}\n"
     );
     project.write("layers/core/products/hostile.yaml", &product);
     project

@@ -114,6 +114,25 @@ static void connects_by_ipv6(void)
 	outcome(connect(own, (struct sockaddr *)&there, sizeof there));
 }
 
+/* Names that its manifest has, and that their owner lets lead where the app may not go. */
+static void rebinds_names(void)
+{
+	static const char *names[] = { "loopback.rebind.example", "device.rebind.example", "link.rebind.example",
+				       "app.rebind.example", "private.rebind.example" };
+	struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM }, *found;
+
+	/* Without this nothing would be shown: the name server answers, and a host outside is let through. */
+	if (getaddrinfo("good.rebind.example", NULL, &hints, &found) != 0)
+		refused("good.rebind.example does not resolve either");
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (getaddrinfo(names[i], NULL, &hints, &found) == 0)
+			succeeded();
+	/* And not by the bare addresses, which no answer has opened. */
+	if (reaches(HOST, DECLARED_PORT, PATIENCE_MS) || reaches(APPS + 2, DECLARED_PORT, PATIENCE_MS))
+		succeeded();
+	refused("no such host");
+}
+
 static void listens(void)
 {
 	struct sockaddr_in here = at(INADDR_ANY, 8080);
@@ -132,6 +151,7 @@ const struct attack network_attacks[] = {
 	{ "other-app-name", resolves_other_app },
 	{ "other-name-server", asks_other_name_server },
 	{ "ipv6", connects_by_ipv6 },
+	{ "dns-rebinding", rebinds_names },
 	{ "undeclared-port", listens },
 	{ 0 },
 };
