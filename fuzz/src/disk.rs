@@ -99,7 +99,7 @@ fn disk() -> Disk {
             cpus: 1,
             forwards: Default::default(),
             serial_ports: 0,
-            networks: 0,
+            networks: Vec::new(),
             disk_bytes: 0,
         },
         origin: place,
