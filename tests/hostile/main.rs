@@ -174,8 +174,8 @@ fn every_attack_ends_as_it_must_while_another_app_answers() {
     for attack in &attacks {
         let (status, log) = run(&guest, &attack.id());
         let measured = pings.since_last();
-        let said = log.trim().lines().last().unwrap_or_default();
-        say(&format!("{}: {}; {said}; answers: {measured}\n", attack.attack, status["last_end"]["text"]));
+        let said = log.lines().rev().find_map(|line| line.split_once(": refused: ")).map_or("", |(_, reason)| reason);
+        say(&format!("{}: {} {said}; answers: {measured}\n", attack.attack, status["last_end"]["text"]));
         if status["ends"].as_array().is_none_or(|ends| ends.len() < 2) || !rests(&status) {
             objections.push(format!("{}: it did not run and end twice: {status:#}", attack.attack));
         }

@@ -176,8 +176,11 @@ pub fn install_all(project: &Project, guest: &Guest, objections: &mut Vec<String
     // Its signer vouches for it, so it is kept; the kernel is what finds it wrong, and nothing runs.
     let (_, said) =
         install(project, guest, &good.with(of_garbage).signed(&app), Some(&token(&device, false, &capability)));
-    let kept = guest.app_becomes(VISITOR, "/last_end/reason/kind", "not-started");
-    crate::say(&format!("package: a superblock of nonsense: {}; {said}", kept["last_end"]["text"]));
+    let kept = guest.app_becomes(VISITOR, "/state", "refused");
+    crate::say(&format!("package: a superblock of nonsense: {}\n", kept["reason"]));
+    if !kept["reason"].as_str().is_some_and(|reason| reason.contains("cannot mount the image")) {
+        objections.push(format!("package: a superblock of nonsense: {kept:#}, {said}"));
+    }
     let version = |version: &str| good.with(|parts| parts.manifest.version = version.into()).signed(&app);
     let (plain, down) = (token(&device, false, &capability), token(&device, true, &capability));
     for (what, wanted, token, fine) in [
