@@ -31,6 +31,7 @@ struct Attack {
     attack: String,
     /// The system call that ends it.
     killed: Option<String>,
+    /// Empty: it cannot say for which.
     refused: Option<Vec<String>>,
     limit: Option<String>,
     #[serde(default)]
@@ -50,7 +51,8 @@ impl Attack {
             (Some(call), None, None) => reason["kind"] == "forbidden-call" && reason["name"] == call.as_str(),
             (None, Some(reasons), None) => {
                 let code = reason["kind"] == "exit" && reason["code"] == 40;
-                code && reasons.iter().any(|wanted| said.ends_with(&format!(": refused: {wanted}")))
+                code && (reasons.is_empty()
+                    || reasons.iter().any(|wanted| said.ends_with(&format!(": refused: {wanted}"))))
             }
             (None, None, Some("memory")) => reason["kind"] == "out-of-memory",
             _ => panic!("`{name}` needs one of killed, refused, limit: memory"),
