@@ -146,3 +146,37 @@ fn a_test_is_alone_with_its_board_and_ctrl_c_ends_it_at_once() {
     assert!(start.elapsed() < Duration::from_secs(4), "it took {:?}", start.elapsed());
     assert!(!project.root.join("out/test/gateway/report.json").exists(), "a test that was ended has no report");
 }
+
+#[test]
+fn a_changed_app_runs_on_the_board_within_ten_seconds() {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let _turn = turn();
+    let project = project("gateway-dev");
+    let machine = std::fs::read_to_string(project.root.join(MACHINE)).expect("read");
+    let (_, rest) = machine.split_once("forwards: {").expect("forwards");
+    let address = format!("--ssh=root@127.0.0.1:{}", rest.split_once(':').expect("a port").0);
+    osbuild(&project, &["app", "new", "meter", "--lang", "c"]).succeeds();
+    let mut terminal = Terminal::whole(&project, &["app", "run", "meter"]);
+    terminal.sees("no board runs: starting one").sees("meter 0.1.0 runs on").sees("hello from meter");
+
+    project.edit("apps/meter/main.c", "hello from meter", "changed");
+    let start = Instant::now();
+    let second = osbuild(&project, &["app", "run", "meter", "--no-logs"]).succeeds();
+    let took = start.elapsed();
+    assert!(second.output.contains("meter 0.1.0 runs on") && took < LIMIT, "{took:?}: {}", second.errors);
+    terminal.sees("changed");
+    let ask = |words: &[&str]| osbuild(&project, &[&["app"], words, &[&address]].concat());
+    let debug = ask(&["debug", "meter"]).succeeds().output;
+    for part in ["meter 0.1.0 (meter): running", "  stopped on request (0.1.0 after", "changed"] {
+        assert!(debug.contains(part), "`{part}` is not in:\n{debug}");
+    }
+    ask(&["stop", "meter"]).succeeds();
+    assert!(ask(&["status", "meter"]).succeeds().output.contains("stopped"));
+    // A program that does what no app may: the developer is told so at once, and what would help.
+    project.edit("apps/meter/main.c", "puts(\"changed\");", "socket(AF_INET, SOCK_STREAM, 0);");
+    ask(&["deploy", "meter"]).fails_with(&["`meter` does not run", "forbidden system call: socket"]);
+    let debug = ask(&["debug", "meter"]).succeeds().output;
+    assert!(debug.contains("more of `socket` comes with `connect`"), "{debug}");
+    terminal.signal("INT").ends().succeeds();
+    ask(&["status"]).fails_with(&["no way in to"]);
+}

@@ -90,6 +90,10 @@ impl Device {
         let mut process = self.tools.spawn(self.ssh.launch(command, scratch.path(), None, None)?)?;
         match process.finish() {
             Ok(()) => Ok(()),
+            // A Ctrl-C reaches the client as well.
+            Err(BoardError::Ended { .. }) if self.tools.stop().check().is_err() => {
+                Err(board::failure(BoardError::Interrupted))
+            }
             // It has said why itself.
             Err(BoardError::Ended { exit, .. }) => Err(self.refusal(&exit, "")),
             Err(error) => Err(board::failure(error)),

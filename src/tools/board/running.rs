@@ -241,8 +241,12 @@ impl Board {
     pub fn quit(mut self) -> Result<(), BoardError> {
         const PATIENCE: Duration = Duration::from_secs(2);
         self.live.machine.wait_in_spite_of_stop();
-        self.live.control.quit()?;
-        self.wait_off(PATIENCE).map(drop)
+        let asked = self.live.control.quit();
+        // A Ctrl-C reaches QEMU as well, which may have ended by itself.
+        match self.live.machine.wait(PATIENCE)? {
+            Some(_) => Ok(()),
+            None => asked,
+        }
     }
 
     pub fn console(&self) -> &Feed {
