@@ -3,11 +3,10 @@
 //! Invariant: files are read in the order of their names; a mistake names its file, line and column.
 
 use super::report::Failure;
-use crate::config::yaml::{self, Limits, Node, Value as Yaml};
+use crate::config::yaml::{self, Limits, Node};
 use crate::config::{Diagnostic, Diagnostics};
 use crate::io::file;
 use crate::tools::board::check::{CheckFile, SuiteFile};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,30 +31,15 @@ fn parse(text: &str, name: &str) -> Result<SuiteFile, Diagnostics> {
         .get("checks")
         .map_or(&[][..], Node::items)
         .iter()
-        .filter_map(|check| Some((check, serde_json::from_value::<CheckFile>(json(check)).err()?)))
+        .filter_map(|check| Some((check, serde_json::from_value::<CheckFile>(check.to_json()).err()?)))
         .map(|(check, error)| Diagnostic::at(&check.origin, format!("this check is not valid: {error}")))
         .collect();
     if !problems.is_empty() {
         return Err(located(problems));
     }
-    serde_json::from_value(json(&node)).map_err(|error| {
+    serde_json::from_value(node.to_json()).map_err(|error| {
         located(vec![Diagnostic::at(&node.origin, format!("this suite of checks is not valid: {error}"))])
     })
-}
-
-/// What the tree means in YAML's core schema, without the places.
-fn json(node: &Node) -> Value {
-    match &node.value {
-        Yaml::List(items) => items.iter().map(json).collect(),
-        Yaml::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json(&entry.node))).collect(),
-        Yaml::Scalar { text, .. } => match node.meaning() {
-            Some(yaml::Meaning::Nothing) => Value::Null,
-            Some(yaml::Meaning::Boolean) => Value::Bool(text.eq_ignore_ascii_case("true")),
-            // What JSON cannot say as a number, such as 0x10, stays text and is refused where a number belongs.
-            Some(yaml::Meaning::Number) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
-            _ => text.clone().into(),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod pings;
 use command::copy;
 use command::guest::{self, Guest};
 use command::Project;
+use osbuild::config::yaml;
 use pings::Pings;
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,7 +63,9 @@ impl Attack {
 }
 
 fn attacks() -> Vec<Attack> {
-    serde_yaml::from_str(include_str!("expected.yaml")).expect("a table")
+    let file = "tests/hostile/expected.yaml".into();
+    let table = yaml::parse(include_str!("expected.yaml"), &file, yaml::Limits::FILE).expect("a table");
+    serde_json::from_value(table.to_json()).expect("attacks and their ends")
 }
 
 fn say(text: &str) {

@@ -100,6 +100,22 @@ impl Node {
         }
     }
 
+    /// What the tree means in YAML's core schema, without the places.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match &self.value {
+            Value::List(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect(),
+            Value::Scalar { text, .. } => match self.meaning() {
+                Some(Meaning::Nothing) => Json::Null,
+                Some(Meaning::Boolean) => Json::Bool(text.eq_ignore_ascii_case("true")),
+                // What JSON cannot say as a number, such as 0x10, stays text and is refused where a number belongs.
+                Some(Meaning::Number) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
+                _ => text.clone().into(),
+            },
+        }
+    }
+
     /// For messages: what stands here.
     pub fn describe(&self) -> &'static str {
         match (&self.value, self.meaning()) {
