@@ -88,7 +88,7 @@ fn readings_rise_the_lamp_shines_and_what_is_below_reaches_one_host() {
     below.hears("below hello", PATIENCE);
     assert!(!is_open(guest.board().forward_on(DOWNSTREAM, 22).expect("a forward")), "the device itself is open below");
 
-    // The broker goes and comes again: what was read meanwhile arrives, and the panel never noticed.
+    // The broker goes and comes again: the panel never notices, and readings rise again without anybody's help.
     drop((above, below));
     broker.stop();
     lamp(&guest, "LED on", || reads(&guest, "power 2500"));
