@@ -138,6 +138,11 @@ impl App {
         })
     }
 
+    /// Outside of its sandbox.
+    pub fn user(&self) -> u32 {
+        FIRST_ID + self.number
+    }
+
     pub fn unit(&self) -> UnitConfig {
         let manifest = &self.package.manifest;
         UnitConfig {
@@ -159,7 +164,7 @@ impl App {
         let (errors, errors_end) = pipe().doing(doing)?;
         let place = confine::Place {
             manifest: &self.package.manifest,
-            user: FIRST_ID + self.number,
+            user: self.user(),
             image: self.image.folder(),
             run: &self.folder,
             storage: self.storage.as_deref(),
@@ -259,7 +264,7 @@ impl App {
             status,
             ended_for_memory: self.group.memory_kills() > run.memory_kills,
             memory_limit_bytes: self.package.manifest.limits.memory_bytes,
-            forbidden_call: killed_by_filter.then(|| forbidden(FIRST_ID + self.number)).flatten(),
+            forbidden_call: killed_by_filter.then(|| forbidden(self.user())).flatten(),
             corrupted: self.image.is_corrupted(),
         };
         let exit = match status {
@@ -289,10 +294,10 @@ impl App {
         serde_json::json!({
             "id": manifest.id, "title": manifest.title, "version": manifest.version, "digest": self.package.digest,
             "origin": origin, "third_party": self.role.third_party, "critical": self.role.critical,
-            "user": FIRST_ID + self.number, "said": self.said,
+            "user": self.user(), "said": self.said,
             "memory_bytes": self.group.memory_bytes(), "memory_limit_bytes": manifest.limits.memory_bytes,
             "processes": self.group.processes(), "cpu_us": self.group.cpu_microseconds(),
-            "storage_bytes": self.storage.as_ref().and_then(|_| storage::used_bytes(FIRST_ID + self.number)),
+            "storage_bytes": self.storage.as_ref().and_then(|_| storage::used_bytes(self.user())),
             "storage_limit_bytes": manifest.capabilities.storage_bytes,
             "address": self.network.as_ref().map(|network| network.address),
             "denials": self.network.as_ref().map(Attachment::denials),

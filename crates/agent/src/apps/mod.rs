@@ -20,7 +20,7 @@ mod storage;
 
 use crate::error::{chain, AgentError};
 use crate::file;
-use crate::log::Log;
+use crate::log::{Level, Log, AGENT};
 use crate::network::Network;
 use crate::supervise::UnitConfig;
 pub use app::{not_started, unit_name, App};
@@ -206,6 +206,14 @@ impl Apps {
     pub fn hear_audit(&mut self) {
         let records = self.audit.as_mut().map(Audit::take).unwrap_or_default();
         for record in records {
+            // It may be a process that the app started, which the app need not tell anybody.
+            if let Some(app) = self.apps.values().find(|app| app.user() == record.uid) {
+                app.log.write(
+                    Level::Warning,
+                    AGENT,
+                    &format!("a process was ended: forbidden system call: {}", record.call),
+                );
+            }
             // One for each user that an app of ours has: as many as there are numbers.
             self.forbidden.insert(record.uid, record.call);
         }
