@@ -144,6 +144,10 @@ fn a_program_that_the_sdk_built_elsewhere_becomes_an_app() {
     osbuild(&project, &[&pack[..], &["--out", "again.app"]].concat()).succeeds();
     assert_eq!(payload(&project, "again.app"), signed);
     assert!(!project.root.join("apps/hello").exists(), "the project is not changed");
+    let pipe = project.root.join("files/pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+    osbuild(&project, &pack).fails_with(&["cannot copy `files/pipe`", "neither a file nor a folder nor a link"]);
+    std::fs::remove_file(pipe).expect("removed");
     project.write("hello.yaml", &manifest("musl"));
     osbuild(&project, &pack).fails_with(&["needs a library that is not in the image: `libz.so.1`"]);
     project.write("hello.yaml", &(manifest("musl") + "skeletons: [x]\n"));
