@@ -123,6 +123,7 @@ pub fn link_atomic(path: &Path, target: &Path) -> Result<(), FileError> {
 }
 
 /// Copies the folder `from`, links as links, into `to`, which may be there; a file that is there already is replaced.
+/// A pipe, a socket or a device is an error: to copy what is in it could take for ever.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
     for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry.map_err(|error| at("list", from)(error.into()))?;
@@ -134,6 +135,9 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
         } else if entry.file_type().is_symlink() {
             let link = fs::read_link(entry.path()).map_err(at("read", entry.path()))?;
             link_atomic(&target, &link)?;
+        } else if !entry.file_type().is_file() {
+            let kind = io::Error::other("it is neither a file nor a folder nor a link: remove it");
+            return Err(at("copy", entry.path())(kind));
         } else {
             // What was copied before may be read-only.
             let _ = fs::remove_file(&target);

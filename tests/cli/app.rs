@@ -90,6 +90,8 @@ fn a_token_is_for_one_device_and_for_a_time() {
     assert!(token.sideload && !token.downgrade);
     assert!(Token::from_json(&payload, ID, u64::MAX).is_err(), "it ends");
     osbuild(&project, &["app", "token", "--device", ID]).fails_with(&["would allow nothing", "--sideload"]);
+    osbuild(&project, &["app", "token", "--device", ID, "--sideload", "--days", "0"])
+        .fails_with(&["over at once: `--days 0`"]);
     osbuild(&project, &["app", "token", "--device", "me", "--sideload"]).fails_with(&["no device's id: `me`"]);
 }
 
@@ -134,17 +136,24 @@ fn a_program_that_the_sdk_built_elsewhere_becomes_an_app() {
             "schema: 1\napp: hello\nversion: \"1.0.0\"\ntitle: Hello\npackages: [{packages}]\nexec: [/usr/bin/hello]\n"
         )
     };
-    project.write("hello.yaml", &manifest("musl, zlib"));
+    // However YAML lets the name be written.
+    project.write("hello.yaml", &manifest("musl, zlib").replace("app: hello", "\"app\": 'hello' # this one"));
     let pack = ["app", "pack", "files", "--manifest", "hello.yaml"];
     osbuild(&project, &pack).succeeds();
     let signed = payload(&project, "out/apps/hello.app");
     osbuild(&project, &[&pack[..], &["--out", "again.app"]].concat()).succeeds();
     assert_eq!(payload(&project, "again.app"), signed);
     assert!(!project.root.join("apps/hello").exists(), "the project is not changed");
+    let pipe = project.root.join("files/pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+    osbuild(&project, &pack).fails_with(&["cannot copy `files/pipe`", "neither a file nor a folder nor a link"]);
+    std::fs::remove_file(pipe).expect("removed");
     project.write("hello.yaml", &manifest("musl"));
     osbuild(&project, &pack).fails_with(&["needs a library that is not in the image: `libz.so.1`"]);
     project.write("hello.yaml", &(manifest("musl") + "skeletons: [x]\n"));
     osbuild(&project, &pack).fails_with(&["names skeletons", "help: "]);
+    project.write("hello.yaml", "schema: 1\napp: [\n");
+    osbuild(&project, &pack).fails_with(&["--> hello.yaml:"]);
     project.write("hello.yaml", "schema: 1\n");
     osbuild(&project, &pack).fails_with(&["does not say which app it is", "add `app: NAME`"]);
 }

@@ -6,7 +6,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const BUFFER_BYTES: usize = 8 << 10;
@@ -21,15 +20,14 @@ pub struct Moved {
 }
 
 /// When anything last moved, either way.
-#[derive(Clone)]
 struct Clock {
     start: Instant,
-    last: Arc<AtomicU64>,
+    last: AtomicU64,
 }
 
 impl Clock {
     fn new() -> Clock {
-        Clock { start: Instant::now(), last: Arc::default() }
+        Clock { start: Instant::now(), last: AtomicU64::new(0) }
     }
 
     fn now(&self) -> u64 {
@@ -53,14 +51,15 @@ pub fn both_ways(client: TcpStream, service: TcpStream, idle: Duration) -> Resul
         stream.set_nodelay(true)
     });
     prepared.map_err(|e| e.to_string())?;
-    let twice = |stream: &TcpStream| stream.try_clone().map_err(|e| e.to_string());
-    let (from, to, clock) = (twice(&service)?, twice(&client)?, Clock::new());
-    let down = std::thread::Builder::new().stack_size(super::STACK_BYTES);
-    let theirs = clock.clone();
-    let down = down.spawn(move || one_way(&from, &to, idle, &theirs)).map_err(|e| e.to_string())?;
-    let up = one_way(&client, &service, idle, &clock);
-    let down = down.join().map_err(|_| "the way down broke".to_owned())?;
-    Ok(Moved { up: up?, down: down? })
+    let clock = Clock::new();
+    // Both ways share the two descriptors: the manifest counts no more than these for a connection.
+    std::thread::scope(|scope| {
+        let down = std::thread::Builder::new().stack_size(super::STACK_BYTES);
+        let down = down.spawn_scoped(scope, || one_way(&service, &client, idle, &clock)).map_err(|e| e.to_string())?;
+        let up = one_way(&client, &service, idle, &clock);
+        let down = down.join().map_err(|_| "the way down broke".to_owned())?;
+        Ok(Moved { up: up?, down: down? })
+    })
 }
 
 /// Bytes moved. The end of what one side says is passed on; after an error nothing goes either way.

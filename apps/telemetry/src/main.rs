@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// Readings that wait for each broker: hours of a meter that speaks every ten seconds.
 const QUEUE_LIMIT: usize = 1024;
-/// The manifest's watchdog allows 30 seconds.
+/// The manifest's watchdog allows 60 seconds.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Longer than any one wait of a worker: name resolution is the longest.
 const PULSE_LIMIT: Duration = Duration::from_secs(25);

@@ -7,7 +7,10 @@ use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::session::{BuildArgs, Session, LOCK_FILE};
 use super::build;
+use crate::config;
+use crate::config::yaml::{self, Node};
 use crate::io::file::{self, at};
+use osbuild_format::app::is_app_id;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,10 +36,12 @@ pub struct PackArgs {
 
 pub fn pack(project: Project, args: &PackArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.manifest)?;
-    let name = name(&text).ok_or_else(|| {
+    let manifest = yaml::parse(&text, &args.manifest.display().to_string().into(), yaml::Limits::FILE)
+        .map_err(|problems| Failure::from(config::explain(Path::new(""), problems)))?;
+    let name = manifest.get("app").and_then(Node::text).filter(|name| is_app_id(name)).ok_or_else(|| {
         Failure::new(format!("`{}` does not say which app it is", args.manifest.display())).help("add `app: NAME`")
     })?;
-    if text.lines().any(|line| line.starts_with("skeletons:")) {
+    if manifest.get("skeletons").is_some() {
         return Err(Failure::new(format!("`{}` names skeletons", args.manifest.display()))
             .help("leave them out: the folder that is packed takes their place"));
     }
@@ -55,12 +60,6 @@ pub fn pack(project: Project, args: &PackArgs) -> Result<(), Failure> {
     let built = build::file(&session, name, &out)?;
     build::sign(&project, built)?.told(&project);
     Ok(())
-}
-
-/// The `app` of the manifest, as it stands at the start of a line.
-fn name(text: &str) -> Option<&str> {
-    let name = text.lines().find_map(|line| line.strip_prefix("app:"))?.trim();
-    osbuild_format::app::is_app_id(name).then_some(name)
 }
 
 /// A project in `scratch` that is `project` with this one app.
@@ -84,16 +83,4 @@ fn around(project: &Project, scratch: &Path, name: &str, manifest: &str, files: 
     let manifest = format!("{}\nskeletons: [apps/{name}/files]\n", manifest.trim_end());
     file::write_atomic(&app.join("app.yaml"), manifest.as_bytes(), 0o644)?;
     Ok(Project { root: scratch.to_owned(), cache: project.cache.clone() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_is_that_of_the_manifest() {
-        assert_eq!(name("schema: 1\napp: meter\ntitle: x\n"), Some("meter"));
-        assert_eq!(name("schema: 1\n  app: meter\n"), None);
-        assert_eq!(name("app: ../etc\n"), None);
-    }
 }

@@ -60,6 +60,9 @@ pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
     if !args.sideload && !args.downgrade {
         return Err(Failure::new("this token would allow nothing").help("give `--sideload`, `--downgrade` or both"));
     }
+    if args.days == Some(0) {
+        return Err(Failure::new("this token would be over at once: `--days 0`").help("give it a day at least"));
+    }
     let not_after = args.days.map(|days| now_seconds().saturating_add(days.saturating_mul(SECONDS_PER_DAY)));
     let envelope = of(project, device, args.sideload, args.downgrade, not_after)?;
     match &args.out {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the manifest's rules are those of the format, asked here of a manifest whose image is still to come.
 
+use super::places;
 use super::values;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::app::{AppFile, CapabilitiesEntry, HealthEntry, LimitsEntry};
@@ -63,6 +64,7 @@ pub fn app(file: AppFile, architecture: Architecture, problems: &mut Vec<Diagnos
         problems.push(Diagnostic::at(&file.app.origin, format!("app `{}`: {error}", file.app.value)));
     }
     ports(&file, problems);
+    places::check(&file, problems);
     let AppFile { app, packages, skeletons, .. } = file;
     (problems.len() == before).then_some(App { origin: app.origin, name: app.value, packages, skeletons, manifest })
 }

@@ -4,6 +4,7 @@
 
 mod app;
 mod machine;
+mod places;
 mod product;
 mod recipe;
 
