@@ -63,12 +63,12 @@ fn ports(manifest: &Manifest) -> impl Iterator<Item = (u16, Protocol)> + '_ {
     open.map(|listen| (listen.port, listen.protocol))
 }
 
-/// An installed version may not be older than any before it.
-pub fn check_version(new: &str, old: Option<&str>) -> Result<(), Objection> {
+/// An installed version may not be older than any of those before it.
+pub fn check_version(new: &str, known: &[Option<&str>]) -> Result<(), Objection> {
     let parse = |text: &str| -> Option<Version> { osbuild_format::app::parse_version(text) };
-    match old {
-        Some(old) if parse(new) < parse(old) => Err(Objection::Downgrade { new: new.to_owned(), old: old.to_owned() }),
-        _ => Ok(()),
+    match known.iter().flatten().find(|old| parse(new) < parse(old)) {
+        Some(old) => Err(Objection::Downgrade { new: new.to_owned(), old: (*old).to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn versions_do_not_go_back() {
-        assert!(check_version("1.10.0", Some("1.9.9")).is_ok() && check_version("0.0.1", None).is_ok());
-        assert!(check_version("1.9.9", Some("1.10.0")).is_err());
+        assert!(check_version("1.10.0", &[Some("1.9.9"), None]).is_ok() && check_version("0.0.1", &[None]).is_ok());
+        // Newer than what was installed, older than the image's.
+        assert!(check_version("1.9.9", &[Some("1.0.0"), Some("1.10.0")]).is_err());
+        assert!(check_version("1.9.9", &[Some("1.10.0"), None]).is_err());
     }
 }

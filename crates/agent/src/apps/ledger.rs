@@ -100,7 +100,9 @@ impl Ledger {
     fn entry(&mut self, id: &str) -> Result<&mut Entry, AgentError> {
         if !self.apps.contains_key(id) {
             if self.next >= LIMIT_NUMBERS {
-                return Err(AgentError::Wrong(format!("there were {LIMIT_NUMBERS} apps: there is no number for `{id}`")));
+                return Err(AgentError::Wrong(format!(
+                    "there were {LIMIT_NUMBERS} apps: there is no number for `{id}`"
+                )));
             }
             self.apps.insert(id.to_owned(), Entry { number: self.next, ..Entry::default() });
             self.next += 1;

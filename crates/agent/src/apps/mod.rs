@@ -135,6 +135,14 @@ impl Apps {
         Err(AgentError::Wrong(format!("`{}` cannot run here: {}", manifest.id, list.join("; "))))
     }
 
+    /// Against all that were installed, and the one that is there now: the image's, when none was.
+    fn check_version(&self, manifest: &Manifest) -> Result<(), AgentError> {
+        let present = self.apps.get(&manifest.id).map(|app| app.package.manifest.version.as_str());
+        let known = [self.ledger.version(&manifest.id), present];
+        admission::check_version(&manifest.version, &known)
+            .map_err(|objection| install::refused(&manifest.id, &objection))
+    }
+
     fn refuse(&mut self, id: &str, error: &AgentError, log: &Log) {
         let reason = chain(error);
         log.error(&format!("the app `{id}` does not run: {reason}"));
@@ -161,9 +169,13 @@ impl Apps {
 
     /// Takes a file of [`install::INCOMING`] in. It runs once the app that it replaces, if there is one, has ended.
     pub fn install(&mut self, file: &str, token: Option<&str>, config: &DeviceConfig) -> Result<String, AgentError> {
-        let package = install::adopt(file, token, config, &self.device_id, &self.ledger)?;
+        let package = install::adopt(file, token, config, &self.device_id, |manifest, token| {
+            if !token.downgrade {
+                self.check_version(manifest)?;
+            }
+            self.admit(manifest, config)
+        })?;
         let manifest = &package.manifest;
-        self.admit(manifest, config)?;
         let id = manifest.id.clone();
         self.ledger.set_installed(&id, &manifest.version, &package.digest)?;
         self.successors.insert(id.clone(), Some(package));
