@@ -4,6 +4,7 @@
 
 use osbuild_format::app::{abi, ListenFrom, Manifest, Protocol, Version};
 use osbuild_format::device::DeviceConfig;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Objection {
@@ -19,6 +20,8 @@ pub enum Objection {
     InterfaceTaken { interface: String, owner: String },
     #[error("port {port}/{protocol:?} of the device belongs to the app `{owner}`")]
     PortTaken { port: u16, protocol: Protocol, owner: String },
+    #[error("it starts after the app `{0}`, and that after it")]
+    Circle(String),
     #[error("it is older than what this device has had: {new}, not {old}")]
     Downgrade { new: String, old: String },
     #[error("the image of this production device has an app of this id")]
@@ -54,7 +57,26 @@ pub fn objections<'a>(
             found.push(Objection::PortTaken { port, protocol, owner: other.id.clone() });
         }
     }
+    found.extend(circle(new, others).map(Objection::Circle));
     found
+}
+
+/// The app in the `after` of `new` that starts, directly or not, after `new`.
+fn circle<'a>(new: &Manifest, others: impl Iterator<Item = &'a Manifest> + Clone) -> Option<String> {
+    let leads_back = |first: &&String| {
+        let (mut waiting, mut seen) = (vec![first.as_str()], BTreeSet::new());
+        while let Some(id) = waiting.pop() {
+            if id == new.id {
+                return true;
+            }
+            if seen.insert(id) {
+                let after = others.clone().filter(|other| other.id == id).flat_map(|other| &other.after);
+                waiting.extend(after.map(String::as_str));
+            }
+        }
+        false
+    };
+    new.after.iter().find(leads_back).cloned()
 }
 
 /// Those of the device, not of the app's own network.
@@ -114,6 +136,22 @@ mod tests {
                 .iter()
                 .all(|o| matches!(o, Objection::NoDevice(_))));
         }
+    }
+
+    #[test]
+    fn none_waits_for_one_that_waits_for_it() {
+        let after = |id: &str, after: &[&str]| {
+            let list = after.iter().map(|id| (*id).to_owned()).collect();
+            Manifest { after: list, ..manifest(id, json!({})) }
+        };
+        let others = [after("a", &["b"]), after("b", &["c"]), after("other", &["a"]), after("d", &["d2"])];
+        let found = |new: &Manifest| {
+            let found = objections(new, &config(), others.iter());
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&after("c", &["d", "a"])), ["it starts after the app `a`, and that after it"]);
+        assert_eq!(found(&after("c", &["d", "e"])), [""; 0]);
+        assert_eq!(found(&after("a", &["b"])), [""; 0], "a new version of what is there");
     }
 
     #[test]
