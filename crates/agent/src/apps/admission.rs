@@ -4,6 +4,7 @@
 
 use osbuild_format::app::{abi, ListenFrom, Manifest, Protocol, Version};
 use osbuild_format::device::DeviceConfig;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Objection {
@@ -19,6 +20,8 @@ pub enum Objection {
     InterfaceTaken { interface: String, owner: String },
     #[error("port {port}/{protocol:?} of the device belongs to the app `{owner}`")]
     PortTaken { port: u16, protocol: Protocol, owner: String },
+    #[error("it starts after the app `{0}`, and that after it")]
+    Circle(String),
     #[error("it is older than what this device has had: {new}, not {old}")]
     Downgrade { new: String, old: String },
     #[error("the image of this production device has an app of this id")]
@@ -54,7 +57,26 @@ pub fn objections<'a>(
             found.push(Objection::PortTaken { port, protocol, owner: other.id.clone() });
         }
     }
+    found.extend(circle(new, others).map(Objection::Circle));
     found
+}
+
+/// The app in the `after` of `new` that starts, directly or not, after `new`.
+fn circle<'a>(new: &Manifest, others: impl Iterator<Item = &'a Manifest> + Clone) -> Option<String> {
+    let leads_back = |first: &&String| {
+        let (mut waiting, mut seen) = (vec![first.as_str()], BTreeSet::new());
+        while let Some(id) = waiting.pop() {
+            if id == new.id {
+                return true;
+            }
+            if seen.insert(id) {
+                let after = others.clone().filter(|other| other.id == id).flat_map(|other| &other.after);
+                waiting.extend(after.map(String::as_str));
+            }
+        }
+        false
+    };
+    new.after.iter().find(leads_back).cloned()
 }
 
 /// Those of the device, not of the app's own network.
@@ -63,12 +85,12 @@ fn ports(manifest: &Manifest) -> impl Iterator<Item = (u16, Protocol)> + '_ {
     open.map(|listen| (listen.port, listen.protocol))
 }
 
-/// An installed version may not be older than any before it.
-pub fn check_version(new: &str, old: Option<&str>) -> Result<(), Objection> {
+/// An installed version may not be older than any of those before it.
+pub fn check_version(new: &str, known: &[Option<&str>]) -> Result<(), Objection> {
     let parse = |text: &str| -> Option<Version> { osbuild_format::app::parse_version(text) };
-    match old {
-        Some(old) if parse(new) < parse(old) => Err(Objection::Downgrade { new: new.to_owned(), old: old.to_owned() }),
-        _ => Ok(()),
+    match known.iter().flatten().find(|old| parse(new) < parse(old)) {
+        Some(old) => Err(Objection::Downgrade { new: new.to_owned(), old: (*old).to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -117,8 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn none_waits_for_one_that_waits_for_it() {
+        let after = |id: &str, after: &[&str]| {
+            let list = after.iter().map(|id| (*id).to_owned()).collect();
+            Manifest { after: list, ..manifest(id, json!({})) }
+        };
+        let others = [after("a", &["b"]), after("b", &["c"]), after("other", &["a"]), after("d", &["d2"])];
+        let found = |new: &Manifest| {
+            let found = objections(new, &config(), others.iter());
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&after("c", &["d", "a"])), ["it starts after the app `a`, and that after it"]);
+        assert_eq!(found(&after("c", &["d", "e"])), [""; 0]);
+        assert_eq!(found(&after("a", &["b"])), [""; 0], "a new version of what is there");
+    }
+
+    #[test]
     fn versions_do_not_go_back() {
-        assert!(check_version("1.10.0", Some("1.9.9")).is_ok() && check_version("0.0.1", None).is_ok());
-        assert!(check_version("1.9.9", Some("1.10.0")).is_err());
+        assert!(check_version("1.10.0", &[Some("1.9.9"), None]).is_ok() && check_version("0.0.1", &[None]).is_ok());
+        // Newer than what was installed, older than the image's.
+        assert!(check_version("1.9.9", &[Some("1.0.0"), Some("1.10.0")]).is_err());
+        assert!(check_version("1.9.9", &[Some("1.10.0"), None]).is_err());
     }
 }

@@ -9,7 +9,7 @@ use super::history::History;
 use super::image::{self, Image};
 use super::ledger::FIRST_ID;
 use super::network::{namespace, Attachment, Networks};
-use super::notify::{Notify, Word};
+use super::notify::{Allowance, Notify, Word};
 use super::package::{Origin, Package};
 use super::probe::{self, Probe};
 use super::reason::{Evidence, Reason};
@@ -46,6 +46,7 @@ pub struct App {
     pub role: Role,
     pub log: Log,
     pub notify: Notify,
+    pub wishes: Allowance,
     pub history: History,
     /// What it last said of itself.
     pub said: String,
@@ -122,6 +123,7 @@ impl App {
             role,
             log,
             notify,
+            wishes: Allowance::default(),
             history,
             said,
             number,

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 const FOLDER: &str = "/data/osagent/apps/history";
 const LIMIT_ENDS: usize = 16;
-const LIMIT_BYTES: usize = 64 * 1024;
-/// A reason's own text is a name or an error of ours; this is in case one ever is not.
+/// Of 16 ends with all texts at their limit, each character written as an escape of 6 bytes.
+const LIMIT_BYTES: usize = 128 * 1024;
+/// In characters. An error names the program, which may be as long as its manifest likes.
 const LIMIT_TEXT: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,11 @@ impl History {
         History { ends, path }
     }
 
-    pub fn add(&mut self, version: &str, ran_ms: u64, reason: Reason) -> io::Result<()> {
-        let text: String = reason.to_string().chars().take(LIMIT_TEXT).collect();
+    pub fn add(&mut self, version: &str, ran_ms: u64, mut reason: Reason) -> io::Result<()> {
+        if let Reason::NotStarted { error: text } | Reason::Policy { rule: text } = &mut reason {
+            *text = cut(text);
+        }
+        let text = cut(&reason.to_string());
         self.ends.push_back(End {
             unix_seconds: time::unix().as_secs(),
             version: version.to_owned(),
@@ -67,9 +71,13 @@ impl History {
     }
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(LIMIT_TEXT).collect()
+}
+
 fn parse(bytes: &[u8]) -> Option<VecDeque<End>> {
     let mut ends: VecDeque<End> = serde_json::from_slice(bytes).ok()?;
-    ends.truncate(LIMIT_ENDS);
+    ends.drain(..ends.len().saturating_sub(LIMIT_ENDS));
     Some(ends)
 }
 
@@ -90,6 +98,16 @@ mod tests {
         assert_eq!(parse(&bytes).as_ref(), Some(history.ends()));
         assert_eq!(parse(b"[{}]"), None);
         std::fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn the_longest_texts_can_be_read_again() {
+        let mut history = History { path: PathBuf::from("/nowhere/a.json"), ..History::default() };
+        for _ in 0..LIMIT_ENDS {
+            let _ = history.add("1.0.0", 0, Reason::NotStarted { error: "\u{1}".repeat(5000) });
+        }
+        let bytes = serde_json::to_vec(history.ends()).expect("JSON");
+        assert!((LIMIT_BYTES / 2..LIMIT_BYTES).contains(&bytes.len()), "{} bytes", bytes.len());
     }
 
     impl History {

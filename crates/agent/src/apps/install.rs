@@ -3,12 +3,12 @@
 //! Invariant: nothing is kept that is not signed by a trusted key and allowed by a token that a trusted key signed for
 //! this device; what was kept before stays until the new file is whole on the disk.
 
-use super::admission::{check_version, Objection};
-use super::ledger::Ledger;
+use super::admission::Objection;
 use super::package::{self, Package, Vouched};
 use crate::error::{chain, AgentError, Doing};
 use crate::{file, time};
 use osbuild_format::app::token::{self, Token};
+use osbuild_format::app::Manifest;
 use osbuild_format::device::DeviceConfig;
 use osbuild_format::dsse;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,16 @@ const PACKAGES: &str = "/data/osagent/apps/packages";
 /// The token that the last installation was allowed by; without it what was installed does not run.
 const TOKEN: &str = "/data/osagent/apps/token";
 
-/// The package, kept.
+/// The package, kept if `admit` has nothing against it either: of what is refused, nothing stays.
 pub fn adopt(
     name: &str,
     given_token: Option<&str>,
     config: &DeviceConfig,
     device_id: &str,
-    ledger: &Ledger,
+    admit: impl FnOnce(&Manifest, &Token) -> Result<(), AgentError>,
 ) -> Result<Package, AgentError> {
     let incoming = incoming(name)?;
-    let adopted = check_and_keep(&incoming, given_token, config, device_id, ledger);
+    let adopted = check_and_keep(&incoming, given_token, config, device_id, admit);
     if adopted.is_err() {
         // Of no use to anybody; what could not be removed is removed at the next start.
         let _ = std::fs::remove_file(&incoming);
@@ -41,7 +41,7 @@ fn check_and_keep(
     given_token: Option<&str>,
     config: &DeviceConfig,
     device_id: &str,
-    ledger: &Ledger,
+    admit: impl FnOnce(&Manifest, &Token) -> Result<(), AgentError>,
 ) -> Result<Package, AgentError> {
     let keys = package::keys(&config.app_signers);
     let package = package::open(incoming, &Vouched::BySigner(&keys))?;
@@ -50,14 +50,8 @@ fn check_and_keep(
         AgentError::Wrong(format!("this device takes apps only with a capability token: it is `{device_id}`"))
     })?;
     let token = read_token(envelope, config, device_id, time::unix().as_secs())?;
-    let refused =
-        |objection: Objection| AgentError::Wrong(format!("`{}` is refused: {objection}", package.manifest.id));
-    if config.production && config.apps.iter().any(|app| app.id == package.manifest.id) {
-        return Err(refused(Objection::Duplicate));
-    }
-    if !token.downgrade {
-        check_version(&package.manifest.version, ledger.version(&package.manifest.id)).map_err(refused)?;
-    }
+    check_single(&package.manifest, config)?;
+    admit(&package.manifest, &token)?;
     let path = place(&package.digest);
     let doing = || format!("keep `{}`", path.display());
     std::fs::create_dir_all(PACKAGES).doing(doing)?;
@@ -76,10 +70,24 @@ pub fn installed(digest: &str, config: &DeviceConfig, device_id: &str) -> Result
     // Its time counts when something is installed: a device must not lose its apps on a birthday.
     read_token(&envelope, config, device_id, 0)?;
     let package = package::open(&place(digest), &Vouched::BySigner(&package::keys(&config.app_signers)))?;
-    match package.digest == digest {
-        true => Ok(package),
-        false => Err(AgentError::Wrong(format!("`{}` is another app than was installed", package.path.display()))),
+    if package.digest != digest {
+        return Err(AgentError::Wrong(format!("`{}` is another app than was installed", package.path.display())));
     }
+    // The image that it was installed beside may have been another.
+    check_single(&package.manifest, config)?;
+    Ok(package)
+}
+
+/// An app of a production device's image has no other in its place.
+fn check_single(manifest: &Manifest, config: &DeviceConfig) -> Result<(), AgentError> {
+    match config.production && config.apps.iter().any(|app| app.id == manifest.id) {
+        true => Err(refused(&manifest.id, &Objection::Duplicate)),
+        false => Ok(()),
+    }
+}
+
+pub fn refused(id: &str, objection: &Objection) -> AgentError {
+    AgentError::Wrong(format!("`{id}` is refused: {objection}"))
 }
 
 /// The token, if a key that this device trusts signed it for this device and for installing apps.
@@ -132,6 +140,7 @@ fn incoming(name: &str) -> Result<PathBuf, AgentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use osbuild_format::device::AppConfig;
     use osbuild_format::dsse::SigningKey;
     use osbuild_format::hex;
 
@@ -172,6 +181,25 @@ mod tests {
             let error = read(&text, now).expect_err(reason);
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn an_app_of_a_production_image_has_no_other_in_its_place() {
+        let manifest = |id: &str| {
+            let value = serde_json::json!({
+                "format": 1, "id": id, "version": "1.0.0", "title": id, "architecture": "x86_64", "abi": {"runtime": 1},
+                "image": {"data_blocks": 1, "root_hash": "0".repeat(64), "salt": ""}, "argv": ["/a"],
+            });
+            Manifest::from_json(value.to_string().as_bytes()).expect("valid")
+        };
+        let shipped = |production| {
+            let apps = vec![AppConfig { id: "a".into(), digest: "0".repeat(64), third_party: true, critical: false }];
+            DeviceConfig { production, apps, ..config(&SigningKey::from_bytes(&[1; 32])) }
+        };
+        let error = check_single(&manifest("a"), &shipped(true)).expect_err("the image has it").to_string();
+        assert!(error.contains("`a` is refused: the image of this production device has an app of this id"), "{error}");
+        assert!(check_single(&manifest("b"), &shipped(true)).is_ok());
+        assert!(check_single(&manifest("a"), &shipped(false)).is_ok());
     }
 
     #[test]

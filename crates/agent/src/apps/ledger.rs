@@ -85,20 +85,29 @@ impl Ledger {
 
     /// The number of `id`, which it gets now unless it has one.
     pub fn number(&mut self, id: &str, log: &Log) -> Result<u32, AgentError> {
-        if let Some(entry) = self.apps.get(id) {
-            return Ok(entry.number);
-        }
-        if self.next >= LIMIT_NUMBERS {
-            return Err(AgentError::Wrong(format!("there were {LIMIT_NUMBERS} apps: there is no number for `{id}`")));
-        }
-        let number = self.next;
-        self.next += 1;
-        self.apps.insert(id.to_owned(), Entry { number, ..Entry::default() });
+        let is_new = !self.apps.contains_key(id);
+        let number = self.entry(id)?.number;
         // Without it on the disk the number could be another app's after the next boot, beside what this one stored.
-        if let Err(error) = self.save() {
-            log.warn(&chain(&error));
+        if is_new {
+            if let Err(error) = self.save() {
+                log.warn(&chain(&error));
+            }
         }
         Ok(number)
+    }
+
+    /// What is known of `id`; one that is not known gets the next number.
+    fn entry(&mut self, id: &str) -> Result<&mut Entry, AgentError> {
+        if !self.apps.contains_key(id) {
+            if self.next >= LIMIT_NUMBERS {
+                return Err(AgentError::Wrong(format!(
+                    "there were {LIMIT_NUMBERS} apps: there is no number for `{id}`"
+                )));
+            }
+            self.apps.insert(id.to_owned(), Entry { number: self.next, ..Entry::default() });
+            self.next += 1;
+        }
+        Ok(self.apps.get_mut(id).expect("it is there, or was just put there"))
     }
 
     /// Newest version of `id` that was ever installed.
@@ -113,12 +122,17 @@ impl Ledger {
     }
 
     pub fn set_installed(&mut self, id: &str, version: &str, digest: &str) -> Result<(), AgentError> {
-        let entry = self.apps.entry(id.to_owned()).or_default();
+        self.note_installed(id, version, digest)?;
+        self.save()
+    }
+
+    fn note_installed(&mut self, id: &str, version: &str, digest: &str) -> Result<(), AgentError> {
+        let entry = self.entry(id)?;
         entry.installed = Some(digest.to_owned());
         if entry.version.as_deref().and_then(parse_version) < parse_version(version) {
             entry.version = Some(version.to_owned());
         }
-        self.save()
+        Ok(())
     }
 
     pub fn set_removed(&mut self, id: &str) -> Result<(), AgentError> {
@@ -153,6 +167,18 @@ mod tests {
         ] {
             assert_eq!(Ledger::parse(bad), None, "{}", String::from_utf8_lossy(bad));
         }
+    }
+
+    #[test]
+    fn an_app_that_is_installed_before_it_has_a_number_gets_one_of_its_own() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.entry("shipped").expect("a number").number, 0);
+        ledger.note_installed("brought", "1.0.0", "aa").expect("a number");
+        ledger.note_installed("brought", "0.9.0", "bb").expect("it has one");
+        assert_eq!(ledger.entry("brought").expect("it has one").number, 1);
+        assert_eq!(ledger.version("brought"), Some("1.0.0"));
+        let bytes = serde_json::to_vec(&ledger).expect("JSON");
+        assert_eq!(Ledger::parse(&bytes), Some(ledger), "the next boot would forget what is installed");
     }
 
     proptest! {

@@ -80,17 +80,21 @@ impl Apps {
         };
         let installed: BTreeMap<String, String> = apps.ledger.installed().into_iter().collect();
         install::sweep(&installed.values().cloned().collect::<Vec<_>>());
+        let mut packages = Vec::new();
         for (id, digest) in &installed {
             match install::installed(digest, config, &apps.device_id) {
-                Ok(package) => apps.prepare(package, config, log),
+                Ok(package) => packages.push(package),
                 Err(error) => apps.refuse(id, &error, log),
             }
         }
+        let (in_its_place, beside) = around_the_image(packages, config);
+        in_its_place.into_iter().for_each(|package| apps.prepare(package, config, log));
         for shipped in &config.apps {
             if !apps.apps.contains_key(&shipped.id) {
                 apps.prepare_shipped(shipped, config, log);
             }
         }
+        beside.into_iter().for_each(|package| apps.prepare(package, config, log));
         apps
     }
 
@@ -135,6 +139,14 @@ impl Apps {
         Err(AgentError::Wrong(format!("`{}` cannot run here: {}", manifest.id, list.join("; "))))
     }
 
+    /// Against all that were installed, and the one that is there now: the image's, when none was.
+    fn check_version(&self, manifest: &Manifest) -> Result<(), AgentError> {
+        let present = self.apps.get(&manifest.id).map(|app| app.package.manifest.version.as_str());
+        let known = [self.ledger.version(&manifest.id), present];
+        admission::check_version(&manifest.version, &known)
+            .map_err(|objection| install::refused(&manifest.id, &objection))
+    }
+
     fn refuse(&mut self, id: &str, error: &AgentError, log: &Log) {
         let reason = chain(error);
         log.error(&format!("the app `{id}` does not run: {reason}"));
@@ -161,9 +173,13 @@ impl Apps {
 
     /// Takes a file of [`install::INCOMING`] in. It runs once the app that it replaces, if there is one, has ended.
     pub fn install(&mut self, file: &str, token: Option<&str>, config: &DeviceConfig) -> Result<String, AgentError> {
-        let package = install::adopt(file, token, config, &self.device_id, &self.ledger)?;
+        let package = install::adopt(file, token, config, &self.device_id, |manifest, token| {
+            if !token.downgrade {
+                self.check_version(manifest)?;
+            }
+            self.admit(manifest, config)
+        })?;
         let manifest = &package.manifest;
-        self.admit(manifest, config)?;
         let id = manifest.id.clone();
         self.ledger.set_installed(&id, &manifest.version, &package.digest)?;
         self.successors.insert(id.clone(), Some(package));
@@ -286,10 +302,45 @@ impl Apps {
     }
 }
 
+/// Installed apps: versions of the image's own, and others. Those come last: what they were given under another image, the
+/// apps of this one may need, and a critical one that does not get it would undo an update.
+fn around_the_image(installed: Vec<Package>, config: &DeviceConfig) -> (Vec<Package>, Vec<Package>) {
+    installed.into_iter().partition(|package| config.apps.iter().any(|app| app.id == package.manifest.id))
+}
+
 /// What the product says of an app of this id; one that it does not know is a third party's.
 fn role(id: &str, config: &DeviceConfig) -> Role {
     match config.apps.iter().find(|app| app.id == id) {
         Some(app) => Role { third_party: app.third_party, critical: app.critical },
         None => Role { third_party: true, critical: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use package::Origin;
+
+    #[test]
+    fn who_is_not_of_the_image_comes_after_it() {
+        let manifest = serde_json::from_value(json!({
+            "format": 1, "id": "a", "version": "1.0.0", "title": "a", "architecture": "x86_64", "abi": {"runtime": 1},
+            "image": {"data_blocks": 1, "root_hash": "0".repeat(64), "salt": ""}, "argv": ["/a"],
+        }));
+        let manifest: Manifest = manifest.expect("valid");
+        let package = |id: &str| Package {
+            manifest: Manifest { id: id.to_owned(), ..manifest.clone() },
+            digest: "0".repeat(64),
+            path: Path::new("/a").to_owned(),
+            origin: Origin::Installed,
+        };
+        let config = json!({
+            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
+            "apps": [{"id": "meter", "digest": "0".repeat(64)}],
+        });
+        let config = DeviceConfig::from_json(config.to_string().as_bytes()).expect("valid");
+        let (in_its_place, beside) = around_the_image(vec![package("a"), package("meter")], &config);
+        assert_eq!((in_its_place.len(), beside.len()), (1, 1));
+        assert_eq!((in_its_place[0].manifest.id.as_str(), beside[0].manifest.id.as_str()), ("meter", "a"));
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Duration;
 
 const LIMIT_BYTES: usize = 4096;
 /// Read from one app before the others get their turn.
@@ -29,6 +30,29 @@ pub enum Wish {
     SetTime(u64),
     /// For this many seconds.
     DeferUpdates(u32),
+}
+
+/// How many wishes of an app are heard: a few at once, then one a second. Each is logged, and some lines of that go to a
+/// serial console: one message alone has room for two hundred.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    used: u32,
+    since: Duration,
+}
+
+const WISHES_AT_ONCE: u32 = 8;
+
+impl Allowance {
+    pub fn take(&mut self, now: Duration) -> bool {
+        let seconds = now.saturating_sub(self.since).as_secs();
+        if seconds > 0 {
+            self.used = self.used.saturating_sub(u32::try_from(seconds).unwrap_or(u32::MAX));
+            self.since = now;
+        }
+        let heard = self.used < WISHES_AT_ONCE;
+        self.used += u32::from(heard);
+        heard
+    }
 }
 
 /// The agent's end.
@@ -101,6 +125,14 @@ mod tests {
         let message = b"READY=1\nSTATUS=all \x07well\nMAINPID=1\nnonsense\nWATCHDOG=1\nX_OSBUILD_SET_TIME=7\nREADY=0";
         let wanted = [Word::Ready, Word::Status("all well".into()), Word::Watchdog, Word::Wish(Wish::SetTime(7))];
         assert_eq!(parse(message), wanted);
+    }
+
+    #[test]
+    fn a_flood_of_wishes_is_heard_at_one_a_second() {
+        let mut allowance = Allowance::default();
+        let heard = (0..10_000).filter(|ms| allowance.take(Duration::from_millis(60_000 + ms))).count();
+        assert_eq!(heard, 8 + 9);
+        assert!(allowance.take(Duration::from_secs(80)));
     }
 
     proptest! {

@@ -40,7 +40,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Names are unique, and `after` has no cycle.
+    /// Names are unique. Units whose `after` goes round in a circle never start, but a stop ends even those.
     pub fn new(units: impl IntoIterator<Item = UnitConfig>) -> Self {
         Supervisor { units: units.into_iter().map(|config| Some(Unit::new(config))).collect(), stopping: false }
     }
@@ -75,12 +75,13 @@ impl Supervisor {
     /// Everything that is to be done now. Starting a unit may make the next one ready: call until it is empty.
     pub fn due(&mut self, now: Duration) -> Vec<Action> {
         self.end_pauses(now);
-        (0..self.units.len()).filter_map(|index| self.due_of(index, now)).collect()
+        let in_a_circle = self.stopping && self.waits_for_itself();
+        (0..self.units.len()).filter_map(|index| self.due_of(index, in_a_circle, now)).collect()
     }
 
-    fn due_of(&mut self, index: usize, now: Duration) -> Option<Action> {
+    fn due_of(&mut self, index: usize, in_a_circle: bool, now: Duration) -> Option<Action> {
         let stopping = self.stopping;
-        let (may_start, is_needed) = (self.may_start(index), self.is_needed(index));
+        let (may_start, is_needed) = (self.may_start(index), self.is_needed(index) && !in_a_circle);
         let unit = self.unit_mut(index)?;
         match unit.state {
             State::Waiting if !stopping && may_start => return Some(Action::Start(index)),
@@ -237,6 +238,17 @@ impl Supervisor {
     fn is_needed(&self, index: usize) -> bool {
         let Some(unit) = self.unit(index) else { return false };
         self.units().any(|other| other.config.after.contains(&unit.config.name) && other.state.pid().is_some())
+    }
+
+    /// Units run, none of them ends, and each is needed by another: then all are stopped at once, rather than never.
+    fn waits_for_itself(&self) -> bool {
+        let running = |index: &usize| self.unit(*index).is_some_and(|unit| unit.state.pid().is_some());
+        let mut running = (0..self.units.len()).filter(running).peekable();
+        let waits = |index| {
+            let runs = self.unit(index).is_some_and(|unit| matches!(unit.state, State::Running { .. }));
+            runs && self.is_needed(index)
+        };
+        running.peek().is_some() && running.all(waits)
     }
 
     fn ended(&mut self, index: usize, exit: Exit, ran: Duration, now: Duration) {

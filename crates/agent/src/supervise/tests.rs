@@ -71,6 +71,22 @@ fn units_start_in_order_and_stop_in_reverse() {
 }
 
 #[test]
+fn a_stop_ends_even_units_that_came_to_need_each_other() {
+    let mut supervisor = supervise(&[service("a", &[], Restart::Always), service("b", &["a"], Restart::Always)]);
+    start_all(&mut supervisor, ms(0));
+    // A new version of `a` that starts after `b`, which runs.
+    supervisor.stop_unit("a", ms(1)).expect("it runs");
+    supervisor.exited(100, Exit::Signal(15), ms(2));
+    assert!(supervisor.remove(0));
+    supervisor.add(UnitConfig::of_service(&service("a", &["b"], Restart::Always)));
+    assert_eq!(start_all(&mut supervisor, ms(3)), [2]);
+    supervisor.stop();
+    let both = [Action::Terminate { unit: 1, pid: 101 }, Action::Terminate { unit: 2, pid: 102 }];
+    assert_eq!(supervisor.due(ms(4)), both);
+    assert_eq!(supervisor.due(ms(5)), []);
+}
+
+#[test]
 fn one_that_ignores_sigterm_is_killed_once() {
     let mut supervisor = supervise(&[service("a", &[], Restart::Always)]);
     start_all(&mut supervisor, ms(0));

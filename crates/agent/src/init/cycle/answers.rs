@@ -5,7 +5,7 @@
 use super::Agent;
 use crate::control::server::Asked;
 use crate::control::status::{status, Known};
-use crate::control::{Answer, Request};
+use crate::control::{Answer, AppAction, Request};
 use crate::end::End;
 use crate::time;
 
@@ -14,6 +14,10 @@ impl Agent {
         self.rest_soon();
         let answer = match asked.request {
             Request::Status => Answer::Status(self.status()),
+            // An app's unit has a colon in its name; apps are asked for by their id, and safe mode has a word to say.
+            Request::Restart { service } if service.contains(':') => {
+                Answer::Refused(format!("cannot restart `{service}`: that is not the name of a service"))
+            }
             Request::Restart { service } => match self.supervisor.restart(&service, time::now()) {
                 Ok(action) => {
                     action.into_iter().for_each(|action| self.act(action));
@@ -22,6 +26,10 @@ impl Agent {
                 Err(error) => Answer::Refused(format!("cannot restart `{service}`: {error}")),
             },
             Request::Apps => Answer::Status(self.apps_status()),
+            // What takes the place of an app that is just being stopped would be stopped by nobody.
+            Request::Install { .. } | Request::App { action: AppAction::Remove, .. } if self.ending.is_some() => {
+                Answer::Refused("the system is going down".to_owned())
+            }
             Request::App { id, action } => self.answer_app(&id, action),
             Request::Install { file, token } => self.answer_install(&file, token.as_deref()),
             Request::Reboot => {

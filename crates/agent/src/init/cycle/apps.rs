@@ -34,6 +34,9 @@ impl Agent {
 
     fn grant(&mut self, id: &str, wish: Wish) {
         let Some(app) = self.parts.apps.get(id) else { return };
+        if !app.wishes.take(time::now()) {
+            return;
+        }
         let capabilities = &app.package.manifest.capabilities;
         let (granted, what) = match wish {
             Wish::Reboot => (capabilities.reboot, "reboot"),

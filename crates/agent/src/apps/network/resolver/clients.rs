@@ -3,8 +3,8 @@
 //! Invariant: what an app may ask and reach belongs to one stay of it; nothing opens for one that came after.
 
 use super::super::denials::Denials;
-use super::super::rules;
-use super::decision::{admit, decide, lifetime, Decision};
+use super::super::rules::{self, Target};
+use super::decision::{admit, decide, lifetime, to_open, Decision};
 use super::question::{self, Code, Question};
 use crate::network::dns::Answer;
 use osbuild_format::app::Capabilities;
@@ -31,6 +31,8 @@ pub struct Client {
     pub rests_until: Duration,
     /// As many as its manifest has names.
     pub known: BTreeMap<String, Known>,
+    /// What names have opened, and until when.
+    pub opened: BTreeMap<Target, Duration>,
 }
 
 pub struct Known {
@@ -100,9 +102,14 @@ impl Clients {
             return reply(if admitted.withheld.is_empty() { Code::Good } else { Code::Refused });
         }
         let (seconds, time) = lifetime(answer.seconds);
-        if let Err(error) = rules::open(client.index, &admitted.targets, time) {
-            denials.note(id, &format!("name {}: {error}", question.name), FULL);
-            return reply(Code::Failed);
+        client.opened.retain(|_, until| *until > now);
+        let targets = to_open(&admitted.targets, &client.capabilities, &client.opened, now + time);
+        if !targets.is_empty() {
+            if let Err(error) = rules::open(client.index, &targets, time) {
+                denials.note(id, &format!("name {}: {error}", question.name), FULL);
+                return reply(Code::Failed);
+            }
+            client.opened.extend(targets.iter().map(|target| (*target, now + time)));
         }
         let reply = question.answer(Code::Good, &admitted.addresses, seconds);
         let until = now + Duration::from_secs(u64::from(seconds));

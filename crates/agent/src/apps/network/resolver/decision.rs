@@ -7,6 +7,7 @@ use super::super::is_reserved;
 use super::super::rules::Target;
 use super::question::{Question, TYPE_A};
 use osbuild_format::app::{Capabilities, LOCAL_DOMAIN};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -78,6 +79,24 @@ pub fn admit(name: &str, found: &[Ipv4Addr], own: &Capabilities, own_addresses: 
     admitted
 }
 
+/// Those of `targets` that are not open until then anyway: by another name of the same address, whose time is longer, or
+/// because the manifest names the address itself. To open them again would close them too early.
+pub fn to_open(
+    targets: &[Target],
+    own: &Capabilities,
+    opened: &BTreeMap<Target, Duration>,
+    until: Duration,
+) -> Vec<Target> {
+    let is_literal = |target: &Target| {
+        own.connect.iter().any(|connection| {
+            let same = (connection.port, connection.protocol) == (target.port, target.protocol);
+            same && connection.host.parse() == Ok(target.address)
+        })
+    };
+    let is_open = |target: &Target| opened.get(target).is_some_and(|open| *open >= until) || is_literal(target);
+    targets.iter().filter(|target| !is_open(target)).copied().collect()
+}
+
 /// RFC 1918, and RFC 6598.
 fn is_private(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
@@ -142,6 +161,20 @@ mod tests {
         }
         let absent = parse(&dns::question(1, "broker.app").expect("a name")).expect("a question");
         assert_eq!(decide(&absent, &own(), |_| None), Decision::NoSuchName);
+    }
+
+    #[test]
+    fn a_name_with_a_short_time_closes_nothing_that_is_open_longer() {
+        let target = |last, port| Target { address: Ipv4Addr::new(192, 0, 2, last), port, protocol: Protocol::Tcp };
+        let second = Duration::from_secs;
+        let opened = BTreeMap::from([(target(7, 443), second(3600)), (target(8, 443), second(20))]);
+        let targets = [target(7, 443), target(8, 443), target(9, 443), target(1, 1), target(1, 2)];
+        // One is open longer, and the manifest names 192.0.2.1 with port 1.
+        assert_eq!(
+            to_open(&targets, &own(), &opened, second(35)),
+            [target(8, 443), target(9, 443), target(1, 2)],
+            "the rest stays as it is"
+        );
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl Resolver {
             stay: clients.stays,
             rests_until: Duration::ZERO,
             known: BTreeMap::new(),
+            opened: BTreeMap::new(),
         };
         clients.by_id.insert(id.to_owned(), client);
         drop(clients);
