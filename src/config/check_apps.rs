@@ -171,21 +171,25 @@ fn order(apps: &Apps, known: &[&str], problems: &mut Vec<Diagnostic>) {
 }
 
 fn memory(apps: &Apps, machine: &MachineFile, problems: &mut Vec<Diagnostic>) {
-    let Some(memory) = &machine.memory else { return };
+    // A machine that says nothing of its own is at least the board that stands for it.
+    let board = machine.board.as_ref().map(|board| (u64::from(board.memory_mib) * MIB, &board.origin));
+    let Some((all, place)) = machine.memory.as_ref().map(|memory| (memory.value.0, &memory.origin)).or(board) else {
+        return;
+    };
     let limit = |app: &AppFile| match &app.limits {
         Some(limits) => (limits.memory.0, limits.origin.clone()),
         None => (Limits::default().memory_bytes, app.app.origin.clone()),
     };
     let uses: Vec<_> = apps.iter().map(|(name, app)| (*name, limit(app))).collect();
-    let left = memory.value.0.saturating_sub(SYSTEM_MEMORY_BYTES);
+    let left = all.saturating_sub(SYSTEM_MEMORY_BYTES);
     let sum = uses.iter().fold(0_u64, |sum, (_, (bytes, _))| sum.saturating_add(*bytes));
     if sum > left {
-        let (sum, left, all) = (sum.div_ceil(MIB), left / MIB, memory.value.0 / MIB);
+        let (sum, left, all) = (sum.div_ceil(MIB), left / MIB, all / MIB);
         let message = format!(
             "the apps may use {sum} MiB of memory, but a device has {left} MiB for them: {all} MiB, of which the system needs {}",
             SYSTEM_MEMORY_BYTES / MIB
         );
-        problems.push(Diagnostic::at(&memory.origin, message).help(listed("lower `limits` of", uses)));
+        problems.push(Diagnostic::at(place, message).help(listed("lower `limits` of", uses)));
     }
 }
 

@@ -280,6 +280,16 @@ fn what_apps_contradict_each_other_in_is_named_from_both_sides() {
 }
 
 #[test]
+fn a_machine_that_does_not_say_its_memory_has_its_boards() {
+    let project = project();
+    project.change(BOARD, "memory: 256M\n", "");
+    project.change(APP, "memory: 16M", "memory: 2G");
+    let problems = project.problems("gateway");
+    assert!(problems.contains("a device has 960 MiB for them: 1024 MiB"), "{problems}");
+    assert!(problems.contains(&format!("--> {BOARD}:")) && problems.contains("`meter`, 2048 MiB"), "{problems}");
+}
+
+#[test]
 fn apps_that_the_product_does_not_have_may_be_as_they_like() {
     let project = project();
     project.write("apps/other/app.yaml", &METER.replace("meter", "other").replace("16M", "9G"));

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ATTACK_SECONDS = 4, CHUNK = 1 << 16 };
+enum { ATTACK_SECONDS = 4, BURNERS = 3, CHUNK = 1 << 16 };
 
 static void forks_for_ever(void)
 {
@@ -97,17 +97,34 @@ static void floods_log(void)
 	refused("end of the flood");
 }
 
-/* On every processor at once. */
+static double seconds(const struct rusage *use)
+{
+	return use->ru_utime.tv_sec + use->ru_stime.tv_sec + (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1e6;
+}
+
+/* On every processor at once. Half of one is what the manifest has; what all of them got is the kernel's own account. */
 static void burns_cpu(void)
 {
 	time_t end = time(NULL) + ATTACK_SECONDS;
+	struct rusage own, theirs;
+	pid_t children[BURNERS];
+	double used;
 
-	for (int i = 0; i < 3; i++)
-		if (fork() == 0)
+	for (int i = 0; i < BURNERS; i++)
+		if ((children[i] = fork()) == 0)
 			for (;;)
 				;
 	while (time(NULL) < end)
 		;
+	for (int i = 0; i < BURNERS; i++)
+		if (children[i] > 0 && (kill(children[i], SIGKILL) || waitpid(children[i], NULL, 0) < 0))
+			failed();
+	if (getrusage(RUSAGE_SELF, &own) || getrusage(RUSAGE_CHILDREN, &theirs))
+		failed();
+	used = seconds(&own) + seconds(&theirs);
+	fprintf(stderr, "hostile: %.2f s of processors in %d s\n", used, ATTACK_SECONDS);
+	if (used > 0.8 * ATTACK_SECONDS)
+		succeeded();
 	refused("end of the burn");
 }
 
