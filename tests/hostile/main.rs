@@ -15,6 +15,7 @@ use osbuild::config::yaml;
 use pings::Pings;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -153,6 +154,13 @@ fn wait_for_all(guest: &Guest, attacks: &[Attack]) {
     }
 }
 
+/// Of each app, by its id.
+fn users(guest: &Guest) -> BTreeMap<String, u64> {
+    let text = guest.shell("osagent app status --json").succeeds().output;
+    let all: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    all.into_iter().filter_map(|(id, app)| Some((id, app["user"].as_u64()?))).collect()
+}
+
 /// Starts it and waits for its end: what the agent says of it, and the end of its log.
 fn run(guest: &Guest, id: &str) -> (Value, String) {
     let script = format!(
@@ -170,7 +178,7 @@ fn run(guest: &Guest, id: &str) -> (Value, String) {
 fn every_attack_ends_as_it_must_while_another_app_answers() {
     let project = project();
     let attacks = attacks();
-    let guest = Guest::start(&project, "hostile");
+    let mut guest = Guest::start(&project, "hostile");
     wait_for_all(&guest, &attacks);
     let pings = Pings::start(guest.port(PINGER_PORT));
     std::thread::sleep(Duration::from_secs(2));
@@ -195,6 +203,14 @@ fn every_attack_ends_as_it_must_while_another_app_answers() {
     let log_bytes = guest.shell("cat /run/log/apps/attack-log-flood* | wc -c").succeeds().output;
     say(&format!("the log of the flood keeps {} bytes\n", log_bytes.trim()));
     assert!(log_bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes < 2 << 20), "{log_bytes}");
+    let before = users(&guest);
+    let distinct: BTreeSet<u64> = before.values().copied().collect();
+    assert_eq!(distinct.len(), before.len(), "two apps have one user: {before:?}");
+    // What was installed, and the user that it got, are there after the power was off.
+    guest.restart();
+    let visitor = guest.app(packages::VISITOR);
+    assert_eq!((&visitor["origin"], &visitor["version"]), (&"installed".into(), &"1.0.0".into()), "{visitor:#}");
+    assert_eq!(users(&guest), before);
     assert!(objections.is_empty(), "{} of the attacks:\n{}", objections.len(), objections.join("\n"));
 }
 

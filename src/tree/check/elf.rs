@@ -16,6 +16,8 @@ pub struct Needs {
     pub machine: Option<u16>,
     /// It can be loaded at one address only.
     pub is_fixed: bool,
+    /// It asks for memory that can be written and executed both: a segment, or the stack.
+    pub runs_what_it_writes: bool,
     pub interpreter: Option<String>,
     pub libraries: Vec<String>,
     /// Folders of DT_RPATH and DT_RUNPATH, as written.
@@ -54,6 +56,9 @@ fn read<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Ne
     }
     let segments = header.program_headers(endian, bytes)?;
     for segment in segments {
+        let (kind, rights) = (segment.p_type(endian), segment.p_flags(endian));
+        let is_open = rights & elf::PF_W != 0 && rights & elf::PF_X != 0;
+        needs.runs_what_it_writes |= is_open && matches!(kind, elf::PT_LOAD | elf::PT_GNU_STACK);
         if let Some(interpreter) = segment.interpreter(endian, bytes)? {
             needs.interpreter = Some(text(interpreter));
         }
@@ -134,6 +139,18 @@ mod tests {
         assert_eq!(needs.machine, machine_of(std::env::consts::ARCH));
         assert!(needs.interpreter.expect("it is dynamic").contains("/ld-"));
         assert!(needs.libraries.iter().any(|name| name.starts_with("libc.")), "{:?}", needs.libraries);
+    }
+
+    #[test]
+    fn a_stack_that_can_be_executed_is_seen() {
+        let mut program = own_program();
+        let is_open = |bytes: &[u8]| needs(bytes).expect("an ELF file").expect("a valid one").runs_what_it_writes;
+        assert!(!is_open(&program));
+        // PT_GNU_STACK with PF_R and PF_W, as compilers write it.
+        let stack = [0x51, 0xe5, 0x74, 0x64, 6, 0, 0, 0];
+        let at = program[..4096].windows(8).position(|bytes| bytes == stack).expect("a stack");
+        program[at + 4] = 7;
+        assert!(is_open(&program));
     }
 
     proptest! {

@@ -93,6 +93,10 @@ impl Program<'_> {
             let help = "link it with `-pie`, or `-static-pie`: a program at a known address is easier to take over";
             problems.add_with_help(format!("{} is not position-independent", self.label()), help);
         }
+        if needs.runs_what_it_writes {
+            let help = "link it with `-z noexecstack`; assembly without `.section .note.GNU-stack` and nested functions of C ask for it";
+            problems.add_with_help(format!("{} has memory that is written and executed both", self.label()), help);
+        }
         if let Some(interpreter) = &needs.interpreter {
             let help = "add the package with the C library the program was linked against";
             match self.program(interpreter) {

@@ -10,6 +10,11 @@ const LOADER: &str = "/lib/ld.so.1";
 /// A program of type `kind` (ELF `e_type`) with an interpreter and one library. No byte is above 0x7f, so it is
 /// text, too: parts stand at multiples of 256.
 fn program(kind: u8, library: &str) -> String {
+    program_with(kind, library, 5)
+}
+
+/// Its one segment has `rights`: 1 to execute, 2 to write, 4 to read.
+fn program_with(kind: u8, library: &str, rights: u64) -> String {
     let mut bytes = vec![0_u8; 0x400];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     let word = |value: u64| value.to_le_bytes();
@@ -25,7 +30,7 @@ fn program(kind: u8, library: &str) -> String {
     };
     let interpreter = LOADER.len() as u64 + 1;
     segment(0, 3, 0x300, interpreter);
-    segment(1, 1, 0, 0x400);
+    segment(1, 1 | rights << 32, 0, 0x400);
     segment(2, 2, 0x200, 0x40);
     // A string table of the library's name alone, and the dynamic section: needed, strings, their size, end.
     put(0x101, library.as_bytes());
@@ -101,5 +106,16 @@ fn a_program_at_a_fixed_address_is_an_error_that_names_it() {
     fixture.parameters["packages"][4]["run_depends"] = json!(["lib"]);
     let problems = fixture.problems();
     let expected = "`/usr/bin/tool` of package `tool` is not position-independent\n  help: link it with `-pie`";
+    assert!(matches!(&problems[..], [one] if one.starts_with(expected)), "{problems:#?}");
+}
+
+#[test]
+fn a_program_that_could_run_what_it_writes_is_an_error_that_names_it() {
+    let mut fixture = with_tool(MOVABLE, "libx.so.1");
+    fixture.parameters["packages"][4]["run_depends"] = json!(["lib"]);
+    fixture.packages[4].1[0].1 = program_with(MOVABLE, "libx.so.1", 7);
+    let problems = fixture.problems();
+    let expected =
+        "`/usr/bin/tool` of package `tool` has memory that is written and executed both\n  help: link it with `-z";
     assert!(matches!(&problems[..], [one] if one.starts_with(expected)), "{problems:#?}");
 }
