@@ -9,8 +9,11 @@ use crate::model::Digest;
 use crate::tools::board::Stop;
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
+use flate2::read::GzEncoder;
+use flate2::Compression;
 use rand_core::{OsRng, RngCore};
 use std::collections::VecDeque;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -86,18 +89,23 @@ impl Console {
         }
     }
 
-    /// Brings what the next command reads; `tell` hears how many bytes are there.
-    pub fn bring(&mut self, content: &[u8], tell: &mut dyn FnMut(u64)) -> Result<(), SerialError> {
-        self.put("input", content, tell)
+    /// Brings what the next command reads; `tell` hears how many of how many bytes are there, compressed.
+    pub fn bring(&mut self, content: &[u8], tell: &mut dyn FnMut(u64, u64)) -> Result<(), SerialError> {
+        let mut compressed = Vec::new();
+        let read = GzEncoder::new(content, Compression::best()).read_to_end(&mut compressed);
+        // Of memory, in which nothing fails.
+        read.map_err(|source| SerialError::Talk { path: self.wire.path().to_owned(), source })?;
+        let all = compressed.len() as u64;
+        self.put("input", &compressed, &mut |there| tell(there, all))
     }
 
     /// Runs `command` in a shell of its own and waits for its end, at most `patience`; it reads what was brought, or
     /// nothing.
     pub fn run(&mut self, command: &str, reads: bool, patience: Duration) -> Result<Ended, SerialError> {
         let [script, said] = self.script(command)?;
-        let input = if reads { self.place("input") } else { "/dev/null".to_owned() };
+        let input = reads.then(|| self.place("input"));
         let mark = self.mark();
-        self.type_line(&mark.run(&script, &input, &said))?;
+        self.type_line(&mark.run(&script, input.as_deref(), &said))?;
         let (answer, mut base64) = self.listen(mark, patience)?;
         let mut words = answer.split(' ');
         let (status, mut digest) = (words.next().unwrap_or_default().to_owned(), words.next().map(str::to_owned));

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 /// What the device must have, beside a POSIX shell.
-const PROGRAMS: &str = "stty head base64 dd sha256sum mkdir";
+const PROGRAMS: &str = "stty head base64 dd sha256sum gunzip mkdir";
 /// After so long a silence the device gives up what it is being sent, in tenths of a second.
 pub const SILENCE: u8 = 10;
 
@@ -86,9 +86,14 @@ impl Mark {
         )
     }
 
-    /// Runs the script and sends what it said; answers its status and the SHA-256 of that.
-    pub fn run(self, script: &str, input: &str, said: &str) -> String {
-        format!("(sh {script} <{input} >{said} 2>&1;s=$?;{})", self.sends("$s", said))
+    /// Runs the script, which reads what the compressed file has, or nothing, and sends what it said; answers its status and
+    /// the SHA-256 of that.
+    pub fn run(self, script: &str, input: Option<&str>, said: &str) -> String {
+        let run = match input {
+            Some(file) => format!("gunzip -c <{file}|sh {script}"),
+            None => format!("sh {script} </dev/null"),
+        };
+        format!("({run} >{said} 2>&1;s=$?;{})", self.sends("$s", said))
     }
 
     /// Sends the file once more; answers `again` and its SHA-256.
@@ -148,7 +153,7 @@ mod tests {
             MARK.hello(),
             MARK.folder("/run/osbuild-serial"),
             MARK.receive(file, 100_000, 16 << 10, 1 << 16),
-            MARK.run(file, file, file),
+            MARK.run(file, Some(file), file),
             MARK.fetch(file),
             MARK.follow(file, file),
             farewell("/run/osbuild-serial"),

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// An hour and a half of a line.
+/// More than an hour of a line.
 const INPUT_LIMIT_BYTES: u64 = 32 << 20;
 
 pub struct Serial {
@@ -36,8 +36,11 @@ impl Serial {
         let mut console = self.console.borrow_mut();
         if let Some(path) = input {
             let content = file::read(path, INPUT_LIMIT_BYTES)?;
-            let bar = bar(content.len() as u64);
-            let brought = console.bring(&content, &mut |there| bar.set_position(there));
+            let bar = bar();
+            let brought = console.bring(&content, &mut |there, all| {
+                bar.set_length(all);
+                bar.set_position(there);
+            });
             bar.finish_and_clear();
             brought.map_err(failure)?;
         }
@@ -77,8 +80,8 @@ impl Serial {
 }
 
 /// Seen on a terminal only.
-fn bar(length_bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length_bytes);
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("  {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}") {
         bar.set_style(style);
     }
