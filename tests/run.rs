@@ -187,3 +187,34 @@ fn a_changed_app_runs_on_the_board_within_ten_seconds() {
     terminal.signal("INT").ends().succeeds();
     ask(&["status"]).fails_with(&["no way in to"]);
 }
+
+#[test]
+fn an_app_is_brought_and_looked_after_over_the_console() {
+    let _turn = turn();
+    let project = project("gateway-dev");
+    osbuild(&project, &["app", "new", "meter", "--lang", "c"]).succeeds();
+    let file = osbuild(&project, &["app", "build", "meter"]).succeeds().output;
+    let file = project.root.join(file.trim());
+    let mut terminal = Terminal::whole(&project, &["run", "gateway-dev", "--snapshot"]);
+    let socket = project.root.join("out/console");
+    terminal.sees("osagent: ready in").serve(&socket);
+    let line = socket.to_string_lossy().into_owned();
+    let ask = |words: &[&str]| osbuild(&project, &[&["app"], words, &["--serial", &line]].concat());
+
+    let start = Instant::now();
+    let deployed = ask(&["deploy", &file.to_string_lossy()]).succeeds();
+    assert!(deployed.output.contains(&format!("meter 0.1.0 runs on {line}")), "{}", deployed.output);
+    let bytes = file.metadata().expect("a file").len();
+    println!("{bytes} bytes were brought and ran within {:?}: {}", start.elapsed(), deployed.errors);
+    let status: serde_json::Value =
+        serde_json::from_str(&ask(&["status", "meter", "--json"]).succeeds().output).expect("JSON, whole");
+    assert_eq!(status["state"], "running");
+    assert!(ask(&["logs", "meter"]).succeeds().output.contains("hello from meter"));
+    ask(&["stop", "meter"]).succeeds();
+    assert!(ask(&["debug", "meter"]).succeeds().output.contains("meter 0.1.0 (meter): stopped"));
+    ask(&["start", "nobody"]).fails_with(&[&format!("the device at {line} says: "), "nobody"]);
+
+    // A person finds a shell that is as before: it shows what is typed, and nothing of ours is there.
+    terminal.types(LEAVE).ends().succeeds();
+    ask(&["status"]).fails_with(&["cannot open the serial line", "help: "]);
+}

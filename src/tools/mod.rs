@@ -8,6 +8,7 @@ pub mod board;
 pub mod debian;
 pub mod fetch;
 pub mod lock;
+pub mod serial;
 pub mod source;
 pub mod tooltree;
 pub mod vendor;

@@ -7,8 +7,10 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::pty::{grantpt, ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetwinsize, LocalModes, Winsize};
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,6 +89,13 @@ impl Terminal {
         modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
+    /// From now on what is drawn goes to whoever connects to the socket at `path`, and their bytes are typed.
+    pub fn serve(&self, path: &Path) {
+        let listener = UnixListener::bind(path).expect("a socket");
+        let master = self.master.try_clone().expect("a copy");
+        std::thread::spawn(move || serve(&listener, &master));
+    }
+
     pub fn ends(&mut self) -> Ended {
         let start = Instant::now();
         while self.read() {
@@ -132,6 +141,38 @@ impl Terminal {
             }
         }
         text
+    }
+}
+
+/// Until the program's end. What is drawn for nobody is forgotten, so that the program never waits.
+fn serve(listener: &UnixListener, master: &OwnedFd) {
+    let (mut guest, mut buffer) = (None, [0; 4096]);
+    loop {
+        let mut watched = vec![PollFd::new(master, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+        watched.extend(guest.as_ref().map(|guest| PollFd::new(guest, PollFlags::IN)));
+        poll(&mut watched, None).expect("polled");
+        let seen: Vec<bool> = watched.iter().map(|watched| !watched.revents().is_empty()).collect();
+        if seen[0] {
+            let Ok(length @ 1..) = rustix::io::read(master, &mut buffer) else { return };
+            // A guest who has gone is noticed below.
+            let _ = guest.as_mut().map(|guest: &mut UnixStream| guest.write_all(&buffer[..length]));
+        }
+        if seen.get(2) == Some(&true) {
+            match guest.as_mut().map(|guest| guest.read(&mut buffer)) {
+                Some(Ok(length @ 1..)) => type_all(master, &buffer[..length]),
+                _ => guest = None,
+            }
+        }
+        if seen[1] {
+            guest = Some(listener.accept().expect("a guest").0);
+        }
+    }
+}
+
+fn type_all(master: &OwnedFd, mut keys: &[u8]) {
+    while !keys.is_empty() {
+        let Ok(written) = rustix::io::write(master, keys) else { return };
+        keys = &keys[written..];
     }
 }
 

@@ -53,7 +53,11 @@ pub fn status(project: Project, args: &StatusArgs) -> Result<(), Failure> {
 pub fn logs(project: Project, args: &LogsArgs) -> Result<(), Failure> {
     let name = id(&args.of.name)?;
     let (json, follow) = (if args.json { " --json" } else { "" }, if args.follow { " --follow" } else { "" });
-    show(project, &args.of.device, &format!("osagent app logs {name}{json}{follow}"))
+    let command = format!("osagent app logs {name}{json}{follow}");
+    match args.follow {
+        false => show(project, &args.of.device, &command),
+        true => with(project, &args.of.device, |device| device.follow(&command)),
+    }
 }
 
 /// `verb` is one of the agent's.
@@ -72,9 +76,17 @@ pub fn debug(project: Project, args: &ControlArgs) -> Result<(), Failure> {
 }
 
 fn show(project: Project, device: &DeviceArgs, command: &str) -> Result<(), Failure> {
+    with(project, device, |device| device.show(command))
+}
+
+fn with(
+    project: Project,
+    device: &DeviceArgs,
+    act: impl FnOnce(&Device) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let session = Session::open(project, None, &BTreeMap::new(), &BuildArgs::default())?;
     let device = Device::find(&session, device)?;
-    session.guard(|| device.show(command))
+    session.guard(|| act(&device))
 }
 
 /// Only what cannot be more than a word reaches the device's shell.

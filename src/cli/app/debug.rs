@@ -49,12 +49,24 @@ pub fn explained(said: &str, manifest: Option<&Manifest>) -> Result<String, Fail
     if let Some(call) = status.pointer("/last_end/reason/name").and_then(Value::as_str) {
         text += &format!("\n{}\n", remedy(call, manifest));
     }
-    for denied in status.get("denied").and_then(Value::as_array).into_iter().flatten() {
-        text += &format!("denied: {denied}\n");
-    }
+    text += &denials(&status);
     text += "\nlast lines of its log\n";
     log.trim_matches('\n').lines().for_each(|line| text += &format!("  {line}\n"));
     Ok(text)
+}
+
+/// What it tried on the network in vain, the newest last; nothing of an app that never did.
+fn denials(status: &Value) -> String {
+    let last = status.pointer("/denials/last").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if last.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\ndenied on the network, {} times in all\n", shown(status.pointer("/denials/count")));
+    for denial in last {
+        let field = |name| shown(denial.get(name));
+        text += &format!("  {}: {} ({} times)\n", field("what"), field("why"), field("times"));
+    }
+    text
 }
 
 /// What would let the app make this call.
@@ -133,12 +145,15 @@ mod tests {
     fn any_answer_gives_a_text_or_says_that_it_is_none() {
         let end =
             json!({"text": "forbidden system call: mount", "reason": {"kind": "forbidden-call", "name": "mount"}});
-        let status = json!({"id": "meter", "state": "failed", "ends": [end], "last_end": end});
+        let denial = json!({"at_ms": 5, "what": "tcp 192.0.2.1:80", "why": "not declared", "times": 2});
+        let denials = json!({"count": 3, "last": [denial]});
+        let status = json!({"id": "meter", "state": "failed", "ends": [end], "last_end": end, "denials": denials});
         let text = explained(&format!("{status}\n{BORDER}\nhello\n"), Some(&manifest())).expect("explained");
         for part in [
             "meter - (-): failed\n",
             "  forbidden system call: mount (- after - ms)\n",
             "open to no app",
+            "\ndenied on the network, 3 times in all\n  tcp 192.0.2.1:80: not declared (2 times)\n",
             "\n  hello\n",
         ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");

@@ -69,7 +69,7 @@ pub fn bring(project: &Project, device: &Device, file: &Path, downgrade: bool) -
     device.ask(&install(&token), Some(file)).map_err(|failure| explain(failure, device))?;
     let installed = Instant::now();
     device.ask(&until_running(id, &digest), None)?;
-    println!("{id} {} runs on {}", app.manifest.version, device.address());
+    println!("{id} {} runs on {}", app.manifest.version, device.place());
     let (token, install, run) = (seconds(known - start), seconds(installed - known), seconds(installed.elapsed()));
     eprintln!("  token {token}, install {install}, running after {run}");
     Ok(())
@@ -101,7 +101,7 @@ fn explain(failure: Failure, device: &Device) -> Failure {
     let help = match failure.message.as_str() {
         text if text.contains("not signed by a key that this device trusts") || text.contains("signature") => format!(
             "the device at {} trusts the keys of its image's project: deploy with those (OSBUILD_KEYS names a folder)",
-            device.address()
+            device.place()
         ),
         text if text.contains("older than what this device has had") => {
             "raise `version` in app.yaml, or give `--downgrade`".to_owned()

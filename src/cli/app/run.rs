@@ -78,7 +78,7 @@ pub fn run(project: Project, args: &RunAppArgs) -> Result<(), Failure> {
     session.guard(|| {
         let board = match greets(address) {
             true => known(&device).map(|()| None)?,
-            false => Some(boot(&session, &device, args.fresh)?),
+            false => Some(boot(&session, &device, address, args.fresh)?),
         };
         let shown = deploy::bring(&session.project, &device, &file, false).and_then(|()| {
             eprintln!("  build {}, all {}", seconds(built), seconds(start.elapsed()));
@@ -96,7 +96,7 @@ pub fn run(project: Project, args: &RunAppArgs) -> Result<(), Failure> {
 fn follow(device: &Device, app: &str, started_here: bool) -> Result<(), Failure> {
     let end = if started_here { "Ctrl-C switches the board off" } else { "Ctrl-C leaves the board running" };
     eprintln!("{end}; in another terminal, `osbuild app run {app}` brings a change within seconds\n");
-    match device.show(&format!("osagent app logs {app} --follow")) {
+    match device.follow(&format!("osagent app logs {app} --follow")) {
         Err(failure) if failure.exit == interrupt::EXIT => Ok(()),
         ended => ended,
     }
@@ -105,7 +105,7 @@ fn follow(device: &Device, app: &str, started_here: bool) -> Result<(), Failure>
 /// Whether the board that runs is one of ours.
 fn known(device: &Device) -> Result<(), Failure> {
     device.ask("true", None).map(drop).map_err(|failure| {
-        let address = device.address();
+        let address = device.place();
         Failure::new(format!(
             "another board runs at {address}, which does not let this project in: {}",
             failure.message
@@ -115,7 +115,7 @@ fn known(device: &Device) -> Result<(), Failure> {
 }
 
 /// Starts the board and waits until it lets us in.
-fn boot(session: &Session, device: &Device, fresh: bool) -> Result<Board, Failure> {
+fn boot(session: &Session, device: &Device, address: SocketAddr, fresh: bool) -> Result<Board, Failure> {
     let state = board::state(session, "app")?;
     let release = image::build(session, &state.join(board::IMAGES))?;
     keep_only(&release)?;
@@ -126,7 +126,7 @@ fn boot(session: &Session, device: &Device, fresh: bool) -> Result<Board, Failur
     let board = Board::start_at_declared(&inputs.setup(persistence)).map_err(failure)?;
     while start.elapsed() < BOOT_PATIENCE {
         board.pause(PAUSE).map_err(failure)?;
-        if greets(device.address()) && device.ask("osagent app device", None).is_ok() {
+        if greets(address) && device.ask("osagent app device", None).is_ok() {
             eprintln!("  the board took {}", seconds(start.elapsed()));
             return Ok(board);
         }

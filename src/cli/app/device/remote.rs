@@ -1,43 +1,29 @@
 //! A device that is reached by ssh: a command of its agent in, what it says out.
 //!
-//! Invariant: what is put into a command's words is an app's id or a name of ours, so no word means more to the device's
-//! shell than here.
+//! Invariant: nothing of the client's words is the user's but the address, which is checked first.
 
-use super::super::board;
-use super::super::report::Failure;
-use super::super::session::Session;
+use super::super::super::board;
+use super::super::super::report::Failure;
+use super::super::super::session::Session;
+use super::{DeviceArgs, DEVELOPER_KEY, PATIENCE};
 use crate::io::file;
 use crate::tools::board::ssh::Ssh;
 use crate::tools::board::{BoardError, ToolRoot};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Of the virtual board as its machine declares it.
-const DEFAULT_ADDRESS: &str = "root@127.0.0.1:2222";
-/// What `osbuild app run` lets itself in with.
-pub const DEVELOPER_KEY: &str = "developer-key";
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const DEFAULT_ADDRESS: &str = "root@127.0.0.1:2222";
 
-#[derive(Clone, Debug, clap::Args)]
-pub struct DeviceArgs {
-    /// The device
-    #[arg(long, value_name = "[USER@]HOST[:PORT]", default_value = DEFAULT_ADDRESS)]
-    pub ssh: String,
-    /// The private key that it lets in; that of `osbuild app run` unless told
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-}
-
-pub struct Device {
+pub struct Remote {
     tools: ToolRoot,
     ssh: Ssh,
     /// Ours, for what a call needs while it runs.
     folder: PathBuf,
 }
 
-impl Device {
-    pub fn find(session: &Session, args: &DeviceArgs) -> Result<Device, Failure> {
+impl Remote {
+    pub fn find(session: &Session, args: &DeviceArgs) -> Result<Remote, Failure> {
         let key = match &args.key {
             Some(key) => key.clone(),
             None => session.project.out("app")?.join(DEVELOPER_KEY),
@@ -47,10 +33,10 @@ impl Device {
                 .help("`--key FILE` names yours; `osbuild app run` makes one for the virtual board"));
         }
         let (user, address) = address(&args.ssh)?;
-        Device::at(session, user, address, key)
+        Remote::at(session, user, address, key)
     }
 
-    pub fn at(session: &Session, user: String, address: SocketAddr, key: PathBuf) -> Result<Device, Failure> {
+    pub fn at(session: &Session, user: String, address: SocketAddr, key: PathBuf) -> Result<Remote, Failure> {
         let folder = session.project.out("app")?;
         // A board makes its host key on its first boot, and starts as from the factory often.
         let hosts = folder.join("devices");
@@ -63,7 +49,7 @@ impl Device {
             }
         };
         let ssh = Ssh { user, address, key, known_hosts };
-        Ok(Device { tools: board::tool_root(session)?, ssh, folder })
+        Ok(Remote { tools: board::tool_root(session)?, ssh, folder })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -106,7 +92,7 @@ impl Device {
         if exit.ends_with(" 255") {
             let failure = Failure::new(format!("no way in to `{}@{address}`: {said}", self.ssh.user));
             return failure
-                .help("`osbuild app run NAME` starts the virtual board; `--ssh` and `--key` name another device");
+                .help("`osbuild app run NAME` starts the virtual board; `--ssh` and `--key` name another device, `--serial` its console");
         }
         match said.is_empty() {
             true => Failure::new(format!("the device at {address} refused: {exit}")),
