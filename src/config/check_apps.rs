@@ -8,12 +8,17 @@ use super::file::app::{AppFile, CapabilitiesEntry};
 use super::file::machine::MachineFile;
 use super::file::product::ProductFile;
 use crate::model::{Located, Origin};
-use osbuild_format::app::{Limits, ListenFrom};
+use osbuild_format::app::{Limits, ListenFrom, Protocol};
 use std::collections::BTreeMap;
 
 /// What the kernel, the agent and the services need beside the apps.
 const SYSTEM_MEMORY_BYTES: u64 = 64 << 20;
+/// What the file system itself, the agent and its logs need of the data partition.
+const SYSTEM_STORAGE_BYTES: u64 = 16 << 20;
 const MIB: u64 = 1 << 20;
+/// Where the system itself listens: the ssh server of products with `features: ssh`, and the DHCP client.
+const SSH_PORT: u16 = 22;
+const DHCP_PORT: u16 = 68;
 
 /// An app of the product: one whose file could be read.
 type Apps<'a> = BTreeMap<&'a str, &'a AppFile>;
@@ -26,7 +31,8 @@ pub fn check(product: &ProductFile, machine: &MachineFile, all: &[AppFile], prob
         .map(|app| (app.app.value.as_str(), app))
         .filter(|(name, _)| product.apps.contains_key(*name))
         .collect();
-    ports(&apps, problems);
+    let has_ssh = product.features.get("ssh").is_some_and(|on| *on);
+    ports(&apps, has_ssh, problems);
     mapped("device", "devices", &machine.devices, machine, devices(&apps), problems);
     mapped("network interface", "interfaces", &machine.interfaces, machine, interfaces(&apps), problems);
     connections(&apps, product, &known, problems);
@@ -42,11 +48,21 @@ fn capabilities<'a>(apps: &Apps<'a>) -> impl Iterator<Item = (&'a str, &'a Capab
 }
 
 /// A port that hosts reach is the device's, so one app has it.
-fn ports(apps: &Apps, problems: &mut Vec<Diagnostic>) {
+fn ports(apps: &Apps, has_ssh: bool, problems: &mut Vec<Diagnostic>) {
     let mut owners: BTreeMap<(u16, String), (&str, &Origin)> = BTreeMap::new();
     for (name, c) in capabilities(apps) {
         for own in c.listen.iter().filter(|own| own.from == ListenFrom::Network) {
             let (port, protocol) = (own.port.value, format!("{:?}", own.protocol).to_uppercase());
+            let of_the_system = match own.protocol {
+                Protocol::Tcp => has_ssh && port == SSH_PORT,
+                Protocol::Udp => port == DHCP_PORT,
+            };
+            if of_the_system {
+                let message =
+                    format!("app `{name}` listens on the device's {protocol} port {port}, which is the system's");
+                let help = "give it another port, or `from: apps`: nobody would reach the system there any more";
+                problems.push(Diagnostic::at(&own.origin, message).help(help));
+            }
             match owners.get(&(port, protocol.clone())) {
                 Some((other, at)) => {
                     let message = format!(
@@ -200,9 +216,14 @@ fn storage(apps: &Apps, machine: &MachineFile, problems: &mut Vec<Diagnostic>) {
     let uses: Vec<_> = capabilities(apps).filter_map(quota).collect();
     let data = &machine.partitions.data;
     let sum = uses.iter().fold(0_u64, |sum, (_, (bytes, _))| sum.saturating_add(*bytes));
-    if sum > data.value.0 {
-        let (sum, all) = (sum.div_ceil(MIB), data.value.0 / MIB);
-        let message = format!("the apps may store {sum} MiB, but the data partition has {all} MiB");
+    let left = data.value.0.saturating_sub(SYSTEM_STORAGE_BYTES);
+    if sum > left {
+        let (sum, left, all) = (sum.div_ceil(MIB), left / MIB, data.value.0 / MIB);
+        let message = format!(
+            "the apps may store {sum} MiB, but the data partition has {left} MiB for them: {all} MiB, of which the system \
+             needs {}",
+            SYSTEM_STORAGE_BYTES / MIB
+        );
         let uses = uses.iter().map(|(name, used)| (name.as_str(), used.clone())).collect();
         problems
             .push(Diagnostic::at(&data.origin, message).help(listed("enlarge `data`, or lower `storage` of", uses)));

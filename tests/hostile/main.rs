@@ -5,6 +5,7 @@
 
 #[path = "../command/mod.rs"]
 mod command;
+mod images;
 mod packages;
 mod pings;
 
@@ -79,7 +80,7 @@ fn project() -> Project {
     let project = Project::copy();
     let attacks_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/attacks");
     copy::tree(&attacks_folder, &project.root.join("attacks"));
-    let packages: String = ["hostile", "pinger", "rebinder"]
+    let packages: String = ["hostile", "pinger", "rebinder", "smuggled"]
         .map(|name| format!("  - name: {name}\n    files: [/usr/bin/{name}]\n    run-depends: [musl]\n"))
         .concat();
     project.write(
@@ -197,7 +198,7 @@ fn every_attack_ends_as_it_must_while_another_app_answers() {
             objections.push(format!("{}: the pinger answered too late: {measured}", attack.attack));
         }
     }
-    packages::install_all(&project, &guest, &mut objections);
+    packages::install_all(&project, &guest, &pings, &mut objections);
     assert_eq!(guest.app("pinger")["state"], "running");
     assert!(guest.app("pinger")["last_end"].is_null(), "{:#}", guest.app("pinger"));
     let log_bytes = guest.shell("cat /run/log/apps/attack-log-flood* | wc -c").succeeds().output;

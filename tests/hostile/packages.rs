@@ -5,6 +5,8 @@
 
 use crate::command::guest::Guest;
 use crate::command::{osbuild, Project};
+use crate::images;
+use crate::pings::Pings;
 use osbuild::release::signers::Signer;
 use osbuild_format::app::token::{self, Token};
 use osbuild_format::app::{package, ListenFrom, Listening, Manifest, Protocol, PAYLOAD_TYPE};
@@ -19,10 +21,10 @@ pub const VISITOR: &str = "visitor";
 
 /// An app's file in its parts.
 #[derive(Clone)]
-struct Parts {
-    manifest: Manifest,
+pub struct Parts {
+    pub manifest: Manifest,
     /// Image, verity superblock and tree.
-    image: Vec<u8>,
+    pub image: Vec<u8>,
 }
 
 impl Parts {
@@ -33,7 +35,7 @@ impl Parts {
         Parts { manifest, image: file[offset()..].to_vec() }
     }
 
-    fn with(&self, change: impl FnOnce(&mut Parts)) -> Parts {
+    pub fn with(&self, change: impl FnOnce(&mut Parts)) -> Parts {
         let mut changed = self.clone();
         change(&mut changed);
         changed
@@ -43,7 +45,7 @@ impl Parts {
         serde_json::to_vec(&self.manifest).expect("JSON")
     }
 
-    fn signed(&self, key: &SigningKey) -> Vec<u8> {
+    pub fn signed(&self, key: &SigningKey) -> Vec<u8> {
         self.around(&sign(&self.payload(), key))
     }
 
@@ -160,7 +162,7 @@ fn install(project: &Project, guest: &Guest, file: &[u8], token: Option<&str>) -
 }
 
 /// Tries each bad file, then that the good one is taken, is not replaced by an older one, and goes on.
-pub fn install_all(project: &Project, guest: &Guest, objections: &mut Vec<String>) {
+pub fn install_all(project: &Project, guest: &Guest, pings: &Pings, objections: &mut Vec<String>) {
     osbuild(project, &["app", "build", VISITOR]).succeeds();
     let good = Parts::of(&std::fs::read(project.root.join("out/apps/visitor.app")).expect("built"));
     let keys = project.root.join("keys");
@@ -168,7 +170,12 @@ pub fn install_all(project: &Project, guest: &Guest, objections: &mut Vec<String
     let device = guest.shell("osagent app device").succeeds().output.trim().to_owned();
     for Case { name, file, token, says } in bad_files(&good, &device, &app, &capability) {
         let (taken, said) = install(project, guest, &file, token.as_deref());
-        crate::say(&format!("package: {name}: {}", said.lines().next().unwrap_or_default().to_owned() + "\n"));
+        let measured = pings.since_last();
+        let line = said.lines().next().unwrap_or_default();
+        crate::say(&format!("package: {name}: {line}; answers: {measured}\n"));
+        if !measured.is_within(crate::LIMIT_MEDIAN, crate::LIMIT_WORST) {
+            objections.push(format!("package: {name}: the pinger answered too late: {measured}"));
+        }
         if taken || !said.contains(says) {
             objections.push(format!("package: {name}: wanted `{says}`, got: {said}"));
         }
@@ -180,6 +187,20 @@ pub fn install_all(project: &Project, guest: &Guest, objections: &mut Vec<String
     crate::say(&format!("package: a superblock of nonsense: {}\n", kept["reason"]));
     if !kept["reason"].as_str().is_some_and(|reason| reason.contains("cannot mount the image")) {
         objections.push(format!("package: a superblock of nonsense: {kept:#}, {said}"));
+    }
+    let (taken, said) = install(
+        project,
+        guest,
+        &images::smuggler(project, &good).signed(&app),
+        Some(&token(&device, false, &capability)),
+    );
+    let end = guest.app_becomes(images::SMUGGLER, "/state", "failed");
+    crate::say(&format!(
+        "package: an image of a device, a set-id program and a link out: {}\n",
+        end["last_end"]["text"]
+    ));
+    if !taken || end["last_end"]["reason"]["code"] != 40 {
+        objections.push(format!("package: smuggled: {said} {end:#}"));
     }
     let version = |version: &str| good.with(|parts| parts.manifest.version = version.into()).signed(&app);
     let (plain, down) = (token(&device, false, &capability), token(&device, true, &capability));

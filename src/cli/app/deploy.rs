@@ -90,7 +90,8 @@ fn until_running(id: &str, digest: &str) -> String {
     format!(
         "tries=0; while [ $tries -lt 40 ]; do said=$(osagent app status {id} --json) || exit 1; case $said in \
          *'\"{digest}\"'*) case $said in *'\"state\": \"running\"'*) exit 0 ;; \
-         *'\"state\": \"failed\"'* | *'\"state\": \"finished\"'* | *'\"state\": \"refused\"'*) break ;; esac ;; esac; \
+         *'\"state\": \"failed\"'* | *'\"state\": \"finished\"'* | *'\"state\": \"refused\"'* | *'\"restarts\": 2'*) break ;; esac ;; \
+         esac; \
          tries=$((tries + 1)); [ $tries -lt 20 ] || sleep 1; done; echo \"`{id}` does not run\"; osagent app status {id}; \
          osagent app logs {id} | tail -n 20; exit 1"
     )

@@ -179,6 +179,14 @@ const TOGETHER: &[(&str, &str, &str, &str)] = &[
          help: give one of them another port, or `from: apps`; the other one is at apps/broker/app.yaml:7:25",
     ),
     (
+        APP,
+        "{port: 1884, from: apps}",
+        "{port: 68, protocol: udp, from: network}",
+        "error: app `meter` listens on the device's UDP port 68, which is the system's\n --> apps/meter/app.yaml:11:12\n   \
+         |\n11 |   listen: [{port: 68, protocol: udp, from: network}]\n   |            ^\n\
+         help: give it another port, or `from: apps`: nobody would reach the system there any more",
+    ),
+    (
         BROKER_FILE,
         "capabilities: {",
         "capabilities: {devices: [$METER_UART], ",
@@ -218,7 +226,7 @@ const TOGETHER: &[(&str, &str, &str, &str)] = &[
         APP,
         "storage: 4M",
         "storage: 65M",
-        "error: the apps may store 65 MiB, but the data partition has 64 MiB\n --> layers/core/machines/board.yaml:4:53\n  |\n4 | \
+        "error: the apps may store 65 MiB, but the data partition has 48 MiB for them: 64 MiB, of which the system needs 16\n --> layers/core/machines/board.yaml:4:53\n  |\n4 | \
          partitions: {esp: 32M, root: 48M, verity: 1M, data: 64M}\n  |                                                     ^\n\
          help: enlarge `data`, or lower `storage` of one of these:\n      `meter`, 65 MiB, at apps/meter/app.yaml:13:12",
     ),

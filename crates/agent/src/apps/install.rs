@@ -64,18 +64,18 @@ fn check_and_keep(
     Ok(Package { path, ..package })
 }
 
-/// What was installed before and still may run.
-pub fn installed(digest: &str, config: &DeviceConfig, device_id: &str) -> Result<Package, AgentError> {
+/// What was installed before and still may run, and the token that it may by.
+pub fn installed(digest: &str, config: &DeviceConfig, device_id: &str) -> Result<(Package, Token), AgentError> {
     let envelope = file::text(TOKEN).doing(|| format!("read the capability token `{TOKEN}`"))?;
     // Its time counts when something is installed: a device must not lose its apps on a birthday.
-    read_token(&envelope, config, device_id, 0)?;
+    let token = read_token(&envelope, config, device_id, 0)?;
     let package = package::open(&place(digest), &Vouched::BySigner(&package::keys(&config.app_signers)))?;
     if package.digest != digest {
         return Err(AgentError::Wrong(format!("`{}` is another app than was installed", package.path.display())));
     }
     // The image that it was installed beside may have been another.
     check_single(&package.manifest, config)?;
-    Ok(package)
+    Ok((package, token))
 }
 
 /// An app of a production device's image has no other in its place.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a number is given to one app and never to another, not even after the app is gone.
 
-use crate::error::{chain, AgentError, Doing};
+use crate::error::{AgentError, Doing};
 use crate::file;
 use crate::log::Log;
 use osbuild_format::app::{is_app_id, parse_version};
@@ -25,6 +25,9 @@ const LIMIT_NUMBERS: u32 = 1 << 15;
 pub struct Ledger {
     next: u32,
     apps: BTreeMap<String, Entry>,
+    /// Made anew because the file could not be used: what it does not name may be an app's all the same.
+    #[serde(skip)]
+    is_recovered: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +52,13 @@ impl Ledger {
                     log.warn(&format!(
                         "`{PATH}` is damaged: apps keep their storage, but installed ones are forgotten"
                     ));
-                    Ledger::recovered()
+                    Ledger { is_recovered: true, ..Ledger::recovered() }
                 }
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ledger::recovered(),
             Err(error) => {
                 log.warn(&format!("cannot read `{PATH}`: {error}"));
-                Ledger::recovered()
+                Ledger { is_recovered: true, ..Ledger::recovered() }
             }
         }
     }
@@ -83,14 +86,19 @@ impl Ledger {
         ledger
     }
 
+    pub fn is_recovered(&self) -> bool {
+        self.is_recovered
+    }
+
     /// The number of `id`, which it gets now unless it has one.
-    pub fn number(&mut self, id: &str, log: &Log) -> Result<u32, AgentError> {
+    pub fn number(&mut self, id: &str) -> Result<u32, AgentError> {
         let is_new = !self.apps.contains_key(id);
         let number = self.entry(id)?.number;
-        // Without it on the disk the number could be another app's after the next boot, beside what this one stored.
         if is_new {
+            // Not on the disk, the number could be another app's after the next boot, beside what this one stored.
             if let Err(error) = self.save() {
-                log.warn(&chain(&error));
+                self.apps.remove(id);
+                return Err(error);
             }
         }
         Ok(number)

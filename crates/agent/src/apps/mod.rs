@@ -79,11 +79,17 @@ impl Apps {
             safe_mode: None,
         };
         let installed: BTreeMap<String, String> = apps.ledger.installed().into_iter().collect();
-        install::sweep(&installed.values().cloned().collect::<Vec<_>>());
+        if !apps.ledger.is_recovered() {
+            install::sweep(&installed.values().cloned().collect::<Vec<_>>());
+        }
         let mut packages = Vec::new();
         for (id, digest) in &installed {
             match install::installed(digest, config, &apps.device_id) {
-                Ok(package) => packages.push(package),
+                // An update may have brought a newer one; the older is back if the update does not stay.
+                Ok((package, token)) if !token.downgrade && is_older_than_shipped(&package, config) => {
+                    log.info(&format!("the image's app `{id}` is newer than the one that was installed, and runs"));
+                }
+                Ok((package, _)) => packages.push(package),
                 Err(error) => apps.refuse(id, &error, log),
             }
         }
@@ -99,8 +105,7 @@ impl Apps {
     }
 
     fn prepare_shipped(&mut self, shipped: &AppConfig, config: &DeviceConfig, log: &Log) {
-        let path = Path::new(APPS).join(format!("{}.app", shipped.id));
-        match package::open(&path, &Vouched::ByRoot { digest: &shipped.digest }) {
+        match open_shipped(shipped) {
             Ok(package) => self.prepare(package, config, log),
             Err(error) => self.refuse(&shipped.id, &error, log),
         }
@@ -108,7 +113,7 @@ impl Apps {
 
     fn prepare(&mut self, package: Package, config: &DeviceConfig, log: &Log) {
         let id = package.manifest.id.clone();
-        match self.try_prepare(package, config, log) {
+        match self.try_prepare(package, config) {
             Ok(app) => {
                 self.refused.remove(&id);
                 self.apps.insert(id, app);
@@ -117,9 +122,9 @@ impl Apps {
         }
     }
 
-    fn try_prepare(&mut self, package: Package, config: &DeviceConfig, log: &Log) -> Result<App, AgentError> {
+    fn try_prepare(&mut self, package: Package, config: &DeviceConfig) -> Result<App, AgentError> {
         self.admit(&package.manifest, config)?;
-        let number = self.ledger.number(&package.manifest.id, log)?;
+        let number = self.ledger.number(&package.manifest.id)?;
         if !self.divided {
             group::prepare()?;
             self.divided = true;
@@ -260,6 +265,13 @@ impl Apps {
         self.forbidden.remove(&user)
     }
 
+    /// The app begins a new life: what an earlier one was ended for says nothing of this one.
+    pub fn forget_forbidden(&mut self, id: &str) {
+        if let Some(user) = self.apps.get(id).map(App::user) {
+            self.forbidden.remove(&user);
+        }
+    }
+
     /// From now on no app of a third party runs; gives those that do. None: it was so before.
     pub fn enter_safe_mode(&mut self, reason: String) -> Option<Vec<String>> {
         if self.safe_mode.is_some() {
@@ -306,6 +318,20 @@ impl Apps {
 /// apps of this one may need, and a critical one that does not get it would undo an update.
 fn around_the_image(installed: Vec<Package>, config: &DeviceConfig) -> (Vec<Package>, Vec<Package>) {
     installed.into_iter().partition(|package| config.apps.iter().any(|app| app.id == package.manifest.id))
+}
+
+fn open_shipped(shipped: &AppConfig) -> Result<Package, AgentError> {
+    let path = Path::new(APPS).join(format!("{}.app", shipped.id));
+    package::open(&path, &Vouched::ByRoot { digest: &shipped.digest })
+}
+
+fn is_older_than_shipped(installed: &Package, config: &DeviceConfig) -> bool {
+    let manifest = &installed.manifest;
+    // One that cannot be opened is in nobody's way.
+    let shipped = config.apps.iter().find(|app| app.id == manifest.id).and_then(|app| open_shipped(app).ok());
+    shipped.is_some_and(|shipped| {
+        admission::check_version(&manifest.version, &[Some(shipped.manifest.version.as_str())]).is_err()
+    })
 }
 
 /// What the product says of an app of this id; one that it does not know is a third party's.

@@ -50,6 +50,36 @@ pub fn apps(all: &Value) -> String {
     text
 }
 
+fn last_end(app: &Value) -> String {
+    let text = shown(app.pointer("/last_end/text"));
+    match app.pointer("/last_end/unix_seconds").and_then(Value::as_u64) {
+        Some(seconds) => format!("{text}, {}", date(seconds)),
+        None => text,
+    }
+}
+
+/// RFC 3339 of seconds since 1970.
+fn date(seconds: u64) -> String {
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    let (mut year, mut day) = (1970, days);
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    // A clock of nonsense ends somewhere, too.
+    while year < 9999 && day >= 365 + u64::from(is_leap(year)) {
+        day -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day + 1)
+}
+
 /// All that is known of one app.
 pub fn app(app: &Value) -> String {
     let field = |pointer: &str| shown(app.pointer(pointer));
@@ -62,7 +92,7 @@ pub fn app(app: &Value) -> String {
         ("memory", format!("{} of {} bytes", field("/memory_bytes"), field("/memory_limit_bytes"))),
         ("storage", format!("{} of {} bytes", field("/storage_bytes"), field("/storage_limit_bytes"))),
         ("address", field("/address")),
-        ("last end", format!("{} ({} s after 1970)", field("/last_end/text"), field("/last_end/unix_seconds"))),
+        ("last end", last_end(app)),
         ("refused", field("/reason")),
     ] {
         text.push_str(&format!("{title:>12}: {value}\n"));
@@ -98,6 +128,21 @@ fn shown(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_795_609_124, "2026-11-25T12:18:44Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
+        date(u64::MAX);
+    }
+
     use serde_json::json;
 
     #[test]

@@ -10,6 +10,7 @@ const LIMIT_TEXT_BYTES: usize = 4096;
 const LIMIT_ID_BYTES: usize = 31;
 const LIMIT_LISTS: usize = 64;
 const LIMIT_SECONDS: u32 = 3600;
+const LIMIT_STOP_SECONDS: u32 = 120;
 /// 16 GiB of blocks of 4096 bytes.
 const LIMIT_BLOCKS: u64 = 1 << 22;
 
@@ -94,7 +95,14 @@ impl Manifest {
         once("after", self.after.iter().cloned())?;
         let has_place = !self.core_dumps || self.capabilities.storage_bytes > 0;
         demand("core_dumps", "true", "core files go to the app's storage, which it has to have", has_place)?;
-        seconds("stop_timeout_seconds", self.stop_timeout_seconds)
+        let stop = self.stop_timeout_seconds;
+        let most = (1..=LIMIT_STOP_SECONDS).contains(&stop);
+        demand(
+            "stop_timeout_seconds",
+            &stop.to_string(),
+            "1 to 120 seconds: the system waits for it when it stops",
+            most,
+        )
     }
 
     fn image(&self) -> Result<(), ManifestProblem> {

@@ -13,6 +13,9 @@ use crate::{log, time};
 use serde_json::{json, Value};
 use std::time::Duration;
 
+/// An app asks again if it needs longer; one that was taken over must not put updates off for good.
+const MOST_DEFERRED: Duration = Duration::from_secs(7 * 24 * 3600);
+
 impl Agent {
     pub(super) fn hear_app(&mut self, id: &str) {
         let words = self.parts.apps.get(id).map(|app| app.notify.take()).unwrap_or_default();
@@ -57,7 +60,8 @@ impl Agent {
                 }
             }
             Wish::DeferUpdates(seconds) => {
-                self.updates_deferred_until = time::now() + Duration::from_secs(u64::from(seconds));
+                let longest = MOST_DEFERRED.min(Duration::from_secs(u64::from(seconds)));
+                self.updates_deferred_until = time::now() + longest;
             }
         }
     }

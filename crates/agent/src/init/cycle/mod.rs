@@ -170,6 +170,9 @@ impl Agent {
 
     fn start(&mut self, unit: usize) {
         self.rest_soon();
+        if let Some(Program::App(id)) = self.programs.get(&unit) {
+            self.parts.apps.forget_forbidden(id);
+        }
         let label = self.label(unit);
         let (started, what) = match self.programs.get(&unit) {
             Some(Program::Service(place)) => {

@@ -95,8 +95,9 @@ fn each_broken_rule_is_named() {
         ("/crash_loop", json!({"window_seconds": 3601}), "1 to 3600"),
         ("/after", json!(["meter"]), "another app"),
         ("/after", json!(["broker", "broker"]), "twice: `broker`"),
-        ("/stop_timeout_seconds", json!(0), "1 to 3600"),
-        ("/stop_timeout_seconds", json!(3601), "1 to 3600"),
+        ("/stop_timeout_seconds", json!(0), "1 to 120"),
+        ("/stop_timeout_seconds", json!(121), "1 to 120"),
+        ("/core_dumps", json!(true), "storage"),
     ] {
         let error = parse(&changed(pointer, value.clone())).expect_err(&format!("{pointer}: {value}"));
         assert!(error.contains(expected), "{pointer}: {value}: {error}");
@@ -114,7 +115,7 @@ fn what_is_at_its_limit_is_good() {
         ("/capabilities/connect/0/host", json!("10.0.2.2")),
         ("/capabilities/connect/0/host", json!("localhost")),
         ("/limits", json!({"memory_bytes": 1 << 20, "cpu_percent": 1, "processes": 1, "files": 8})),
-        ("/stop_timeout_seconds", json!(3600)),
+        ("/stop_timeout_seconds", json!(120)),
         ("/capabilities", json!({})),
     ] {
         assert!(parse(&changed(pointer, value.clone())).is_ok(), "{pointer}: {value}");
