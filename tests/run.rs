@@ -214,7 +214,6 @@ fn an_app_is_brought_and_looked_after_over_the_console() {
     assert!(ask(&["debug", "meter"]).succeeds().output.contains("meter 0.1.0 (meter): stopped"));
     ask(&["start", "nobody"]).fails_with(&[&format!("the device at {line} says: "), "nobody"]);
 
-    // A person finds a shell that is as before: it shows what is typed, and nothing of ours is there.
     terminal.types(LEAVE).ends().succeeds();
     ask(&["status"]).fails_with(&["cannot open the serial line", "help: "]);
 }
