@@ -17,6 +17,14 @@ fn changed(pointer: &str, value: Value) -> Value {
 }
 
 #[test]
+fn core_files_need_a_place() {
+    let mut manifest = changed("/core_dumps", json!(true));
+    assert!(parse(&manifest).is_ok());
+    manifest["capabilities"]["storage_bytes"] = json!(0);
+    assert!(parse(&manifest).expect_err("nowhere to go").contains("storage"));
+}
+
+#[test]
 fn each_broken_rule_is_named() {
     let long = "x".repeat(5000);
     let connection = |host: &str, port: u16| json!([{"host": host, "port": port, "protocol": "tcp"}]);
@@ -97,7 +105,6 @@ fn each_broken_rule_is_named() {
         ("/after", json!(["broker", "broker"]), "twice: `broker`"),
         ("/stop_timeout_seconds", json!(0), "1 to 120"),
         ("/stop_timeout_seconds", json!(121), "1 to 120"),
-        ("/core_dumps", json!(true), "storage"),
     ] {
         let error = parse(&changed(pointer, value.clone())).expect_err(&format!("{pointer}: {value}"));
         assert!(error.contains(expected), "{pointer}: {value}: {error}");
