@@ -163,15 +163,7 @@ fn lowest_level_bytes(data_blocks: u64) -> usize {
     }
 }
 
-/// The UUID that belongs to a salt: the root hash does not cover the UUID, but it does cover the salt.
-pub fn uuid(salt: &[u8]) -> [u8; 16] {
-    let hash = Sha256::digest([b"osbuild verity ", salt].concat());
-    let mut uuid: [u8; 16] = hash[..16].try_into().expect("16 bytes");
-    // RFC 9562, version 8.
-    uuid[6] = uuid[6] & 0x0f | 0x80;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
-}
+pub use osbuild_format::verity::uuid;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

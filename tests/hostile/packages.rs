@@ -12,6 +12,7 @@ use osbuild_format::app::token::{self, Token};
 use osbuild_format::app::{package, ListenFrom, Listening, Manifest, Protocol, PAYLOAD_TYPE};
 use osbuild_format::dsse::{self, SigningKey};
 use osbuild_format::hex;
+use osbuild_format::verity::{self, Superblock};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -84,6 +85,8 @@ fn of_garbage(parts: &mut Parts) {
     let salt = hex::decode(&parts.manifest.image.salt).expect("hex");
     parts.manifest.image.data_blocks = 1;
     parts.manifest.image.root_hash = hex::encode(&Sha256::new_with_prefix(&salt).chain_update(&block).finalize());
+    let superblock = Superblock { uuid: verity::uuid(&salt), data_blocks: 1, salt };
+    block.extend(superblock.to_bytes());
     block.resize(2 * BLOCK, 0);
     parts.image = block;
 }
@@ -117,6 +120,8 @@ fn bad_files(good: &Parts, device: &str, app: &SigningKey, capability: &SigningK
         case("a file that ends early", good.signed(app)[..offset() + BLOCK].to_vec(), "speaks of a file of"),
         case("a file with more at its end", [&good.signed(app)[..], &[0; BLOCK]].concat(), "speaks of a file of"),
         case("a changed image", changed(&|parts| parts.image[BLOCK] ^= 1), "not what"),
+        case("a changed verity superblock", changed(&|parts| parts.image[data_bytes + 9] ^= 1), "verity superblock"),
+        case("a word behind the superblock", changed(&|parts| parts.image[data_bytes + 600] = 1), "verity superblock"),
         case("a changed verity tree", changed(&|parts| parts.image[data_bytes + BLOCK] ^= 1), "not what"),
         case("more blocks than there are", changed(&|parts| parts.manifest.image.data_blocks = 1 << 40), "data_blocks"),
         case(

@@ -3,6 +3,8 @@
 //! Invariant: only what this project writes is accepted: version 1, SHA-256, blocks of 4096 bytes.
 //! Layout: cryptsetup's on-disk format, docs "DMVerity" wiki page, section "Verity superblock format".
 
+use sha2::{Digest, Sha256};
+
 /// Bytes the superblock takes at the start of the hash device; the tree starts at block 1.
 pub const SUPERBLOCK_BYTES: usize = 512;
 pub const BLOCK_BYTES: u32 = 4096;
@@ -88,6 +90,16 @@ fn expect(field: &'static str, value: u32, wanted: u32) -> Result<(), VeritySupe
         return Ok(());
     }
     Err(VeritySuperblockError::Unsupported { field, value: value.to_string() })
+}
+
+/// The UUID that belongs to a salt: the root hash does not cover the UUID, but it does cover the salt.
+pub fn uuid(salt: &[u8]) -> [u8; 16] {
+    let hash = Sha256::digest([b"osbuild verity ", salt].concat());
+    let mut uuid: [u8; 16] = hash[..16].try_into().expect("16 bytes");
+    // RFC 9562, version 8.
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
 }
 
 #[cfg(test)]

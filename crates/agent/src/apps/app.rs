@@ -95,7 +95,7 @@ impl App {
         let manifest = &package.manifest;
         let id = manifest.id.as_str();
         let user = FIRST_ID + number;
-        let devices = devices(manifest, workshop.config, user)?;
+        let devices = devices(manifest, workshop.config)?;
         let folder = run_folder(id, manifest, workshop.device_id)?;
         let notify = Notify::listen(&folder.join("notify")).doing(|| format!("listen to the app `{id}`"))?;
         let storage = storage::provide(id, user, manifest.capabilities.storage_bytes)?;
@@ -162,6 +162,11 @@ impl App {
     pub fn start(&mut self) -> Result<(u32, Vec<Stream>), AgentError> {
         let id = &self.package.manifest.id;
         let doing = || format!("start the app `{id}`");
+        // At each start: what was unplugged and plugged in again is another node, of root.
+        for (_, node) in &self.devices {
+            chown(node, Some(self.user()), Some(self.user()))
+                .doing(|| format!("give `{}` to the app `{id}`", node.display()))?;
+        }
         let (out, out_end) = pipe().doing(doing)?;
         let (errors, errors_end) = pipe().doing(doing)?;
         let place = confine::Place {
@@ -333,8 +338,8 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), rustix::io::Errno> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
 }
 
-/// The nodes behind the logical names; from now on they are the app's.
-fn devices(manifest: &Manifest, config: &DeviceConfig, user: u32) -> Result<Vec<(String, PathBuf)>, AgentError> {
+/// The nodes behind the logical names.
+fn devices(manifest: &Manifest, config: &DeviceConfig) -> Result<Vec<(String, PathBuf)>, AgentError> {
     let mut nodes = Vec::new();
     for name in &manifest.capabilities.devices {
         let Some(node) = config.devices.get(name) else {
@@ -342,10 +347,7 @@ fn devices(manifest: &Manifest, config: &DeviceConfig, user: u32) -> Result<Vec<
                 format!("the app `{}` needs the device `${name}`, which this machine does not have", manifest.id);
             return Err(AgentError::Wrong(message));
         };
-        let node = PathBuf::from(node);
-        chown(&node, Some(user), Some(user))
-            .doing(|| format!("give `{}` to the app `{}`", node.display(), manifest.id))?;
-        nodes.push((name.clone(), node));
+        nodes.push((name.clone(), PathBuf::from(node)));
     }
     Ok(nodes)
 }

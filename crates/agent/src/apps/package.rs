@@ -8,6 +8,7 @@ use crate::file;
 use osbuild_format::app::{abi, package, Manifest, PAYLOAD_TYPE};
 use osbuild_format::dsse::{self, VerifyingKey};
 use osbuild_format::hex;
+use osbuild_format::verity::{self, Superblock};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -113,12 +114,19 @@ pub fn keys(texts: &[String]) -> Vec<VerifyingKey> {
 pub fn check_whole(file: &File, manifest: &Manifest) -> Result<(), AgentError> {
     let image = &manifest.image;
     let salt = hex::decode(&image.salt).unwrap_or_default();
-    let block = u64::from(osbuild_format::verity::BLOCK_BYTES);
+    let block = u64::from(verity::BLOCK_BYTES);
     let read = |index: u64| file::read_at(file, package::IMAGE_OFFSET + index * block, 4096);
     let hash = |bytes: &[u8]| Sha256::new_with_prefix(&salt).chain_update(bytes).finalize();
     let mut level: Vec<u8> = Vec::new();
     for index in 0..image.data_blocks {
         level.extend(hash(&read(index).doing(|| "read the app's image".to_owned())?));
+    }
+    // No hash covers it, and nothing reads it: all of it follows from what is signed, so that nothing hides there.
+    let superblock = Superblock { uuid: verity::uuid(&salt), data_blocks: image.data_blocks, salt: salt.clone() };
+    let mut wanted = superblock.to_bytes().to_vec();
+    wanted.resize(4096, 0);
+    if read(image.data_blocks).doing(|| "read the app's verity superblock".to_owned())? != wanted {
+        return Err(AgentError::Wrong("the app's verity superblock is not that of its signed manifest".to_owned()));
     }
     // The tree follows from the data, so what the file has of it is compared level by level from the lowest, which is last.
     let mut end = image.data_blocks + 1 + package::tree_blocks(image.data_blocks);
