@@ -40,7 +40,7 @@ fn project() -> Project {
         "[/bin/sh, -c, 'dd if=/dev/zero of=/data/all bs=64k; echo rest $?; while :; do sleep 60; done']",
         "capabilities: {storage: 1M}\n",
     );
-    let crasher = "[/bin/sh, -c, 'sleep 0.3; exit 3']";
+    let crasher = "[/bin/sh, -c, 'sleep 1; exit 3']";
     app(&project, "crasher", "busybox", crasher, "crash-loop: {ends: 2, window: 600}\n");
     app(&project, "mute", "busybox", "[/bin/sh, -c, 'sleep 600']", "health: {watchdog: 2}\nrestart: never\n");
     let faulter = "[/bin/sh, -c, 'kill -SEGV $$']";
@@ -116,11 +116,17 @@ fn ten_apps_on_a_board() {
     ));
     assert!(over <= START_LIMIT_MICROSECONDS, "{over} us over fork and exec");
 
-    // It may rest after the last answer.
-    let memory = guest.shell("sleep 7; grep -E '^Rss(Anon|File)' /proc/1/status").succeeds().output;
-    let resident: u64 = memory.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
-    say(&format!("the agent with ten apps, resident: {resident} KiB\n{memory}"));
-    assert!(resident <= RESIDENT_LIMIT_KIB, "{memory}");
+    // It may rest after the last answer; the bench asks for a status each second all the same.
+    let samples =
+        "sleep 7; i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo $(grep -E '^Rss(Anon|File)' /proc/1/status); done";
+    let memory = guest.shell(samples).succeeds().output;
+    let sum = |line: &str| line.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
+    let mut resident: Vec<u64> = memory.lines().map(sum).collect();
+    resident.sort_unstable();
+    let (median, most) = (resident[resident.len() / 2], resident[resident.len() - 1]);
+    let count = resident.len();
+    say(&format!("the agent with ten apps, resident: median {median} KiB, most {most} KiB, looked at {count} times\n"));
+    assert!(count == 40 && median <= RESIDENT_LIMIT_KIB, "{memory}");
 
     // Ends are known after the power was off.
     guest.restart();

@@ -34,8 +34,6 @@ const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 const BETWEEN_SAVINGS: Duration = Duration::from_secs(3600);
 /// So long after a start or an answer the agent's own program is hardly needed.
 const UNTIL_REST: Duration = Duration::from_secs(5);
-/// The same after a status that nobody asked for.
-const UNTIL_REST_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the steps before have brought up.
 pub struct Parts {
@@ -234,10 +232,12 @@ impl Agent {
         self.parts.guard.feed();
         if self.port.is_some() && now >= self.next_status {
             self.next_status = now + BETWEEN_STATUSES;
-            self.rest_at.get_or_insert(now + UNTIL_REST_AGAIN);
             let status = self.status();
             if let Some(port) = &mut self.port {
                 port.write(&status);
+            }
+            if self.rest_at.is_none() {
+                self.rest();
             }
         }
         if now >= self.next_saving {
