@@ -24,9 +24,11 @@ const FOLDERS: [&str; 10] = ["data", "dev", "etc", "proc", "run", "run/app", "tm
 pub fn smuggler(project: &Project, good: &Parts) -> Parts {
     let installed = osbuild(project, &["build", "attacks"]).succeeds().output;
     let program = std::fs::read(Path::new(installed.trim()).join("usr/bin/smuggled")).expect("a program");
+    let library = osbuild(project, &["build", "musl"]).succeeds().output;
+    let library = std::fs::read(Path::new(library.trim()).join("usr/lib/libc.so")).expect("a library");
     let folder = project.root.join("out/smuggler");
     std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("root.tar"), archive(&program)).expect("written");
+    std::fs::write(folder.join("root.tar"), archive(&program, &library)).expect("written");
     let tools = osbuild(project, &["tools", "c+erofs-utils"]).succeeds().output;
     let path = |name: &str| folder.join(name).into_os_string();
     let launch = Launch {
@@ -57,7 +59,7 @@ pub fn smuggler(project: &Project, good: &Parts) -> Parts {
     })
 }
 
-fn archive(program: &[u8]) -> Vec<u8> {
+fn archive(program: &[u8], library: &[u8]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     let mut add = |path: &str, kind: EntryType, mode: u32, content: &[u8], link: &str| {
         let mut header = Header::new_ustar();
@@ -80,6 +82,9 @@ fn archive(program: &[u8]) -> Vec<u8> {
         add(folder, EntryType::Directory, 0o755, b"", "");
     }
     add("etc/resolv.conf", EntryType::Regular, 0o644, b"", "");
+    add("lib", EntryType::Symlink, 0o777, b"", "usr/lib");
+    add("usr/lib/libc.so", EntryType::Regular, 0o755, library, "");
+    add("usr/lib/ld-musl-x86_64.so.1", EntryType::Symlink, 0o777, b"", "libc.so");
     add("usr/bin/smuggled", EntryType::Regular, 0o755, program, "");
     add("usr/bin/rooted", EntryType::Regular, 0o6755, program, "");
     add("usr/lib/memory", EntryType::Char, 0o666, b"", "");

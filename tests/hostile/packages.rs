@@ -120,6 +120,11 @@ fn bad_files(good: &Parts, device: &str, app: &SigningKey, capability: &SigningK
         case("a file that ends early", good.signed(app)[..offset() + BLOCK].to_vec(), "speaks of a file of"),
         case("a file with more at its end", [&good.signed(app)[..], &[0; BLOCK]].concat(), "speaks of a file of"),
         case("a changed image", changed(&|parts| parts.image[BLOCK] ^= 1), "not what"),
+        case(
+            "the id of an app of the image, whose place an older one would take",
+            changed(&|parts| (parts.manifest.id, parts.manifest.version) = ("pinger".into(), "0.9.0".into())),
+            "older than what this device has had",
+        ),
         case("a changed verity superblock", changed(&|parts| parts.image[data_bytes + 9] ^= 1), "verity superblock"),
         case("a word behind the superblock", changed(&|parts| parts.image[data_bytes + 600] = 1), "verity superblock"),
         case("a changed verity tree", changed(&|parts| parts.image[data_bytes + BLOCK] ^= 1), "not what"),

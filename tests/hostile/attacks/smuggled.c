@@ -1,6 +1,6 @@
 /*
  * Runs in an image whose signer put in what no builder would: a device of the machine's memory, a set-id program of root,
- * and a link that climbs out of the image. It is static, for the image holds nothing else.
+ * and a link that climbs out of the image.
  */
 #include <fcntl.h>
 #include <stdio.h>
