@@ -10,6 +10,23 @@ use std::collections::BTreeMap;
 /// Text of a file; `*` before it: executable; `-> x`: a symlink.
 type Files<'a> = &'a [(&'a str, &'a str)];
 
+/// The app `meter` of one package for this processor.
+fn parameters(cpu: &str, metadata: Value) -> Value {
+    let product = json!({
+        "name": "gateway", "version": "1.2.3", "title": "Gateway", "machine": "qemu", "architecture": cpu,
+        "console": "ttyS0", "hostname": "gate", "ntp_servers": [], "production": true, "features": {}, "variables": {},
+        "update_channel": "stable", "support_until": "", "groups": {}, "users": {}, "services": {},
+    });
+    let package = json!({
+        "name": "meter", "recipe": "meter", "version": "1", "license": "MIT", "origin": "m.yaml:9:5",
+        "metadata": metadata,
+    });
+    json!({
+        "id": "meter", "program": "/usr/bin/meter", "origin": "apps/meter/app.yaml:2:6",
+        "root": { "packages": [package], "skeletons": [], "metadata": [], "product": product },
+    })
+}
+
 /// An app of one package, with `metadata` about its files.
 fn run(files: Files, metadata: Value) -> Result<BTreeMap<String, Vec<u8>>, TreeError> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -26,19 +43,7 @@ fn run(files: Files, metadata: Value) -> Result<BTreeMap<String, Vec<u8>>, TreeE
         inputs.insert(&RelPath::new(&format!("packages/meter/{at}")).expect("a path"), node).expect("inserted");
     }
     let inputs = inputs.finish(&store).expect("built");
-    let product = json!({
-        "name": "gateway", "version": "1.2.3", "title": "Gateway", "machine": "qemu", "architecture": "x86_64",
-        "console": "ttyS0", "hostname": "gate", "ntp_servers": [], "production": true, "features": {}, "variables": {},
-        "update_channel": "stable", "support_until": "", "groups": {}, "users": {}, "services": {},
-    });
-    let package = json!({
-        "name": "meter", "recipe": "meter", "version": "1", "license": "MIT", "origin": "m.yaml:9:5",
-        "metadata": metadata,
-    });
-    let parameters = json!({
-        "id": "meter", "program": "/usr/bin/meter", "origin": "apps/meter/app.yaml:2:6",
-        "root": { "packages": [package], "skeletons": [], "metadata": [], "product": product },
-    });
+    let parameters = parameters("x86_64", metadata);
     let outputs = step(&store, &inputs, &parameters.to_string())?;
     let read = |(path, node): (RelPath, Node)| {
         let Node::File { digest, .. } = node else { panic!("{path} is a file") };
@@ -165,15 +170,7 @@ fn a_missing_library_and_another_processor_are_errors() {
         let place = RelPath::new("packages/meter/usr/bin/meter").expect("a path");
         inputs.insert(&place, Node::File { digest, executable: true }).expect("inserted");
         let inputs = inputs.finish(&store).expect("built");
-        let product = json!({
-            "name": "gateway", "version": "1.2.3", "title": "Gateway", "machine": "qemu", "architecture": cpu,
-            "console": "ttyS0", "hostname": "gate", "ntp_servers": [], "production": true, "features": {},
-            "variables": {}, "update_channel": "stable", "support_until": "", "groups": {}, "users": {}, "services": {},
-        });
-        let package =
-            json!({ "name": "meter", "recipe": "meter", "version": "1", "license": "MIT", "origin": "m:1:1" });
-        let parameters = json!({ "id": "meter", "program": "/usr/bin/meter", "origin": "a:2:6",
-            "root": { "packages": [package], "skeletons": [], "metadata": [], "product": product } });
+        let parameters = parameters(cpu, json!([]));
         let Err(error) = step(&store, &inputs, &parameters.to_string()) else { panic!("{cpu}: it was composed") };
         assert!(error.to_string().contains(expected), "{cpu}: {error}");
     }
