@@ -17,6 +17,7 @@ pub mod tree;
 pub mod image;
 pub mod disk;
 pub mod release;
+pub mod update;
 
 pub mod template;
 pub mod tools;

@@ -7,7 +7,7 @@ use crate::read;
 use std::path::Path;
 use std::process::Command;
 
-const MEMBERS: [&str; 3] = ["format", "sys", "agent"];
+const MEMBERS: [&str; 6] = ["format", "sys", "tuf", "http", "update", "agent"];
 const MANIFEST: &str = "recipes/osagent/Cargo.toml";
 const LOCK: &str = "recipes/osagent/Cargo.lock";
 

@@ -21,7 +21,7 @@ pub struct CommandLine {
     pub slot: Option<Slot>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     A,
     B,

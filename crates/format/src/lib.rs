@@ -8,4 +8,6 @@ pub mod device;
 pub mod dsse;
 pub mod gpt;
 pub mod hex;
+pub mod payload;
+pub mod target;
 pub mod verity;
