@@ -11,11 +11,19 @@
 //! Invariant: every byte after the header is covered by a digest in it, and every byte of the new images is written by
 //! exactly one segment, in order.
 
+mod apply;
 mod head;
 mod header;
+mod program;
+mod stream;
+mod varint;
 
+pub use apply::{apply, SegmentError, Source, Streams};
 pub use head::{envelope_length, head, HeadError, MAGIC, PREFIX_BYTES, VERSION};
 pub use header::{Header, HeaderError, Image, ImageName, Release, Segment, FORMAT, PAYLOAD_TYPE};
+
+pub use program::{Operation, Program, ProgramError, Range, LIMIT_PROGRAM_BYTES, LIMIT_RANGES, LIMIT_RANGE_BYTES};
+pub use stream::StreamError;
 
 /// Of the envelope: 4 GiB of images make some hundred kilobytes.
 pub const LIMIT_ENVELOPE_BYTES: usize = 4 << 20;
