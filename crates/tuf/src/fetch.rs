@@ -5,7 +5,7 @@
 use crate::percent;
 use std::error::Error;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// Brings files of one repository. It is trusted with nothing but being there.
@@ -43,6 +43,27 @@ impl FolderFetcher {
     /// `base` with its folders `metadata` and `targets`.
     pub fn new(base: &Path) -> FolderFetcher {
         FolderFetcher { metadata: base.join("metadata"), targets: base.join("targets") }
+    }
+}
+
+impl FolderFetcher {
+    /// Exactly `length_bytes` of a target from byte `offset` on, by its path in a URL.
+    pub fn range(&mut self, path: &str, offset: u64, length_bytes: u64) -> Result<Vec<u8>, FetchError> {
+        let mut file = open(&self.targets, path)?;
+        let size = file.metadata().map_err(FetchError::failed)?.len();
+        // Before a buffer of that length is made: it may be nonsense.
+        if offset.checked_add(length_bytes).is_none_or(|end| end > size) {
+            return Err(FetchError::failed(format!(
+                "it has {size} bytes, and {length_bytes} from {offset} on are wanted"
+            )));
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(FetchError::failed)?;
+        let mut bytes = Vec::new();
+        file.take(length_bytes).read_to_end(&mut bytes).map_err(FetchError::failed)?;
+        match bytes.len() as u64 == length_bytes {
+            true => Ok(bytes),
+            false => Err(FetchError::failed("it became shorter while it was read")),
+        }
     }
 }
 

@@ -37,6 +37,11 @@ fn a_stick_is_the_same_tree_as_a_server() {
     let mut bytes = Vec::new();
     client.download("deep/app", &target, &mut bytes).expect("signed");
     assert_eq!(bytes, b"good");
+    let (path, mut fetcher) = (client.target_path("deep/app", &target), fetcher);
+    assert_eq!(fetcher.range(&path, 1, 2).expect("there"), b"oo");
+    for (offset, length) in [(1, 4), (5, 0), (u64::MAX, 1), (0, u64::MAX)] {
+        assert!(matches!(fetcher.range(&path, offset, length), Err(FetchError::Failed(_))), "{offset} {length}");
+    }
     for role in ["timestamp", "snapshot", "targets"] {
         assert!(store.load(&format!("{role}.json"), 1 << 20).expect("read").is_some(), "{role}");
     }

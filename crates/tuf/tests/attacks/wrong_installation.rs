@@ -63,3 +63,25 @@ fn a_role_that_one_delegator_trusts_is_not_trusted_by_another() {
     assert!(client.target("one/app").expect("signed").is_some());
     assert!(matches!(client.target("two/app"), Err(UpdateError::Untrusted { delegator, .. }) if delegator == "two"));
 }
+
+#[test]
+fn a_terminating_role_ends_the_search_of_those_above_it_too() {
+    for terminating in [false, true] {
+        let mut repository = Repository::new();
+        repository.delegate("first", 5, &["*"]);
+        repository.delegate("second", 6, &["*"]);
+        // What `first` says: ask `inner`.
+        let mut first = Repository::new();
+        first.delegate("inner", 7, &["*"]);
+        first.targets.delegations.as_mut().expect("there").roles[0].terminating = terminating;
+        repository.publish_role("first", &first.targets, &[5]);
+        repository.publish_role("inner", &Targets::new(1, time(LATER)), &[7]);
+        let mut second = Targets::new(1, time(LATER));
+        let target = TargetFile::of(b"second", None);
+        repository.serve_target("app", &target, b"second");
+        second.targets.insert("app".to_owned(), target);
+        repository.publish_role("second", &second, &[6]);
+        repository.release();
+        assert_eq!(repository.install("app").expect("signed").is_none(), terminating);
+    }
+}
