@@ -8,7 +8,7 @@ use crate::location::follow;
 use crate::pace::{Paced, TooSlow};
 use crate::range::content_range;
 use crate::{HttpError, Pace};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::Response;
@@ -95,12 +95,7 @@ impl Client {
         if announced.is_some_and(|length| length > limit_bytes) {
             return Err(HttpError::TooLong { url: shown(url), limit_bytes });
         }
-        // One byte more shows that there are more.
-        let found = self.copy(url, response, limit_bytes.saturating_add(1), sink, limit_bytes)?;
-        match announced.filter(|wanted| *wanted != found) {
-            Some(wanted) => Err(HttpError::Truncated { url: shown(url), wanted, found }),
-            None => Ok(found),
-        }
+        self.copy(url, response, Extent { most: limit_bytes.saturating_add(1), limit_bytes, wanted: announced }, sink)
     }
 
     /// Exactly `length` bytes of a file, from byte `offset` on.
@@ -117,7 +112,8 @@ impl Client {
         }
         let last = offset.saturating_add(length - 1);
         let response = self.request(url, Some((offset, last)))?;
-        match response.status().as_u16() {
+        let extent = Extent { most: length.saturating_add(1), limit_bytes: length, wanted: Some(length) };
+        let extent = match response.status().as_u16() {
             206 => {
                 let value = response.headers().get("content-range").and_then(|value| value.to_str().ok());
                 if value.and_then(content_range) != Some((offset, last)) {
@@ -128,17 +124,15 @@ impl Client {
                     let found = "a body of another length than its Content-Range".to_owned();
                     return Err(HttpError::WrongRange { url: shown(url), found });
                 }
+                extent
             }
             // The start of the whole file is the part that was asked for; what follows is not read.
-            200 if offset == 0 => {}
+            200 if offset == 0 => Extent { most: length, ..extent },
             200 => return Err(HttpError::NoRanges { url: shown(url) }),
             status => return Err(HttpError::Status { url: shown(url), status }),
-        }
-        let found = self.copy(url, response, length, sink, length)?;
-        match found < length {
-            true => Err(HttpError::Truncated { url: shown(url), wanted: length, found }),
-            false => Ok(()),
-        }
+        };
+        self.copy(url, response, extent, sink)?;
+        Ok(())
     }
 
     /// The answer to a GET, wherever it comes from.
@@ -163,31 +157,49 @@ impl Client {
         Err(redirected(url, &at, "there are too many redirects"))
     }
 
-    /// Passes on at most `most` bytes; more than `limit_bytes` are an error.
+    /// Passes on a body, and counts its bytes.
     fn copy(
         &self,
         url: &str,
         response: Response<Body>,
-        most: u64,
+        extent: Extent,
         sink: &mut dyn Write,
-        limit_bytes: u64,
     ) -> Result<u64, HttpError> {
         let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let mut body = Paced::new(body, self.pace).take(most);
+        let mut body = Paced::new(body, self.pace).take(extent.most);
         let mut part = vec![0; PART_BYTES];
         let mut found = 0;
         loop {
-            let count = body.read(&mut part).map_err(|error| failed(url, error))?;
+            let count = match body.read(&mut part) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && extent.wanted.is_some() => 0,
+                read => read.map_err(|error| failed(url, error))?,
+            };
             if count == 0 {
-                return Ok(found);
+                break;
             }
             found += count as u64;
-            if found > limit_bytes {
-                return Err(HttpError::TooLong { url: shown(url), limit_bytes });
+            if found > extent.limit_bytes {
+                return Err(HttpError::TooLong { url: shown(url), limit_bytes: extent.limit_bytes });
             }
             sink.write_all(&part[..count]).map_err(|source| HttpError::Sink { url: shown(url), source })?;
         }
+        match extent.wanted.filter(|wanted| *wanted != found) {
+            Some(wanted) => Err(HttpError::Truncated { url: shown(url), wanted, found }),
+            None => Ok(found),
+        }
     }
+}
+
+/// How long a body is. To read one byte more than there should be shows that there are none, and frees the connection for the
+/// next request.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// What is read.
+    most: u64,
+    /// More is an error.
+    limit_bytes: u64,
+    /// Less or more is an error, where it is known.
+    wanted: Option<u64>,
 }
 
 fn failed(url: &str, error: std::io::Error) -> HttpError {

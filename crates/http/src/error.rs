@@ -78,7 +78,7 @@ impl HttpError {
         let url = shown(url);
         match error {
             ureq::Error::Timeout(_) => HttpError::Timeout { url },
-            ureq::Error::BadUri(_) => HttpError::Url { url },
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => HttpError::Url { url },
             ureq::Error::Io(error) => HttpError::of_io(url, error),
             error => HttpError::by_text(url, error.into()),
         }
