@@ -87,6 +87,11 @@ pub fn signer_variables(
             variables.insert(variable.to_owned(), hex::encode(key.as_bytes()));
         }
     }
+    if declared.get("release_signer").is_some_and(String::is_empty) {
+        let folder = present(project)?;
+        let keys = keys::PublicKeys::load(&folder).map_err(|error| key_failure(error, &folder))?;
+        variables.insert("release_signer".to_owned(), hex::encode(keys.release.as_bytes()));
+    }
     Ok(variables)
 }
 
