@@ -85,6 +85,8 @@ fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: boo
             Some(NotNow::Epoch { version, epoch: custom.epoch, committed: device.epoch })
         } else if rollout_number(device.id, &version) >= u64::from(custom.rollout_percent) * (ROLLOUT_NUMBERS / 100) {
             Some(NotNow::NotInRollout { version, percent: custom.rollout_percent })
+        } else if custom.from.as_deref() == Some(device.release) && state.source_is_damaged(&version) {
+            Some(NotNow::SourceDamaged { version })
         } else {
             None
         };
@@ -97,7 +99,8 @@ fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: boo
     }
     let version = offers.first().map_or_else(String::new, |offer| offer.custom.version.clone());
     match (consent, why) {
-        (Some(offer), _) if full => Ok(offer),
+        // Who consented to one that is being installed need not do so again after an interruption.
+        (Some(offer), _) if full || state.installs(&offer.custom.header) => Ok(offer),
         (Some(offer), _) => Err(NotNow::NeedsConsent { version, size_bytes: offer.size_bytes }),
         (None, Some(why)) => Err(why),
         (None, None) => Err(NotNow::NoPayload { version }),
@@ -107,7 +110,7 @@ fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Candidate;
+    use crate::state::{Candidate, Failure, Phase, SOURCE_DAMAGED};
     use proptest::prelude::*;
 
     const RUNS: &str = "aaaa";
@@ -196,6 +199,27 @@ mod tests {
     }
 
     const PINNED: u64 = 8523;
+
+    #[test]
+    fn a_full_payload_needs_consent_once_and_replaces_a_delta_whose_source_is_damaged() {
+        let mut state = State::default();
+        let mut offers = [offer("1.3.0", Some(RUNS), 1), offer("1.3.0", None, 100)];
+        offers[1].custom.header = "full".to_owned();
+        state.failure =
+            Some(Failure { version: "1.3.0".to_owned(), why: SOURCE_DAMAGED.to_owned(), reason: String::new() });
+        let version = "1.3.0".to_owned();
+        let damaged = NotNow::SourceDamaged { version: version.clone() };
+        assert_eq!(chosen(&state, &offers[..1], true), Err(damaged));
+        assert_eq!(chosen(&state, &offers, false), Err(NotNow::NeedsConsent { version, size_bytes: 100 }));
+        assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()));
+        state.phase = Phase::Installing {
+            candidate: Candidate { name: "to 1.3.0".to_owned(), version: "1.3.0".to_owned(), epoch: 2 },
+            slot: osbuild_format::command_line::Slot::B,
+            header: "full".to_owned(),
+            done: 1,
+        };
+        assert_eq!(chosen(&state, &offers, false), Ok("1.3.0 from None".to_owned()));
+    }
 
     proptest! {
         #[test]

@@ -17,6 +17,8 @@ pub enum NotNow {
     Epoch { version: String, epoch: u32, committed: u32 },
     /// Nothing leads there from the release that runs but a full payload, which the product does not allow unasked.
     NeedsConsent { version: String, size_bytes: u64 },
+    /// What runs is not what the delta was made from, and there is no full payload.
+    SourceDamaged { version: String },
     /// The repository has no payload that leads there from here.
     NoPayload { version: String },
     /// The next check comes at this time.
@@ -43,6 +45,10 @@ impl std::fmt::Display for NotNow {
             NotNow::NeedsConsent { version, size_bytes } => write!(
                 f,
                 "only a full payload of {size_bytes} bytes leads to {version} from here; `osagent update install --full` consents"
+            ),
+            NotNow::SourceDamaged { version } => write!(
+                f,
+                "the delta to {version} does not fit what lies in this device's slot, and there is no full payload"
             ),
             NotNow::NoPayload { version } => write!(f, "no payload leads to {version} from here"),
             NotNow::NotDue { at_seconds } => write!(f, "the next check comes at {at_seconds} s since 1970"),

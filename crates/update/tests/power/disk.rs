@@ -34,7 +34,10 @@ pub struct Machine {
     pub epoch: u32,
     /// Changes of storage, firmware and epoch so far.
     pub operations: u64,
-    pub fault: Option<(u64, Fault)>,
+    /// By the number of the operation.
+    pub faults: Vec<(u64, Fault)>,
+    /// The slot that the firmware has started.
+    pub running: Option<Slot>,
     pub has_power: bool,
     /// Starts of a slot on trial that did not become healthy.
     pub trials: u32,
@@ -50,7 +53,8 @@ impl Machine {
             next: None,
             epoch: 1,
             operations: 0,
-            fault: None,
+            faults: Vec::new(),
+            running: None,
             has_power: true,
             trials: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -74,6 +78,12 @@ impl Machine {
             self.cut_power();
         }
         self.has_power = true;
+    }
+
+    /// Someone has cleared the data partition.
+    pub fn lose_state(&mut self) {
+        self.durable.insert(Area::State, vec![0x5a; 8192]);
+        self.next = None;
     }
 
     /// The caches lose what they hold, or do not.
@@ -106,9 +116,19 @@ impl Machine {
         if !self.has_power {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let fault = self.fault.filter(|(at, _)| *at == self.operations).map(|(_, fault)| fault);
+        let fault = self.faults.iter().find(|(at, _)| *at == self.operations).map(|(_, fault)| *fault);
         self.operations += 1;
         Ok(fault)
+    }
+
+    /// What no update may do at any time, whatever happened before.
+    fn check_write(&self, area: Area) {
+        let (Area::Esp(slot) | Area::Root(slot) | Area::Verity(slot)) = area else { return };
+        assert_ne!(self.running, Some(slot), "the slot that runs is never written");
+        assert_ne!(self.order, Some(slot), "the slot that the firmware prefers is never written");
+        let sector = &self.durable(Area::Esp(slot))[..SECTOR];
+        let is_esp = matches!(area, Area::Esp(_));
+        assert!(is_esp || sector.iter().all(|byte| *byte == 0), "what could be started is never written");
     }
 
     /// A change of the firmware or the epoch, which happens whole or not at all.
@@ -163,9 +183,10 @@ impl Storage for Shared {
         if offset + bytes.len() > machine.durable(area).len() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        machine.check_write(area);
         let fault = machine.begins()?;
         let length = match fault {
-            Some(Fault::Error(_)) => machine.random(bytes.len() + 1),
+            Some(Fault::Error(_)) => bytes.len().min(machine.random(bytes.len() / SECTOR + 1) * SECTOR),
             _ => bytes.len(),
         };
         machine.pending.push(Write { area, offset, bytes: bytes[..length].to_vec() });
