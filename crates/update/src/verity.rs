@@ -1,0 +1,89 @@
+//! A root on its partition in, its verity tree on the other and its root hash out.
+//!
+//! Layout: the kernel's Documentation/admin-guide/device-mapper/verity.rst, "On-disk format", hash type 1. Invariant: the bytes
+//! are those that the builder makes; memory does not grow with the root.
+
+use crate::device::{Area, Storage};
+use osbuild_format::verity::{self, Superblock, BLOCK_BYTES, SUPERBLOCK_BYTES};
+use sha2::{Digest, Sha256};
+use std::io;
+
+const BLOCK: usize = BLOCK_BYTES as usize;
+const HASH_BYTES: usize = 32;
+/// Hashes that a block of the tree holds.
+const HASHES: u64 = (BLOCK / HASH_BYTES) as u64;
+/// Blocks that are read at a time: as many as fill one block of hashes.
+const CHUNK_BYTES: usize = BLOCK * HASHES as usize;
+
+/// Blocks of each level of the tree over `data_blocks`, from the lowest up; none for a root of one block.
+fn levels(data_blocks: u64) -> Vec<u64> {
+    let mut levels = Vec::new();
+    let mut below = data_blocks;
+    while below > 1 {
+        below = below.div_ceil(HASHES);
+        levels.push(below);
+    }
+    levels
+}
+
+/// Bytes of the superblock's block and the tree.
+pub fn size_bytes(data_blocks: u64) -> u64 {
+    (1 + levels(data_blocks).iter().sum::<u64>()) * u64::from(BLOCK_BYTES)
+}
+
+/// What was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    pub root_hash: [u8; HASH_BYTES],
+    /// SHA-256 of all that was written, in the order of its place.
+    pub sha256: [u8; HASH_BYTES],
+    pub size_bytes: u64,
+}
+
+/// Hashes `data_blocks` blocks of `data` and writes superblock and tree to `hashes`; nothing is flushed.
+pub fn rebuild(storage: &mut dyn Storage, data: Area, data_blocks: u64, salt: &[u8], hashes: Area) -> io::Result<Tree> {
+    let salted = Sha256::new_with_prefix(salt);
+    let levels = levels(data_blocks);
+    let starts = starts(&levels);
+    let superblock = Superblock { uuid: verity::uuid(salt), data_blocks, salt: salt.to_vec() }.to_bytes();
+    let mut first = vec![0; BLOCK];
+    first[..SUPERBLOCK_BYTES].copy_from_slice(&superblock);
+    storage.write_at(hashes, 0, &first)?;
+    let (mut from, mut from_start, mut blocks) = (data, 0, data_blocks);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    for (level, start) in levels.iter().zip(&starts) {
+        for place in 0..*level {
+            let first = place * HASHES;
+            let count = (blocks - first).min(HASHES);
+            let part = &mut chunk[..usize::try_from(count).expect("at most 128") * BLOCK];
+            storage.read_at(from, (from_start + first) * u64::from(BLOCK_BYTES), part)?;
+            let mut block = vec![0; BLOCK];
+            for (data, hash) in part.chunks(BLOCK).zip(block.chunks_mut(HASH_BYTES)) {
+                hash.copy_from_slice(&salted.clone().chain_update(data).finalize());
+            }
+            storage.write_at(hashes, (start + place) * u64::from(BLOCK_BYTES), &block)?;
+        }
+        (from, from_start, blocks) = (hashes, *start, *level);
+    }
+    let mut top = vec![0; BLOCK];
+    storage.read_at(from, from_start * u64::from(BLOCK_BYTES), &mut top)?;
+    let size_bytes = size_bytes(data_blocks);
+    let sha256 = crate::digest::of(storage, hashes, size_bytes)?;
+    Ok(Tree { root_hash: salted.chain_update(&top).finalize().into(), sha256, size_bytes })
+}
+
+/// The first block of each level: the top one follows the superblock, the lowest comes last.
+fn starts(levels: &[u64]) -> Vec<u64> {
+    let mut next = 1;
+    let mut starts: Vec<u64> = levels
+        .iter()
+        .rev()
+        .map(|level| {
+            let start = next;
+            next += level;
+            start
+        })
+        .collect();
+    starts.reverse();
+    starts
+}

@@ -1,0 +1,259 @@
+//! A storage that loses power: what was written and not flushed is there in any part, in any order.
+//!
+//! Invariant: only what a flush has come back for is certain; after the cut every call fails until the power is back.
+
+use osbuild_format::command_line::Slot;
+use osbuild_update::device::{Area, BootManager, Epoch, Storage};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+const SECTOR: usize = 512;
+
+/// What goes wrong at one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    PowerCut,
+    /// The operation fails, and has done nothing or a part.
+    Error(io::ErrorKind),
+}
+
+struct Write {
+    area: Area,
+    offset: usize,
+    bytes: Vec<u8>,
+}
+
+/// Everything of a device that lasts, and what its caches hold.
+pub struct Machine {
+    durable: BTreeMap<Area, Vec<u8>>,
+    pending: Vec<Write>,
+    pub order: Option<Slot>,
+    pub next: Option<Slot>,
+    pub epoch: u32,
+    /// Changes of storage, firmware and epoch so far.
+    pub operations: u64,
+    /// By the number of the operation.
+    pub faults: Vec<(u64, Fault)>,
+    /// The slot that the firmware has started.
+    pub running: Option<Slot>,
+    pub has_power: bool,
+    /// Starts of a slot on trial that did not become healthy.
+    pub trials: u32,
+    random: u64,
+}
+
+impl Machine {
+    pub fn new(areas: BTreeMap<Area, Vec<u8>>, seed: u64) -> Machine {
+        Machine {
+            durable: areas,
+            pending: Vec::new(),
+            order: Some(Slot::A),
+            next: None,
+            epoch: 1,
+            operations: 0,
+            faults: Vec::new(),
+            running: None,
+            has_power: true,
+            trials: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    fn random(&mut self, below: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % below as u64) as usize
+    }
+
+    /// What the medium has.
+    pub fn durable(&self, area: Area) -> &[u8] {
+        &self.durable[&area]
+    }
+
+    pub fn power_on(&mut self) {
+        if self.has_power {
+            self.cut_power();
+        }
+        self.has_power = true;
+    }
+
+    /// Someone has cleared the data partition.
+    pub fn lose_state(&mut self) {
+        self.durable.insert(Area::State, vec![0x5a; 8192]);
+        self.next = None;
+    }
+
+    /// The caches lose what they hold, or do not.
+    pub fn cut_power(&mut self) {
+        self.has_power = false;
+        let mut pending = std::mem::take(&mut self.pending);
+        while !pending.is_empty() {
+            let chosen = self.random(pending.len());
+            let write = pending.swap_remove(chosen);
+            match self.random(3) {
+                0 => {}
+                1 => self.put(&write, 0, write.bytes.len()),
+                _ => {
+                    let sectors = write.bytes.len().div_ceil(SECTOR);
+                    let (from, to) = (self.random(sectors + 1), self.random(sectors + 1));
+                    let end = write.bytes.len().min(from.max(to) * SECTOR);
+                    self.put(&write, end.min(from.min(to) * SECTOR), end);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, write: &Write, from: usize, to: usize) {
+        let area = self.durable.get_mut(&write.area).expect("an area of the machine");
+        area[write.offset + from..write.offset + to].copy_from_slice(&write.bytes[from..to]);
+    }
+
+    /// Whether the operation that begins now goes wrong.
+    fn begins(&mut self) -> io::Result<Option<Fault>> {
+        if !self.has_power {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let fault = self.faults.iter().find(|(at, _)| *at == self.operations).map(|(_, fault)| *fault);
+        self.operations += 1;
+        Ok(fault)
+    }
+
+    /// What no update may do at any time, whatever happened before.
+    fn check_write(&self, area: Area) {
+        let (Area::Esp(slot) | Area::Root(slot) | Area::Verity(slot)) = area else { return };
+        assert_ne!(self.running, Some(slot), "the slot that runs is never written");
+        assert_ne!(self.order, Some(slot), "the slot that the firmware prefers is never written");
+        let sector = &self.durable(Area::Esp(slot))[..SECTOR];
+        let is_esp = matches!(area, Area::Esp(_));
+        assert!(is_esp || sector.iter().all(|byte| *byte == 0), "what could be started is never written");
+    }
+
+    /// A change of the firmware or the epoch, which happens whole or not at all.
+    fn atomic(&mut self, change: impl FnOnce(&mut Machine)) -> io::Result<()> {
+        match self.begins()? {
+            None => change(self),
+            Some(Fault::Error(kind)) => return Err(kind.into()),
+            Some(Fault::PowerCut) => {
+                if self.random(2) == 0 {
+                    change(self);
+                }
+                self.cut_power();
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// As the running system sees it.
+    fn read(&self, area: Area, offset: usize, bytes: &mut [u8]) -> io::Result<()> {
+        if !self.has_power {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let durable = self.durable(area).get(offset..offset + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(durable);
+        for write in self.pending.iter().filter(|write| write.area == area) {
+            let (from, to) = (write.offset.max(offset), (write.offset + write.bytes.len()).min(offset + bytes.len()));
+            if from < to {
+                bytes[from - offset..to - offset].copy_from_slice(&write.bytes[from - write.offset..to - write.offset]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One machine, seen by all that hold it.
+#[derive(Clone)]
+pub struct Shared(pub Rc<RefCell<Machine>>);
+
+impl Storage for Shared {
+    fn size_bytes(&self, area: Area) -> io::Result<u64> {
+        Ok(self.0.borrow().durable(area).len() as u64)
+    }
+
+    fn read_at(&self, area: Area, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.borrow().read(area, offset as usize, bytes)
+    }
+
+    fn write_at(&mut self, area: Area, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        let offset = offset as usize;
+        if offset + bytes.len() > machine.durable(area).len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        machine.check_write(area);
+        let fault = machine.begins()?;
+        let length = match fault {
+            Some(Fault::Error(_)) => bytes.len().min(machine.random(bytes.len() / SECTOR + 1) * SECTOR),
+            _ => bytes.len(),
+        };
+        machine.pending.push(Write { area, offset, bytes: bytes[..length].to_vec() });
+        match fault {
+            None => Ok(()),
+            Some(Fault::Error(kind)) => Err(kind.into()),
+            Some(Fault::PowerCut) => {
+                machine.cut_power();
+                Err(io::ErrorKind::NotConnected.into())
+            }
+        }
+    }
+
+    fn flush(&mut self, area: Area) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        match machine.begins()? {
+            None => {
+                let (flushed, others) =
+                    std::mem::take(&mut machine.pending).into_iter().partition(|write| write.area == area);
+                machine.pending = others;
+                let flushed: Vec<Write> = flushed;
+                flushed.iter().for_each(|write| machine.put(write, 0, write.bytes.len()));
+                Ok(())
+            }
+            Some(Fault::Error(kind)) => Err(kind.into()),
+            Some(Fault::PowerCut) => {
+                machine.cut_power();
+                Err(io::ErrorKind::NotConnected.into())
+            }
+        }
+    }
+
+    fn drop_caches(&mut self, area: Area) -> io::Result<()> {
+        let machine = self.0.borrow();
+        assert!(machine.pending.iter().all(|write| write.area != area), "what is read back has been flushed");
+        Ok(())
+    }
+}
+
+impl BootManager for Shared {
+    fn provide_options(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn committed(&self) -> io::Result<Option<Slot>> {
+        Ok(self.0.borrow().order)
+    }
+
+    fn next(&self) -> io::Result<Option<Slot>> {
+        Ok(self.0.borrow().next)
+    }
+
+    fn set_next(&mut self, slot: Option<Slot>) -> io::Result<()> {
+        self.0.borrow_mut().atomic(|machine| machine.next = slot)
+    }
+
+    fn commit(&mut self, slot: Slot) -> io::Result<()> {
+        self.0.borrow_mut().atomic(|machine| machine.order = Some(slot))
+    }
+}
+
+impl Epoch for Shared {
+    fn read(&self) -> io::Result<u32> {
+        Ok(self.0.borrow().epoch)
+    }
+
+    fn raise(&mut self, to: u32) -> io::Result<()> {
+        self.0.borrow_mut().atomic(|machine| machine.epoch = machine.epoch.max(to))
+    }
+}
