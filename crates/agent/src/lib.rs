@@ -45,7 +45,11 @@ pub fn run() -> ExitCode {
         first();
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
-    control::client::run(&words)
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [update::worker::COMMAND, ref order @ ..] => update::worker::run(order),
+        _ => control::client::run(&words),
+    }
 }
 
 /// PID 1: in the initramfs it leads to the root, and in the root it leads the system.
