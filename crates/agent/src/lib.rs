@@ -35,6 +35,7 @@ pub mod wire {
     pub use crate::network::{dhcp, dns, sntp};
     pub use crate::update::epoch::command as tpm;
     pub use crate::update::firmware::load_option;
+    pub use crate::update::report::Report;
     pub use osbuild_format::command_line::CommandLine;
     pub use osbuild_sys::audit::parse as audit_record;
 }

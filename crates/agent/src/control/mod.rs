@@ -94,6 +94,12 @@ mod tests {
             (r#"{"command":"status"}"#, Some(Request::Status)),
             (r#"{"command":"restart","service":"web"}"#, Some(Request::Restart { service: "web".into() })),
             (r#"{"command":"poweroff"}"#, Some(Request::PowerOff)),
+            (r#"{"command":"updates"}"#, Some(Request::Updates)),
+            (
+                r#"{"command":"update","action":"install","from":null,"full":true}"#,
+                Some(Request::Update(UpdateAction::Install { from: None, full: true })),
+            ),
+            (r#"{"command":"update","action":"format"}"#, None),
             (r#"{"command":"shell"}"#, None),
             (r#"{"command":"restart"}"#, None),
             ("", None),

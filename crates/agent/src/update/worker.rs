@@ -197,3 +197,36 @@ pub fn policy(config: &DeviceConfig) -> Policy {
         defer_limit_seconds: config.update.defer_limit_seconds.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osbuild_format::device::update;
+
+    #[test]
+    fn an_order_survives_its_way_and_anything_else_is_refused() {
+        let circumstances = Circumstances { from: Some("file:///data/stick".into()), full: true, ..Default::default() };
+        for order in [
+            Order::Commit,
+            Order::Defer { until_seconds: 7 },
+            Order::Check(circumstances.clone()),
+            Order::Install { unasked: true, circumstances },
+        ] {
+            let text = serde_json::to_string(&order).expect("plain fields");
+            assert_eq!(serde_json::from_str::<Order>(&text).expect("what we write, we read"), order);
+        }
+        assert!(serde_json::from_str::<Order>(r#"{"order":"format"}"#).is_err());
+    }
+
+    #[test]
+    fn a_window_of_minutes_becomes_one_of_seconds() {
+        let mut config: DeviceConfig = serde_json::from_value(serde_json::json!({
+            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
+        }))
+        .expect("every field without a default is given");
+        assert_eq!(policy(&config).window, None);
+        config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
+        assert_eq!(policy(&config).window, Some(Window { from_seconds: 5400, to_seconds: 86_340 }));
+        assert_eq!(policy(&config).check_interval_seconds, 21_600);
+    }
+}
