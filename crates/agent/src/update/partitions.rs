@@ -29,6 +29,13 @@ pub struct Partitions {
 }
 
 impl Partitions {
+    /// With nothing but the state, for who only looks at it.
+    pub fn only_state() -> io::Result<Self> {
+        let mut place = state(Path::new(OWN_FOLDER))?;
+        place.writable = false;
+        Ok(Partitions { places: vec![place] })
+    }
+
     /// Of the disk with both slots, of which `running` is never written.
     pub fn open(disk: &Disk, running: Slot) -> io::Result<Self> {
         let mut places = vec![state(Path::new(OWN_FOLDER))?];

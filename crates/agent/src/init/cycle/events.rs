@@ -18,6 +18,7 @@ enum Source {
     Button,
     Audit,
     App(String),
+    Worker,
     Stream,
     /// A stream whose writer has to wait: nobody looks.
     Resting,
@@ -55,6 +56,7 @@ impl Agent {
     fn sources(&self, resting: &[bool]) -> Vec<(Source, BorrowedFd<'_>)> {
         let mut all = vec![(Source::Signals, self.parts.signals.as_fd()), (Source::Requests, self.requests.as_fd())];
         all.extend(self.buttons.iter().map(|button| (Source::Button, button.as_fd())));
+        all.extend(self.updates.worker().map(|worker| (Source::Worker, worker.output.as_fd())));
         all.extend(self.parts.apps.audit().map(|audit| (Source::Audit, audit)));
         all.extend(self.parts.apps.iter().map(|(id, app)| (Source::App(id.to_owned()), app.notify.as_fd())));
         let kind = |rests: &bool| if *rests { Source::Resting } else { Source::Stream };
@@ -76,7 +78,8 @@ impl Agent {
                 }
                 Source::Audit if ready => self.parts.apps.hear_audit(),
                 Source::App(id) if ready => self.hear_app(&id),
-                Source::Requests | Source::Audit | Source::App(_) => {}
+                Source::Worker if ready => self.hear_worker(),
+                Source::Requests | Source::Audit | Source::App(_) | Source::Worker => {}
             }
         }
         self.hear_buttons(&buttons);
