@@ -17,6 +17,7 @@ mod random;
 mod supervise;
 mod thread;
 mod time;
+mod update;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ pub mod wire {
     pub use crate::data::Superblock;
     pub use crate::log::Splitter;
     pub use crate::network::{dhcp, dns, sntp};
+    pub use crate::update::epoch::command as tpm;
+    pub use crate::update::firmware::load_option;
     pub use osbuild_format::command_line::CommandLine;
     pub use osbuild_sys::audit::parse as audit_record;
 }

@@ -4,7 +4,7 @@
 
 mod read;
 
-pub use read::read;
+pub use read::{locate, read};
 
 use crate::model::machine::PartitionSizes;
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};

@@ -1,10 +1,11 @@
-//! The bytes of a FAT16 or FAT32 file system from outside and a path in, the file's content out.
+//! The bytes of a FAT16 or FAT32 file system from outside and a path in, the file's content or its place out.
 //!
 //! Source: Microsoft's "FAT: General Overview of On-Disk Format", version 1.03. Only what `write` makes is read:
 //! sectors of 512 bytes, short names. Invariant: no bytes make it panic, go around in circles, or use more memory
 //! than its limits.
 
 use super::{EspError, ENTRY_BYTES, IS_FOLDER, SECTOR_BYTES};
+use std::ops::Range;
 
 /// 2,048 entries; ours have five at most.
 const LIMIT_FOLDER_BYTES: usize = 64 << 10;
@@ -36,20 +37,15 @@ struct Fat<'a> {
     root_cluster: usize,
     /// The clusters, of which the first has number 2.
     data: &'a [u8],
+    /// Where they start in the file system.
+    data_start: usize,
     cluster_bytes: usize,
 }
 
 /// The content of `path` (`EFI/BOOT/X.EFI`, upper case) in the file system `image`.
 pub fn read(image: &[u8], path: &str, limit_bytes: u64) -> Result<Vec<u8>, EspError> {
     let fat = Fat::parse(image)?;
-    let mut folder = if fat.is_fat32 { Start::Cluster(fat.root_cluster) } else { Start::Root };
-    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let absent = || EspError::Absent(path.to_owned());
-    for parent in parents.split('/').filter(|part| !part.is_empty()) {
-        let entry = fat.find(folder, parent)?.filter(|entry| entry.is_folder).ok_or_else(absent)?;
-        folder = Start::Cluster(entry.first_cluster);
-    }
-    let entry = fat.find(folder, name)?.filter(|entry| !entry.is_folder).ok_or_else(absent)?;
+    let entry = fat.resolve(path)?;
     if entry.size_bytes as u64 > limit_bytes {
         return Err(EspError::TooLarge { path: path.to_owned(), limit_bytes });
     }
@@ -58,6 +54,13 @@ pub fn read(image: &[u8], path: &str, limit_bytes: u64) -> Result<Vec<u8>, EspEr
         true => Ok(content),
         false => Err(EspError::Damaged("a file ends before its size")),
     }
+}
+
+/// Where the content of `path` lies in `image`, in the order of its bytes.
+pub fn locate(image: &[u8], path: &str) -> Result<Vec<Range<usize>>, EspError> {
+    let fat = Fat::parse(image)?;
+    let entry = fat.resolve(path)?;
+    fat.places(entry.first_cluster, entry.size_bytes)
 }
 
 pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> usize {
@@ -96,6 +99,7 @@ impl<'a> Fat<'a> {
             root_folder: sectors(root_start, data_start)?,
             root_cluster: number(boot, 44, 4),
             data: &data[..clusters * cluster_bytes],
+            data_start: data_start * SECTOR_BYTES,
             cluster_bytes,
         })
     }
@@ -134,6 +138,42 @@ impl<'a> Fat<'a> {
             }
         }
         Ok(content)
+    }
+
+    /// The ranges of the file system that the `size_bytes` of a file from cluster `first` on take.
+    fn places(&self, first: usize, size_bytes: usize) -> Result<Vec<Range<usize>>, EspError> {
+        if size_bytes > self.data.len() {
+            return Err(EspError::Damaged("a file is larger than the file system"));
+        }
+        let mut places: Vec<Range<usize>> = Vec::new();
+        let (mut left, mut cluster) = (size_bytes, Some(first));
+        while left > 0 {
+            let number = cluster.ok_or(EspError::Damaged("a file ends before its size"))?;
+            let start = number.checked_sub(2).and_then(|index| index.checked_mul(self.cluster_bytes));
+            let start = start.filter(|start| start + self.cluster_bytes <= self.data.len());
+            let start = start.ok_or(EspError::Damaged("a chain of clusters leads out of the file system"))?;
+            let length = left.min(self.cluster_bytes);
+            let place = self.data_start + start..self.data_start + start + length;
+            match places.last_mut() {
+                Some(last) if last.end == place.start => last.end = place.end,
+                _ => places.push(place),
+            }
+            left -= length;
+            cluster = self.next(number)?;
+        }
+        Ok(places)
+    }
+
+    /// The entry of the file `path`.
+    fn resolve(&self, path: &str) -> Result<Entry, EspError> {
+        let mut folder = if self.is_fat32 { Start::Cluster(self.root_cluster) } else { Start::Root };
+        let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let absent = || EspError::Absent(path.to_owned());
+        for parent in parents.split('/').filter(|part| !part.is_empty()) {
+            let entry = self.find(folder, parent)?.filter(|entry| entry.is_folder).ok_or_else(absent)?;
+            folder = Start::Cluster(entry.first_cluster);
+        }
+        self.find(folder, name)?.filter(|entry| !entry.is_folder).ok_or_else(absent)
     }
 
     fn find(&self, folder: Start, name: &str) -> Result<Option<Entry>, EspError> {

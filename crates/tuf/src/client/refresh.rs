@@ -32,7 +32,8 @@ impl<F: Fetcher, S: Store> Updater<F, S> {
     /// Section 5.3.
     fn refresh_root(&mut self) -> Result<(), UpdateError> {
         for _ in 0..self.limits.root_rotations {
-            let file = format!("{}.root.json", self.root.version.saturating_add(1));
+            let Some(version) = self.root.version.checked_add(1) else { break };
+            let file = format!("{version}.root.json");
             let bytes = match self.fetch(&file, self.limits.root_length) {
                 Err(UpdateError::Fetch { source: FetchError::Missing, .. }) => break,
                 fetched => fetched?,

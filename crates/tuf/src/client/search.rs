@@ -33,7 +33,7 @@ impl<F: Fetcher, S: Store> Updater<F, S> {
             let mut terminated = false;
             for child in targets.delegations.iter().flat_map(|delegations| &delegations.roles) {
                 if child.covers(path) {
-                    children.push([&chain[..], &[child.name.clone()]].concat());
+                    children.push(chain.iter().chain([&child.name]).cloned().collect());
                     terminated = child.terminating;
                 }
                 if terminated {

@@ -1,10 +1,10 @@
-//! The keys of those who vouch for apps and for what one device may do: of a folder of keys in, to sign and to verify.
+//! The Ed25519 keys beside the release key, each for one thing that it says: made, and found by name.
 //!
-//! Invariant: a public key that is here belongs to the private key beside it; what only names a signer, such as an image,
-//! needs no private key.
+//! Invariant: what only names a signer, such as an image, needs no private key; what is missing is made for development only.
 
-use super::keys::{invalid, private, KeyError, Purpose, PURPOSE_FILE};
+use super::{Exchange, Signer};
 use crate::io::file::{self, at};
+use crate::release::keys::{invalid, private, KeyError, Purpose, PURPOSE_FILE};
 use der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -14,34 +14,45 @@ use std::path::Path;
 
 /// What a signature says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signer {
+pub enum Role {
     /// This app may be installed.
     App,
     /// This device may do more than its image says.
     Capability,
+    /// These keys speak for the repository of updates.
+    Root,
+    /// These payloads are in it.
+    Targets,
+    /// These versions of its metadata belong together.
+    Snapshot,
+    /// This is the newest of it.
+    Timestamp,
 }
 
-impl Signer {
-    pub const ALL: [Signer; 2] = [Signer::App, Signer::Capability];
+impl Role {
+    pub const ALL: [Role; 6] =
+        [Role::App, Role::Capability, Role::Root, Role::Targets, Role::Snapshot, Role::Timestamp];
 
     /// Name of its files, before `.key` and `.pub`.
     pub fn name(self) -> &'static str {
         match self {
-            Signer::App => "app",
-            Signer::Capability => "capability",
+            Role::App => "app",
+            Role::Capability => "capability",
+            Role::Root => "root",
+            Role::Targets => "targets",
+            Role::Snapshot => "snapshot",
+            Role::Timestamp => "timestamp",
         }
     }
 
-    pub fn load(self, folder: &Path) -> Result<SigningKey, KeyError> {
-        let path = folder.join(format!("{}.key", self.name()));
-        if !path.exists() {
-            return Err(KeyError::NoSigner { path, name: self.name() });
+    /// Where the private half is not in the folder, it is an error, unless `exchange` asks others.
+    pub fn load(self, folder: &Path, exchange: &Exchange) -> Result<Signer, KeyError> {
+        self.load_public(folder)?;
+        let has = |ending: &str| folder.join(format!("{}.{ending}", self.name())).exists();
+        if !has("key") && !has("signer") && !exchange.is_open() {
+            return Err(KeyError::NoSigner { path: folder.join(format!("{}.key", self.name())), name: self.name() });
         }
-        let key = SigningKey::from_pkcs8_pem(&private(&path)?).map_err(invalid(&path, "Ed25519 key"))?;
-        match key.verifying_key() == self.load_public(folder)? {
-            true => Ok(key),
-            false => Err(KeyError::Mismatch(path.with_extension("pub"))),
-        }
+        Signer::load(folder, self.name(), exchange)
     }
 
     pub fn load_public(self, folder: &Path) -> Result<VerifyingKey, KeyError> {
@@ -56,8 +67,8 @@ impl Signer {
 /// Makes the signers that `folder` does not have, where they may be made without being asked for. Folders of keys from
 /// before there were apps have none.
 pub fn add_missing(folder: &Path) -> Result<(), KeyError> {
-    let has = |signer: Signer| folder.join(format!("{}.pub", signer.name())).exists();
-    if Signer::ALL.into_iter().all(has) {
+    let has = |role: Role| folder.join(format!("{}.pub", role.name())).exists();
+    if Role::ALL.into_iter().all(has) {
         return Ok(());
     }
     // Whoever makes keys to ship with has to know of each.
@@ -67,13 +78,13 @@ pub fn add_missing(folder: &Path) -> Result<(), KeyError> {
     }
     let lock = file::open(folder)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| at("lock", folder)(error.into()))?;
-    Signer::ALL.into_iter().filter(|signer| !has(*signer)).try_for_each(|signer| create(folder, signer))
+    Role::ALL.into_iter().filter(|role| !has(*role)).try_for_each(|role| create(folder, role))
 }
 
 /// Makes a signer's key, or what an interruption left out of its pair.
-pub(super) fn create(folder: &Path, signer: Signer) -> Result<(), KeyError> {
+pub(in crate::release) fn create(folder: &Path, role: Role) -> Result<(), KeyError> {
     let make = |error: &dyn std::fmt::Display| KeyError::Make(error.to_string());
-    let path = folder.join(format!("{}.key", signer.name()));
+    let path = folder.join(format!("{}.key", role.name()));
     let key = match path.exists() {
         true => SigningKey::from_pkcs8_pem(&private(&path)?).map_err(invalid(&path, "Ed25519 key"))?,
         false => SigningKey::generate(&mut OsRng),
@@ -96,28 +107,42 @@ mod tests {
         folder
     }
 
+    fn load(folder: &tempfile::TempDir, role: Role) -> Result<String, KeyError> {
+        role.load(folder.path(), &Exchange::closed()).map(|signer| signer.public().id())
+    }
+
     #[test]
     fn what_is_missing_is_made_for_development_only() {
         let field = folder(Purpose::Production);
         add_missing(field.path()).unwrap();
-        assert!(matches!(Signer::App.load_public(field.path()), Err(KeyError::NoSigner { .. })));
+        assert!(matches!(Role::App.load_public(field.path()), Err(KeyError::NoSigner { .. })));
         let bench = folder(Purpose::Development);
         add_missing(bench.path()).unwrap();
-        let [app, capability] = Signer::ALL.map(|signer| signer.load(bench.path()).unwrap());
-        assert_ne!(app.to_bytes(), capability.to_bytes());
+        let made = Role::ALL.map(|role| load(&bench, role).unwrap());
+        assert_eq!(std::collections::BTreeSet::from(made.clone()).len(), Role::ALL.len(), "all differ");
         add_missing(bench.path()).unwrap();
-        assert_eq!(Signer::App.load(bench.path()).unwrap().to_bytes(), app.to_bytes(), "made once");
+        assert_eq!(Role::ALL.map(|role| load(&bench, role).unwrap()), made, "made once");
     }
 
     #[test]
     fn an_interrupted_pair_is_completed_and_a_foreign_one_refused() {
         let bench = folder(Purpose::Development);
         add_missing(bench.path()).unwrap();
-        let key = Signer::App.load(bench.path()).unwrap();
+        let key = load(&bench, Role::App).unwrap();
         std::fs::remove_file(bench.path().join("app.pub")).unwrap();
         add_missing(bench.path()).unwrap();
-        assert_eq!(Signer::App.load_public(bench.path()).unwrap(), key.verifying_key());
+        assert_eq!(load(&bench, Role::App).unwrap(), key);
         std::fs::copy(bench.path().join("capability.pub"), bench.path().join("app.pub")).unwrap();
-        assert!(matches!(Signer::App.load(bench.path()), Err(KeyError::Mismatch(_))));
+        assert!(matches!(load(&bench, Role::App), Err(KeyError::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_private_half_that_is_not_here_is_asked_for_or_an_error() {
+        let bench = folder(Purpose::Development);
+        add_missing(bench.path()).unwrap();
+        std::fs::remove_file(bench.path().join("root.key")).unwrap();
+        assert!(matches!(load(&bench, Role::Root), Err(KeyError::NoSigner { name: "root", .. })));
+        let open = Exchange::open(&[]).unwrap();
+        assert!(!Role::Root.load(bench.path(), &open).unwrap().is_here());
     }
 }
