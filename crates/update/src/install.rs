@@ -12,6 +12,7 @@ use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
 use osbuild_format::verity::BLOCK_BYTES;
+use sha2::{Digest, Sha256};
 use std::io;
 
 /// The sector without which no firmware finds a file system; storage writes a sector whole or not at all.
@@ -228,7 +229,10 @@ impl Installer<'_> {
         if self.boot.next().map_err(InstallError::Firmware)?.is_some() {
             self.boot.set_next(None).map_err(InstallError::Firmware)?;
         }
-        self.write(Area::Esp(slot), 0, &[0; BOOT_SECTOR_BYTES])?;
+        let esp = Area::Esp(slot);
+        self.write(esp, 0, &[0; BOOT_SECTOR_BYTES])?;
+        let zeros = hex::encode(&Sha256::digest([0; BOOT_SECTOR_BYTES]));
+        self.reads_back("first sector of the ESP", esp, BOOT_SECTOR_BYTES as u64, &[], &zeros)?;
         Ok(usize::try_from(resumed.unwrap_or(0)).unwrap_or(0).min(payload.header.segments.len() - 1))
     }
 
@@ -267,16 +271,23 @@ impl Installer<'_> {
         let tree = verity::rebuild(self.storage, root, blocks, &salt, hashes).map_err(InstallError::Storage)?;
         let found = hex::encode(&tree.root_hash);
         if found != to.root_hash {
-            // The root is the one that was signed, so no other attempt ends better.
-            let error = InstallError::RootHash { wanted: to.root_hash.clone(), found };
-            if let Phase::Installing { candidate, .. } = self.state.phase.clone() {
-                self.state.deny(candidate, &error.to_string());
-                self.journal.save(self.storage, self.state)?;
-            }
-            return Err(error);
+            return self.other_root_hash(InstallError::RootHash { wanted: to.root_hash.clone(), found }, payload);
         }
         self.storage.flush(hashes).map_err(InstallError::Storage)?;
         self.reads_back("verity tree", hashes, tree.size_bytes, &[], &hex::encode(&tree.sha256))
+    }
+
+    /// The root is the one that was signed. Once, storage may be to blame; twice, whoever signed it, and no attempt ends better.
+    fn other_root_hash(&mut self, error: InstallError, payload: &Payload) -> Result<(), InstallError> {
+        let version = &payload.header.to.version;
+        let is_same = |failure: &Failure| failure.why == error.word() && failure.version == *version;
+        let again = self.state.failure.as_ref().is_some_and(is_same);
+        match self.state.phase.clone() {
+            Phase::Installing { candidate, .. } if again => self.state.deny(candidate, &error.to_string()),
+            _ => self.state.phase = Phase::Idle,
+        }
+        self.journal.save(self.storage, self.state)?;
+        Err(error)
     }
 
     /// `output`: of the segment that holds the first sector.

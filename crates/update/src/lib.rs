@@ -10,6 +10,7 @@ pub mod install;
 pub mod payload;
 pub mod policy;
 pub mod reason;
+pub mod simulate;
 pub mod state;
 pub mod trial;
 mod verity;

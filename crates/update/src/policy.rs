@@ -56,6 +56,15 @@ pub fn next_check(policy: &Policy, last_seconds: u64, device_id: &str) -> u64 {
     last_seconds.saturating_add(policy.check_interval_seconds - less)
 }
 
+/// Whether the repository may be asked. A last check that is still to come was one of a clock that was wrong.
+pub fn may_check(policy: &Policy, now_seconds: u64, last_seconds: u64, device_id: &str) -> Result<(), NotNow> {
+    let at_seconds = next_check(policy, last_seconds, device_id);
+    match last_seconds > now_seconds || now_seconds >= at_seconds {
+        true => Ok(()),
+        false => Err(NotNow::NotDue { at_seconds }),
+    }
+}
+
 /// What is known about the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -71,7 +80,7 @@ pub struct Moment {
 
 /// Whether an update may be installed now.
 pub fn may_install(policy: &Policy, moment: Moment) -> Result<(), NotNow> {
-    let latest = moment.offered_seconds.saturating_add(policy.defer_limit_seconds);
+    let latest = moment.offered_seconds.min(moment.now_seconds).saturating_add(policy.defer_limit_seconds);
     let until_seconds = moment.deferred_until_seconds.min(latest);
     if moment.now_seconds < until_seconds {
         return Err(NotNow::Deferred { until_seconds });
@@ -124,6 +133,15 @@ mod tests {
         let until_seconds = 8 * DAY;
         assert_eq!(may_install(&policy(None), deferred(until_seconds - 1)), Err(NotNow::Deferred { until_seconds }));
         assert_eq!(may_install(&policy(None), deferred(until_seconds)), Ok(()));
+    }
+
+    #[test]
+    fn a_check_is_due_after_its_interval_and_when_the_clock_went_back() {
+        let policy = policy(None);
+        let due = next_check(&policy, 1000, "device");
+        assert_eq!(may_check(&policy, due - 1, 1000, "device"), Err(NotNow::NotDue { at_seconds: due }));
+        assert_eq!(may_check(&policy, due, 1000, "device"), Ok(()));
+        assert_eq!(may_check(&policy, 999, 1000, "device"), Ok(()));
     }
 
     proptest! {

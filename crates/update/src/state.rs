@@ -298,7 +298,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(letter: char) -> Candidate {
-        let text = |length| std::iter::repeat(letter).take(length).collect::<String>();
+        let text = |length| letter.to_string().repeat(length);
         Candidate { name: text(64), version: text(128), epoch: u32::MAX }
     }
 

@@ -17,12 +17,15 @@ pub enum Fault {
     PowerCut,
     /// The operation fails, and has done nothing or a part.
     Error(io::ErrorKind),
+    /// The write succeeds, and the medium holds something else.
+    Damage,
 }
 
 struct Write {
     area: Area,
     offset: usize,
     bytes: Vec<u8>,
+    is_damaged: bool,
 }
 
 /// Everything of a device that lasts, and what its caches hold.
@@ -86,6 +89,11 @@ impl Machine {
         self.next = None;
     }
 
+    /// A cell of the medium has aged.
+    pub fn damage(&mut self, area: Area, at: usize) {
+        self.durable.get_mut(&area).expect("an area of the machine")[at] ^= 1;
+    }
+
     /// The caches lose what they hold, or do not.
     pub fn cut_power(&mut self) {
         self.has_power = false;
@@ -109,6 +117,9 @@ impl Machine {
     fn put(&mut self, write: &Write, from: usize, to: usize) {
         let area = self.durable.get_mut(&write.area).expect("an area of the machine");
         area[write.offset + from..write.offset + to].copy_from_slice(&write.bytes[from..to]);
+        if write.is_damaged && from < to {
+            area[write.offset + from] ^= 0x40;
+        }
     }
 
     /// Whether the operation that begins now goes wrong.
@@ -134,7 +145,7 @@ impl Machine {
     /// A change of the firmware or the epoch, which happens whole or not at all.
     fn atomic(&mut self, change: impl FnOnce(&mut Machine)) -> io::Result<()> {
         match self.begins()? {
-            None => change(self),
+            None | Some(Fault::Damage) => change(self),
             Some(Fault::Error(kind)) => return Err(kind.into()),
             Some(Fault::PowerCut) => {
                 if self.random(2) == 0 {
@@ -189,9 +200,14 @@ impl Storage for Shared {
             Some(Fault::Error(_)) => bytes.len().min(machine.random(bytes.len() / SECTOR + 1) * SECTOR),
             _ => bytes.len(),
         };
-        machine.pending.push(Write { area, offset, bytes: bytes[..length].to_vec() });
+        machine.pending.push(Write {
+            area,
+            offset,
+            bytes: bytes[..length].to_vec(),
+            is_damaged: fault == Some(Fault::Damage),
+        });
         match fault {
-            None => Ok(()),
+            None | Some(Fault::Damage) => Ok(()),
             Some(Fault::Error(kind)) => Err(kind.into()),
             Some(Fault::PowerCut) => {
                 machine.cut_power();
@@ -203,7 +219,7 @@ impl Storage for Shared {
     fn flush(&mut self, area: Area) -> io::Result<()> {
         let mut machine = self.0.borrow_mut();
         match machine.begins()? {
-            None => {
+            None | Some(Fault::Damage) => {
                 let (flushed, others) =
                     std::mem::take(&mut machine.pending).into_iter().partition(|write| write.area == area);
                 machine.pending = others;

@@ -71,12 +71,9 @@ impl Bench {
     fn release(&self, machine: &Shared, slot: Slot) -> Option<&Images> {
         let machine = machine.0.borrow();
         let esp = machine.durable(Area::Esp(slot));
-        if esp[..512].iter().all(|byte| *byte == 0) {
-            return None;
-        }
-        let of = |images: &&Images| esp == images.esp;
-        let images =
-            [&self.older, &self.old, &self.new].into_iter().find(of).expect("an ESP that can be started is whole");
+        let of = |images: &&Images| esp[..512] == images.esp[..512];
+        let images = [&self.older, &self.old, &self.new].into_iter().find(of)?;
+        assert_eq!(esp, images.esp, "an ESP that can be started is whole");
         assert!(machine.durable(Area::Root(slot)).starts_with(&images.root), "its root is whole");
         assert!(machine.durable(Area::Verity(slot)).starts_with(&images.verity), "its verity tree is whole");
         Some(images)
@@ -267,6 +264,18 @@ fn storage_may_fail_at_every_operation() {
 }
 
 #[test]
+fn a_write_may_not_be_what_the_medium_holds() {
+    for delta in [true, false] {
+        let bench = Bench::new(delta, true);
+        let (_, _, operations) = bench.life(0, &[]);
+        for at in 0..operations {
+            let (end, _, _) = bench.life(at, &[(at, Fault::Damage)]);
+            assert_eq!(end, bench.wanted(), "damage at {at} of {operations}");
+        }
+    }
+}
+
+#[test]
 fn a_connection_may_break_at_every_request_and_costs_at_most_one_segment() {
     let bench = Bench::new(true, true);
     let (_, whole, _) = bench.life(0, &[]);
@@ -315,6 +324,33 @@ fn a_payload_that_is_not_the_signed_one_changes_nothing_that_runs() {
         assert_eq!(bench.start(&machine).1.version, "1.0.1", "byte {at}");
     }
     assert!(whole.sent_bytes > 0);
+}
+
+#[test]
+fn a_signed_release_whose_root_hash_is_wrong_is_tried_twice_and_never_started() {
+    let mut bench = Bench::new(true, false);
+    let wrong = Images { root_hash: [7; 32], ..bench.new.clone() };
+    bench.made = world::make(Some(&bench.old), &wrong);
+    let machine = bench.machine(0);
+    let mut server = Server::new(&bench.made);
+    let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+    assert_eq!(starts, 1, "the second attempt ends it");
+    let (_, state, _) = Journal::load(&machine).expect("readable");
+    assert!(state.denies(&bench.new.name()));
+    assert_eq!(state.failure.map(|failure| failure.why), Some("root-hash".to_owned()));
+    assert_eq!(bench.start(&machine), (Slot::A, &bench.old));
+    assert_eq!(machine.0.borrow().trials, 0);
+}
+
+#[test]
+fn a_delta_on_another_source_says_so() {
+    let bench = Bench::new(true, true);
+    let machine = bench.machine(0);
+    machine.0.borrow_mut().damage(Area::Root(Slot::A), 5000);
+    let _ = bench.live(&machine, &mut Server::new(&bench.made), Slot::A, &bench.old);
+    let (_, state, _) = Journal::load(&machine).expect("readable");
+    assert!(state.source_is_damaged(bench.new.version), "{state:?}");
+    assert_eq!(machine.0.borrow().next, None);
 }
 
 fn whole_segments(bench: &Bench) -> u64 {

@@ -20,7 +20,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// The images of a slot.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     pub version: &'static str,
     pub epoch: u32,
