@@ -142,7 +142,7 @@ mod tests {
         add_missing(bench.path()).unwrap();
         std::fs::remove_file(bench.path().join("root.key")).unwrap();
         assert!(matches!(load(&bench, Role::Root), Err(KeyError::NoSigner { name: "root", .. })));
-        let open = Exchange::open(&[]).unwrap();
+        let open = Exchange::open(&[], 0).unwrap();
         assert!(!Role::Root.load(bench.path(), &open).unwrap().is_here());
     }
 }
