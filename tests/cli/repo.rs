@@ -107,7 +107,7 @@ fn a_token_signs() {
     std::fs::create_dir(&tokens).expect("made");
     project
         .write("softhsm.conf", &format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()));
-    let project = project.env("OSBUILD_TEST_PIN", "1234");
+    let project = project.env("VAULT_PIN", "1234");
     let conf = project.root.join("softhsm.conf").display().to_string();
     let project = project.env("SOFTHSM2_CONF", conf);
     let module = library.display().to_string();
@@ -122,7 +122,7 @@ fn a_token_signs() {
         let file = path.display().to_string();
         token(&["--import", &file, "--token", "vault", "--label", name, "--id", id, "--pin", "1234"]);
         std::fs::remove_file(&path).expect("removed");
-        let pin = "OSBUILD_TEST_PIN";
+        let pin = "VAULT_PIN";
         let signer = serde_json::json!({"pkcs11": {"module": module, "token": "vault", "key": name, "pin_env": pin}});
         std::fs::write(keys.join(format!("{name}.signer")), signer.to_string()).expect("written");
     }
@@ -144,6 +144,6 @@ fn a_token_signs() {
         "what": "a test", "sha256": sha256, "message": "bWVzc2FnZQ=="});
     project.write("request.json", &serde_json::json!({"format": 1, "seconds": 1, "entries": [entry]}).to_string());
     osbuild(&project, &["sign", "request.json", "-o", "signatures.json"]).succeeds();
-    let project = project.env("OSBUILD_TEST_PIN", "4321");
+    let project = project.env("VAULT_PIN", "4321");
     osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&["the token does not sign with key `db`"]);
 }
