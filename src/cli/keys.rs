@@ -142,13 +142,35 @@ pub enum KeysCommand {
         /// A folder that does not exist yet; OSBUILD_KEYS or `keys/` of the project unless told
         folder: Option<PathBuf>,
     },
+    /// Make one more Ed25519 key in the folder of keys, as for a role of the repository
+    Add {
+        /// Its name: letters, digits and `-`
+        name: String,
+    },
 }
 
 pub fn keys(project: Project, command: &KeysCommand) -> Result<(), Failure> {
-    let KeysCommand::Init { folder } = command;
+    let folder = match command {
+        KeysCommand::Init { folder } => folder,
+        KeysCommand::Add { name } => return add(&project, name),
+    };
     let folder = folder.clone().unwrap_or_else(|| project.keys());
     keys::create(&folder, Purpose::Production).map_err(|error| key_failure(error, &folder))?;
     println!("{}", folder.display());
     eprintln!("keep the `.key` files offline and backed up: whoever has them can sign for your devices");
+    Ok(())
+}
+
+fn add(project: &Project, name: &str) -> Result<(), Failure> {
+    let folder = present(project)?;
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Failure::new(format!("this is no name for a key: `{}`", name.escape_debug())));
+    }
+    if ["key", "pub", "crt", "signer"].iter().any(|ending| folder.join(format!("{name}.{ending}")).exists()) {
+        return Err(Failure::new(format!("there is a key `{name}` in `{}` already", folder.display()))
+            .help("choose another name: keys are never overwritten"));
+    }
+    role::create_named(&folder, name).map_err(|error| key_failure(error, &folder))?;
+    println!("{}", folder.join(format!("{name}.pub")).display());
     Ok(())
 }

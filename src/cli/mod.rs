@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod project;
 mod remedy;
+mod repo;
 mod report;
 pub mod run;
 mod sandbox;
@@ -80,6 +81,9 @@ enum Command {
     /// Make signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Look after the repository that devices get their updates from
+    #[command(subcommand)]
+    Repo(repo::RepoCommand),
     /// Sign what a request asks for, where the keys are
     Sign(signing::SignArgs),
     /// Check an image folder or a disk, offline, from public keys alone
@@ -126,6 +130,7 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
         Command::Test(args) => board::test(project, &args),
         Command::Keys(command) => keys::keys(project, &command),
         Command::Verify(args) => verify::verify(Ok(project), &args),
+        Command::Repo(command) => repo::repo(&project, &command),
         Command::Sign(args) => signing::sign(Ok(project), &args),
         Command::App(command) => app::app(project, &command),
         Command::Build(args) => build::build(project, &args),

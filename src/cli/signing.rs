@@ -5,6 +5,7 @@
 
 use super::keys;
 use super::project::Project;
+use super::repo;
 use super::report::Failure;
 use crate::io::file;
 use crate::release::signer::request::{self, Detached, Request, Signatures};
@@ -38,7 +39,7 @@ impl SigningArgs {
             Signatures::parse(&bytes).map_err(|error| unreadable("signatures", path, error))
         };
         let received: Vec<Signatures> = self.signatures.iter().map(read).collect::<Result<_, Failure>>()?;
-        Ok(Exchange::open(&received)?)
+        Ok(Exchange::open(&received, repo::now_seconds())?)
     }
 
     /// What a command ends with when signatures are wanted, with the request written; `rounds` says what follows.
@@ -107,7 +108,7 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
             .help("`--keys FOLDER` names the folder with the private keys"));
     }
     let count = signatures.len();
-    let answer = Signatures { format: request::FORMAT, signatures };
+    let answer = Signatures { format: request::FORMAT, seconds: request.seconds, signatures };
     file::write_atomic(&args.output, answer.to_json().as_bytes(), 0o644)?;
     println!("{}", args.output.display());
     eprintln!("{count} signatures; {others} that others have to make");

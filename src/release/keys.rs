@@ -153,7 +153,7 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
         boot_key(building.path(), name, purpose)?;
     }
     let release = ed25519_dalek::SigningKey::generate(&mut OsRng);
-    let text = release.to_pkcs8_pem(LineEnding::LF).map_err(|error| KeyError::Make(error.to_string()))?;
+    let text = role::private_pem(&release)?;
     file::write_atomic(&building.path().join("release.key"), text.as_bytes(), 0o600)?;
     let text = release.verifying_key().to_public_key_pem(LineEnding::LF);
     let text = text.map_err(|error| KeyError::Make(error.to_string()))?;

@@ -2,5 +2,4 @@
 //!
 //! Invariant: what is published was applied to the release that it starts from, and gave the release that it leads to.
 
-pub mod guide;
-pub mod delta;
+pub mod repository;

@@ -12,7 +12,8 @@ pub struct Exchange(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    is_open: bool,
+    /// When it was asked first; none: nobody else is asked.
+    seconds: Option<u64>,
     received: BTreeMap<(String, String), Vec<u8>>,
     wanted: Mutex<BTreeMap<String, Entry>>,
 }
@@ -20,20 +21,27 @@ struct State {
 impl Exchange {
     /// Nobody else is asked: a private key that is not here is an error.
     pub fn closed() -> Exchange {
-        Exchange(Arc::new(State { is_open: false, received: BTreeMap::new(), wanted: Mutex::default() }))
+        Exchange(Arc::new(State { seconds: None, received: BTreeMap::new(), wanted: Mutex::default() }))
     }
 
     /// Others are asked for what `received` does not have.
-    pub fn open(received: &[Signatures]) -> Result<Exchange, RequestError> {
+    /// `now_seconds`, since 1970, is for the first request.
+    pub fn open(received: &[Signatures], now_seconds: u64) -> Result<Exchange, RequestError> {
         let mut by_message = BTreeMap::new();
         for signatures in received {
             by_message.append(&mut signatures.by_message()?);
         }
-        Ok(Exchange(Arc::new(State { is_open: true, received: by_message, wanted: Mutex::default() })))
+        let seconds = received.iter().map(|signatures| signatures.seconds).min().or(Some(now_seconds));
+        Ok(Exchange(Arc::new(State { seconds, received: by_message, wanted: Mutex::default() })))
     }
 
     pub fn is_open(&self) -> bool {
-        self.0.is_open
+        self.0.seconds.is_some()
+    }
+
+    /// The time that what is signed speaks of, where others are asked.
+    pub fn seconds(&self) -> Option<u64> {
+        self.0.seconds
     }
 
     pub(super) fn received(&self, entry: &Entry) -> Option<Vec<u8>> {
@@ -48,6 +56,10 @@ impl Exchange {
     /// What others have to sign, in the order of the keys' names.
     pub fn request(&self) -> Request {
         let wanted = self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        Request { format: FORMAT, entries: wanted.values().cloned().collect() }
+        Request {
+            format: FORMAT,
+            seconds: self.0.seconds.unwrap_or_default(),
+            entries: wanted.values().cloned().collect(),
+        }
     }
 }

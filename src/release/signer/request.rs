@@ -18,6 +18,8 @@ const LIMIT_ENTRIES: usize = 4096;
 pub struct Request {
     /// [`FORMAT`].
     pub format: u32,
+    /// Seconds since 1970 when it was asked for: what is signed may speak of times, and the answer is for the same ones.
+    pub seconds: u64,
     pub entries: Vec<Entry>,
 }
 
@@ -46,6 +48,8 @@ pub struct Entry {
 pub struct Signatures {
     /// [`FORMAT`].
     pub format: u32,
+    /// Of the request.
+    pub seconds: u64,
     pub signatures: Vec<Detached>,
 }
 

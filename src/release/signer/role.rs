@@ -83,18 +83,29 @@ pub fn add_missing(folder: &Path) -> Result<(), KeyError> {
 
 /// Makes a signer's key, or what an interruption left out of its pair.
 pub(in crate::release) fn create(folder: &Path, role: Role) -> Result<(), KeyError> {
+    create_named(folder, role.name())
+}
+
+/// The same for a key of any name.
+pub fn create_named(folder: &Path, name: &str) -> Result<(), KeyError> {
     let make = |error: &dyn std::fmt::Display| KeyError::Make(error.to_string());
-    let path = folder.join(format!("{}.key", role.name()));
+    let path = folder.join(format!("{name}.key"));
     let key = match path.exists() {
         true => SigningKey::from_pkcs8_pem(&private(&path)?).map_err(invalid(&path, "Ed25519 key"))?,
         false => SigningKey::generate(&mut OsRng),
     };
     if !path.exists() {
-        let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| make(&error))?;
+        let text = private_pem(&key)?;
         file::write_atomic(&path, text.as_bytes(), 0o600)?;
     }
     let text = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|error| make(&error))?;
     Ok(file::write_atomic(&path.with_extension("pub"), text.as_bytes(), 0o644)?)
+}
+
+/// PKCS #8 of version 1, without the public half: OpenSSL 3.0 and what is built upon it read no other.
+pub(in crate::release) fn private_pem(key: &SigningKey) -> Result<impl std::ops::Deref<Target = String>, KeyError> {
+    let bytes = ed25519_dalek::pkcs8::KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+    bytes.to_pkcs8_pem(LineEnding::LF).map_err(|error| KeyError::Make(error.to_string()))
 }
 
 #[cfg(test)]
@@ -142,7 +153,7 @@ mod tests {
         add_missing(bench.path()).unwrap();
         std::fs::remove_file(bench.path().join("root.key")).unwrap();
         assert!(matches!(load(&bench, Role::Root), Err(KeyError::NoSigner { name: "root", .. })));
-        let open = Exchange::open(&[]).unwrap();
+        let open = Exchange::open(&[], 0).unwrap();
         assert!(!Role::Root.load(bench.path(), &open).unwrap().is_here());
     }
 }
