@@ -11,8 +11,11 @@ use osbuild_format::device::update::{CA, ROOT};
 
 const LIMIT_BYTES: u64 = 1 << 20;
 
+/// Whether a file has the form that its place asks for.
+type Check = fn(&[u8]) -> bool;
+
 pub fn add_all(composer: &mut Composer, inputs: &Digest) -> Result<(), TreeError> {
-    let checks: [(&str, &str, fn(&[u8]) -> bool, &str); 2] = [
+    let checks: [(&str, &str, Check, &str); 2] = [
         ("update/root.json", ROOT, is_root, "`root` of `update` holds no root metadata: `osbuild repo init` makes it"),
         ("update/ca.pem", CA, is_pem, "`ca` of `update` holds no certificate in PEM form"),
     ];

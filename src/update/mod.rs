@@ -2,4 +2,6 @@
 //!
 //! Invariant: what is published was applied to the release that it starts from, and gave the release that it leads to.
 
+pub mod delta;
+pub mod guide;
 pub mod repository;
