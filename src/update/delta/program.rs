@@ -67,7 +67,7 @@ fn read(image: &[u8], at: usize) -> Option<Program> {
         return None;
     }
     let table = at.checked_add(usize::try_from(number(head, 32)).ok()?)?;
-    let mut program = Program { loads: Vec::new(), addresses: u64::MAX..0 };
+    let mut program = Program { loads: Vec::new(), addresses: Range { start: u64::MAX, end: 0 } };
     for index in 0..count {
         let entry = image.get(table + index * LOAD_BYTES..)?.get(..LOAD_BYTES)?;
         if entry[..4] != [1, 0, 0, 0] {
