@@ -38,6 +38,8 @@ pub struct Updates {
     unable: Option<String>,
     worker: Option<Worker>,
     result: Option<Report>,
+    /// As the last worker left it; to read it for every status would keep the code for that in memory.
+    state: Value,
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
@@ -57,7 +59,7 @@ impl Updates {
             Beginning::Ordinary | Beginning::Restart => (None, None),
         };
         let next = time::now() + FIRST;
-        Updates { trial, unable, worker: None, result: None, next, commit_deadline: None }
+        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -128,9 +130,8 @@ impl Agent {
     }
 
     pub(super) fn updates_status(&self) -> Value {
-        let state = state().map_or(Value::Null, |state| serde_json::to_value(state).unwrap_or_default());
         json!({
-            "slot": self.parts.facts.slot, "version": self.parts.config.version, "state": state,
+            "slot": self.parts.facts.slot, "version": self.parts.config.version, "state": self.updates.state,
             "working": self.updates.worker.is_some(), "trial": self.updates.trial, "unable": self.updates.unable,
             "result": self.updates.result, "text": self.updates.result.as_ref().map(Report::text),
         })
@@ -171,6 +172,7 @@ impl Agent {
             Err(_) => {}
         }
         let Some(worker) = self.updates.worker.take() else { return };
+        self.updates.state = shown();
         let report = Report::parse(&worker.heard);
         self.parts.log.info(&format!("update: {}", report.text()));
         self.conclude(&report, worker.commits);
@@ -211,6 +213,11 @@ impl Agent {
 fn state() -> Option<State> {
     let storage = Partitions::only_state().ok()?;
     Journal::load(&storage).ok().map(|(_, state, _)| state)
+}
+
+/// The same for people and programs.
+fn shown() -> Value {
+    state().map_or(Value::Null, |state| serde_json::to_value(state).unwrap_or_default())
 }
 
 fn start(order: &Order) -> io::Result<Worker> {
