@@ -27,6 +27,7 @@ enum Source {
 impl Agent {
     pub(super) fn wait_for_events(&mut self) -> Result<(), AgentError> {
         let now = time::now();
+        let rests = std::mem::take(&mut self.rests);
         let timeout = self.wake_at().saturating_sub(now);
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -39,6 +40,9 @@ impl Agent {
             let flags = if matches!(source, Source::Resting) { PollFlags::empty() } else { PollFlags::IN };
             sources.push(source);
             polled.push(PollFd::from_borrowed_fd(descriptor, flags));
+        }
+        if rests {
+            self.rest();
         }
         match poll(&mut polled, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}

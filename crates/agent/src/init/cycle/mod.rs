@@ -78,6 +78,8 @@ pub struct Agent {
     next_status: Duration,
     next_saving: Duration,
     rest_at: Option<Duration>,
+    /// Before the next wait, when nothing more of the turn is needed.
+    rests: bool,
 }
 
 impl Agent {
@@ -107,6 +109,7 @@ impl Agent {
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
             rest_at: None,
+            rests: false,
             parts,
         })
     }
@@ -243,7 +246,7 @@ impl Agent {
                 port.write(&status);
             }
             if self.rest_at.is_none() {
-                self.rest();
+                self.rests = true;
             }
         }
         if now >= self.next_saving {
@@ -252,7 +255,7 @@ impl Agent {
         }
         if self.rest_at.is_some_and(|at| now >= at) {
             self.rest_at = None;
-            self.rest();
+            self.rests = true;
         }
     }
 
