@@ -91,6 +91,7 @@ fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Rele
         store,
         product: "p",
         version: "1",
+        security_epoch: 1,
         production: true,
         machine: &machine,
         parts,
