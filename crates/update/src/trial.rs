@@ -4,7 +4,7 @@
 //! healthy; a slot without starts left is never armed; a device that is idle changes nothing, however often it loses power.
 
 use crate::device::{BootManager, Epoch, Storage};
-use crate::install::InstallError;
+use crate::install::{other, InstallError};
 use crate::state::{Candidate, Journal, Phase, State};
 use osbuild_format::command_line::Slot;
 
@@ -27,6 +27,7 @@ pub enum Start {
 
 /// Why a release is denied.
 const FAILED: &str = "it was not healthy within its trial boots";
+const UNABLE: &str = "it could not be committed: it has no access to what that takes";
 
 /// Decides, and does all but the restart.
 pub fn at_start(
@@ -46,8 +47,16 @@ pub fn at_start(
             Ok(Start::Ordinary)
         }
         Phase::Trial { candidate, slot, boots_left } => match (slot == running, boots_left) {
-            (true, 0) => Ok(Start::Trial(candidate)),
-            (true, _) => arm(storage, boot, journal, state).map(|()| Start::Trial(candidate)),
+            (true, _) => {
+                // Firmware whose variables were lost would start the slot that it finds first, this one, for ever.
+                if boot.committed().map_err(InstallError::Firmware)? != Some(other(slot)) {
+                    boot.commit(other(slot)).map_err(InstallError::Firmware)?;
+                }
+                if boots_left > 0 {
+                    arm(storage, boot, journal, state)?;
+                }
+                Ok(Start::Trial(candidate))
+            }
             (false, 0) => {
                 // First the firmware: a slot that is denied must not start once more.
                 boot.set_next(None).map_err(InstallError::Firmware)?;
@@ -61,6 +70,31 @@ pub fn at_start(
             finish(storage, boot, epoch, journal, state)?;
             Ok(if slot == running { Start::Committed(candidate) } else { Start::CommittedOther(candidate) })
         }
+    }
+}
+
+/// What a start comes to that cannot read or write what [`at_start`] needs: the release that is on trial here and can never be
+/// committed by this start, which has to restart now; none: there is nothing better to start. Each call leaves one start less,
+/// and after the last one the release is denied, so firmware that starts this slot whatever it is told ends with a system
+/// that is up.
+pub fn unable(
+    storage: &mut dyn Storage,
+    journal: &mut Journal,
+    state: &mut State,
+    running: Slot,
+) -> Result<Option<Candidate>, InstallError> {
+    match state.phase.clone() {
+        Phase::Trial { candidate, slot, boots_left } if slot == running => {
+            match boots_left.checked_sub(1) {
+                None => state.deny(candidate.clone(), UNABLE),
+                Some(boots_left) => {
+                    state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left };
+                }
+            }
+            journal.save(storage, state)?;
+            Ok(Some(candidate))
+        }
+        _ => Ok(None),
     }
 }
 
