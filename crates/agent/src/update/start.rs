@@ -1,13 +1,17 @@
 //! What PID 1 does about updates when it starts: nothing, a trial, or a restart at once.
 //!
-//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, and says why it cannot update.
+//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, and says why it cannot update; unless
+//! the release that runs is on trial, whose fault that may be.
 
 use super::device::Device;
+use super::partitions::Partitions;
 use crate::boot::facts::Facts;
 use crate::error::chain;
 use crate::log::Log;
 use crate::thread;
-use osbuild_update::trial::Start;
+use osbuild_format::command_line::Slot;
+use osbuild_update::state::Journal;
+use osbuild_update::trial::{self, Start};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -28,7 +32,7 @@ pub enum Beginning {
 /// Calls `feed` again and again while it waits for firmware and TPM.
 pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
     let (sender, answer) = channel();
-    let facts = facts.clone();
+    let (facts, slot) = (facts.clone(), facts.slot.clone());
     let within = thread::within("updates", PATIENCE, feed, move || {
         let began = Device::open(&facts).map_err(|error| error.to_string()).and_then(|mut device| {
             let start = device.at_start().map_err(|error| chain(&error))?;
@@ -49,10 +53,24 @@ pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
             of_start(start, log)
         }
         Err(reason) => {
+            if let Some(version) = trial_is_over(&slot) {
+                log.error(&format!("{version} is on trial and cannot be committed: {reason}; rebooting"));
+                return Beginning::Restart;
+            }
             log.warn(&format!("this device cannot update: {reason}"));
             Beginning::Unable(reason)
         }
     }
+}
+
+/// Nothing but the state on `/data` is needed to know that the release that runs is on trial. One that cannot go on from there
+/// must not stay: nobody would ever commit it, and the next power cut would take it away. None: the system stays as it is.
+fn trial_is_over(slot: &str) -> Option<String> {
+    let running = Slot::from_letter(slot)?;
+    let mut storage = Partitions::only_state(true).ok()?;
+    let (mut journal, mut state, _) = Journal::load(&storage).ok()?;
+    // A start that cannot be counted would be repeated without an end.
+    trial::unable(&mut storage, &mut journal, &mut state, running).ok()?.map(|candidate| candidate.version)
 }
 
 fn of_start(start: Start, log: &Log) -> Beginning {

@@ -211,7 +211,7 @@ impl Agent {
 
 /// What is on `/data`. None: it cannot be read.
 fn state() -> Option<State> {
-    let storage = Partitions::only_state().ok()?;
+    let storage = Partitions::only_state(false).ok()?;
     Journal::load(&storage).ok().map(|(_, state, _)| state)
 }
 
