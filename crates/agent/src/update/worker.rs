@@ -12,6 +12,7 @@ use crate::apps::package;
 use crate::boot::facts::Facts;
 use crate::error::chain;
 use osbuild_format::app::token;
+use osbuild_format::command_line::Slot;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
 use osbuild_update::choose::{self, choose, Offer};
@@ -20,6 +21,7 @@ use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment, Policy, Window};
 use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::process::ExitCode;
@@ -159,17 +161,12 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
-    let (mut repository, offer) = look(device, config, circumstances)?;
-    if unasked {
-        let clock = SystemClock { synchronized: circumstances.synchronized };
-        let moment = Moment {
-            now_seconds: clock.now_seconds(),
-            is_certain: clock.is_certain(),
-            offered_seconds: device.state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
-            deferred_until_seconds: device.state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
-        };
-        may_install(&policy(config), moment)?;
+    if let Some(version) = waiting(&device.state, device.running) {
+        is_the_moment(&device.state, config, circumstances, unasked)?;
+        return Ok(Report::Armed { version });
     }
+    let (mut repository, offer) = look(device, config, circumstances)?;
+    is_the_moment(&device.state, config, circumstances, unasked)?;
     let keys = package::keys(&config.update.signers);
     let payload = Payload::open(&mut repository, &offer.target, &offer.custom, &keys);
     let payload = payload.map_err(|error| chain(&error))?;
@@ -178,7 +175,38 @@ fn install(
     let (running, trial_boots) = (*running, config.update.trial_boots.into());
     let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
     installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
+    // The window may have closed meanwhile, and an app have begun what must not be interrupted.
+    is_the_moment(&device.state, config, circumstances, unasked)?;
     Ok(Report::Armed { version: offer.custom.version })
+}
+
+/// The release that is written to the other slot and has not been started yet: a window has closed, or a worker ended, before
+/// the restart.
+fn waiting(state: &State, running: Slot) -> Option<String> {
+    match &state.phase {
+        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.version.clone()),
+        _ => None,
+    }
+}
+
+/// Whether the device may install, or restart, now. What somebody has asked for, it may.
+fn is_the_moment(
+    state: &State,
+    config: &DeviceConfig,
+    circumstances: &Circumstances,
+    unasked: bool,
+) -> Result<(), NotNow> {
+    if !unasked {
+        return Ok(());
+    }
+    let clock = SystemClock { synchronized: circumstances.synchronized };
+    let moment = Moment {
+        now_seconds: clock.now_seconds(),
+        is_certain: clock.is_certain(),
+        offered_seconds: state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
+        deferred_until_seconds: state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
+    };
+    may_install(&policy(config), moment)
 }
 
 fn save(device: &mut Device) -> Result<(), String> {
@@ -202,6 +230,7 @@ pub fn policy(config: &DeviceConfig) -> Policy {
 mod tests {
     use super::*;
     use osbuild_format::device::update;
+    use osbuild_update::state::Candidate;
 
     #[test]
     fn an_order_survives_its_way_and_anything_else_is_refused() {
@@ -218,12 +247,37 @@ mod tests {
         assert!(serde_json::from_str::<Order>(r#"{"order":"format"}"#).is_err());
     }
 
+    fn config() -> DeviceConfig {
+        let fields = serde_json::json!({
+            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
+        });
+        serde_json::from_value(fields).expect("every field without a default is given")
+    }
+
+    /// Long after it was allowed to begin, an installation may end at a time at which the device must not restart.
+    #[test]
+    fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
+        let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
+        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2 };
+        let mut state = State { phase, ..State::default() };
+        assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
+        assert_eq!(waiting(&state, Slot::B), None, "it runs");
+        assert_eq!(waiting(&State::default(), Slot::A), None);
+        let mut config = config();
+        let moment = |state: &State, config: &DeviceConfig, unasked| {
+            is_the_moment(state, config, &Circumstances::default(), unasked)
+        };
+        assert_eq!(moment(&state, &config, true), Ok(()));
+        config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
+        assert_eq!(moment(&state, &config, true), Err(NotNow::NoTime));
+        assert_eq!(moment(&state, &config, false), Ok(()));
+        state.deferred_until_seconds = u64::MAX;
+        assert!(matches!(moment(&state, &config, true), Err(NotNow::Deferred { .. })));
+    }
+
     #[test]
     fn a_window_of_minutes_becomes_one_of_seconds() {
-        let mut config: DeviceConfig = serde_json::from_value(serde_json::json!({
-            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
-        }))
-        .expect("every field without a default is given");
+        let mut config = config();
         assert_eq!(policy(&config).window, None);
         config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
         assert_eq!(policy(&config).window, Some(Window { from_seconds: 5400, to_seconds: 86_340 }));
