@@ -1,7 +1,7 @@
 //! The process that does what takes long: asks the repository, installs, checks the system's health, commits.
 //!
-//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority: what it does wrong ends it
-//! and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts.
+//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority (but for the health checks):
+//! what it does wrong ends it and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts.
 
 use super::clock::SystemClock;
 use super::device::Device;
@@ -46,6 +46,14 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// Whether it may be starved and has its memory bounded. Not what runs the product's health checks: they have a deadline,
+    /// and a healthy release would be denied for what its apps take of the machine meanwhile.
+    pub fn is_background(&self) -> bool {
+        !matches!(self, Order::Commit)
+    }
+}
+
 /// What only PID 1 or a person knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,12 +88,14 @@ impl From<NotNow> for Stop {
 
 /// The words after [`COMMAND`].
 pub fn run(words: &[&str]) -> ExitCode {
-    // What has less of the machine is only slower.
-    let _ = rustix::process::nice(19);
     let order = match words {
         [order] => serde_json::from_str::<Order>(order).map_err(|error| format!("this is no order: {error}")),
         _ => Err("a worker has one order".to_owned()),
     };
+    if order.as_ref().map_or(true, Order::is_background) {
+        // What has less of the machine is only slower.
+        let _ = rustix::process::nice(19);
+    }
     let done = order.map_err(Stop::Failed).and_then(obey);
     let (report, code) = match done {
         Ok(report) => (report, 0),
@@ -245,6 +255,12 @@ mod tests {
             assert_eq!(serde_json::from_str::<Order>(&text).expect("what we write, we read"), order);
         }
         assert!(serde_json::from_str::<Order>(r#"{"order":"format"}"#).is_err());
+    }
+
+    #[test]
+    fn health_checks_get_their_share_of_the_machine() {
+        assert!(Order::Install { unasked: true, circumstances: Circumstances::default() }.is_background());
+        assert!(!Order::Commit.is_background());
     }
 
     fn config() -> DeviceConfig {

@@ -223,7 +223,8 @@ fn shown() -> Value {
 fn start(order: &Order) -> io::Result<Worker> {
     let mut command = Command::new(PROGRAM);
     command.arg(COMMAND).arg(serde_json::to_string(order)?).current_dir("/").env_clear();
-    let mut child = spawn(command, &Credentials { uid: 0, gid: 0 }, Input::Null, group()?.as_ref())?;
+    let group = if order.is_background() { group()? } else { None };
+    let mut child = spawn(command, &Credentials { uid: 0, gid: 0 }, Input::Null, group.as_ref())?;
     // What it says in words goes nowhere: its report has the reason.
     drop(child.stderr.take());
     let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
