@@ -26,7 +26,7 @@ const PROGRAM: &str = "/usr/bin/osagent";
 const GROUP: &str = "/sys/fs/cgroup/update";
 /// A backstop: what a worker takes itself is at most 32 MiB, and what it writes is counted too until it is on the disk.
 const GROUP_BYTES: &str = "67108864";
-/// After a failure, and until the network is there.
+/// After a first failure, and until the network is there.
 const AGAIN: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
@@ -43,6 +43,8 @@ pub struct Updates {
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// Workers in a row that failed and got nowhere.
+    failures: u32,
 }
 
 pub struct Worker {
@@ -59,7 +61,7 @@ impl Updates {
             Beginning::Ordinary | Beginning::Restart => (None, None),
         };
         let next = time::now() + FIRST;
-        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None }
+        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None, failures: 0 }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -172,9 +174,12 @@ impl Agent {
             Err(_) => {}
         }
         let Some(worker) = self.updates.worker.take() else { return };
+        let before = done(&self.updates.state);
         self.updates.state = shown();
         let report = Report::parse(&worker.heard);
         self.parts.log.info(&format!("update: {}", report.text()));
+        let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
+        self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
         self.conclude(&report, worker.commits);
         self.updates.result = Some(report);
     }
@@ -204,9 +209,25 @@ impl Agent {
                 let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
                 self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
             }
-            Report::Failed { .. } | Report::Offered { .. } | Report::Deferred { .. } => {}
+            Report::Failed { .. } => {
+                let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
+                self.updates.next = time::now() + pause(self.updates.failures, interval);
+            }
+            Report::Offered { .. } | Report::Deferred { .. } => {}
         }
     }
+}
+
+/// Until the next try. A payload that is damaged on the server, or a medium that does not keep what is written, would be paid for
+/// again every few minutes, in traffic and in wear; a failure that came further goes on soon.
+fn pause(failures: u32, interval: Duration) -> Duration {
+    let doubled = 1 << failures.saturating_sub(1).min(16);
+    AGAIN.saturating_mul(doubled).min(interval.max(AGAIN))
+}
+
+/// Segments that an installation under way has written.
+fn done(state: &Value) -> u64 {
+    state.pointer("/phase/done").and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// What is on `/data`. None: it cannot be read.
@@ -248,4 +269,29 @@ fn group() -> io::Result<Option<File>> {
         file::set(folder.join("memory.max"), GROUP_BYTES)?;
     }
     OpenOptions::new().write(true).open(folder.join("cgroup.procs")).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osbuild_format::command_line::Slot;
+    use osbuild_update::state::{Candidate, Phase};
+
+    #[test]
+    fn failures_that_get_nowhere_become_rare() {
+        let interval = Duration::from_secs(6 * 3600);
+        let minutes = [0, 1, 2, 3, 7, u32::MAX].map(|failures| pause(failures, interval).as_secs() / 60);
+        assert_eq!(minutes, [5, 5, 10, 20, 320, 360]);
+        assert_eq!(pause(9, Duration::from_secs(60)), AGAIN, "not sooner than after one");
+        let state = State {
+            phase: Phase::Installing { candidate: candidate(), slot: Slot::B, header: String::new(), done: 7 },
+            ..State::default()
+        };
+        assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
+        assert_eq!(done(&Value::Null), 0);
+    }
+
+    fn candidate() -> Candidate {
+        Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 }
+    }
 }
