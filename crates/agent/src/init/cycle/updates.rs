@@ -51,6 +51,8 @@ pub struct Worker {
     pub output: File,
     heard: Vec<u8>,
     commits: bool,
+    /// Until when apps had put updates off when it began; none: it was asked for, whatever they say.
+    deferred_until: Option<Duration>,
 }
 
 impl Updates {
@@ -149,7 +151,9 @@ impl Agent {
     fn begin(&mut self, order: &Order) -> bool {
         match start(order) {
             Ok(worker) => {
-                self.updates.worker = Some(worker);
+                let waits = matches!(order, Order::Install { unasked: true, .. });
+                let deferred_until = waits.then_some(self.updates_deferred_until);
+                self.updates.worker = Some(Worker { deferred_until, ..worker });
                 true
             }
             Err(error) => {
@@ -180,7 +184,14 @@ impl Agent {
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
-        self.conclude(&report, worker.commits);
+        if matches!(report, Report::Armed { .. })
+            && is_newly_deferred(worker.deferred_until, self.updates_deferred_until)
+        {
+            // The next worker knows, and knows for how long that may be.
+            self.updates.next = time::now();
+        } else {
+            self.conclude(&report, worker.commits);
+        }
         self.updates.result = Some(report);
     }
 
@@ -218,6 +229,11 @@ impl Agent {
     }
 }
 
+/// Whether an app has put updates off since a worker began that takes notice of it.
+fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
+    then.is_some_and(|then| then < now)
+}
+
 /// Until the next try. A payload that is damaged on the server, or a medium that does not keep what is written, would be paid for
 /// again every few minutes, in traffic and in wear; a failure that came further goes on soon.
 fn pause(failures: u32, interval: Duration) -> Duration {
@@ -251,7 +267,7 @@ fn start(order: &Order) -> io::Result<Worker> {
     let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    Ok(Worker { output, heard: Vec::new(), commits: matches!(order, Order::Commit) })
+    Ok(Worker { output, heard: Vec::new(), commits: matches!(order, Order::Commit), deferred_until: None })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
@@ -289,6 +305,14 @@ mod tests {
         };
         assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
         assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn what_apps_put_off_after_a_worker_began_counts_unless_it_was_asked_for() {
+        let time = Duration::from_secs;
+        assert!(is_newly_deferred(Some(time(5)), time(9)));
+        assert!(!is_newly_deferred(Some(time(9)), time(9)), "it knew");
+        assert!(!is_newly_deferred(None, time(9)), "somebody wants it now");
     }
 
     fn candidate() -> Candidate {
