@@ -1,12 +1,13 @@
 //! The process that does what takes long: asks the repository, installs, checks the system's health, commits.
 //!
 //! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority: what it does wrong ends it
-//! and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts.
+//! and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts. It takes no more memory for
+//! a large image than for a small one.
 
 use super::clock::SystemClock;
 use super::device::Device;
 use super::health;
-use super::report::Report;
+use super::report::{Progress, Report};
 use super::repository::{Place, Repository};
 use crate::apps::package;
 use crate::boot::facts::Facts;
@@ -15,13 +16,13 @@ use osbuild_format::app::token;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
 use osbuild_update::choose::{self, choose, Offer};
-use osbuild_update::device::Clock;
+use osbuild_update::device::{Clock, Payloads};
 use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment, Policy, Window};
 use osbuild_update::reason::NotNow;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The first word of a worker's command line; the second is an [`Order`] as JSON.
@@ -80,6 +81,7 @@ impl From<NotNow> for Stop {
 pub fn run(words: &[&str]) -> ExitCode {
     // What has less of the machine is only slower.
     let _ = rustix::process::nice(19);
+    osbuild_sys::memory::give_large_blocks_back();
     let order = match words {
         [order] => serde_json::from_str::<Order>(order).map_err(|error| format!("this is no order: {error}")),
         _ => Err("a worker has one order".to_owned()),
@@ -108,7 +110,7 @@ fn obey(order: Order) -> Result<Report, Stop> {
         Order::Commit => {
             health::check_all(&config.update.health)?;
             device.commit().map_err(|error| chain(&error))?;
-            Ok(Report::Committed)
+            Ok(Report::Committed { epoch: device.epoch.read().map_err(|error| error.to_string())? })
         }
         Order::Defer { until_seconds } => {
             device.state.deferred_until_seconds = until_seconds;
@@ -116,7 +118,7 @@ fn obey(order: Order) -> Result<Report, Stop> {
             Ok(Report::Deferred { until_seconds })
         }
         Order::Check(circumstances) => {
-            let (_, offer) = look(&mut device, &config, &circumstances)?;
+            let (_, offer) = look(&mut device, &config, &circumstances, false)?;
             let version = offer.custom.version;
             Ok(Report::Offered { version, target: offer.target, size_bytes: offer.size_bytes })
         }
@@ -124,11 +126,13 @@ fn obey(order: Order) -> Result<Report, Stop> {
     }
 }
 
-/// What the repository has for this device.
+/// What the repository has for this device. Somebody who `insists` gets another attempt with a delta that did not fit, where
+/// nothing else leads there: what was damaged may have been put right.
 fn look(
     device: &mut Device,
     config: &DeviceConfig,
     circumstances: &Circumstances,
+    insists: bool,
 ) -> Result<(Repository, Offer), Stop> {
     let base = circumstances.from.as_ref().or(config.update.url.as_ref());
     let base = base.ok_or_else(|| "no repository is configured: name a folder with `--from`".to_owned())?;
@@ -147,7 +151,11 @@ fn look(
         epoch: epoch.max(config.security_epoch),
         id: &token::device_id(&machine_id),
     };
-    let chosen = choose(itself, &device.state, &repository.offers, full);
+    let mut chosen = choose(itself, &device.state, &repository.offers, full);
+    if insists && matches!(chosen, Err(NotNow::SourceDamaged { .. })) {
+        device.state.failure = None;
+        chosen = choose(itself, &device.state, &repository.offers, full);
+    }
     device.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
     save(device)?;
     Ok((repository, chosen?))
@@ -159,7 +167,7 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
-    let (mut repository, offer) = look(device, config, circumstances)?;
+    let (repository, offer) = look(device, config, circumstances, !unasked)?;
     if unasked {
         let clock = SystemClock { synchronized: circumstances.synchronized };
         let moment = Moment {
@@ -171,6 +179,9 @@ fn install(
         may_install(&policy(config), moment)?;
     }
     let keys = package::keys(&config.update.signers);
+    let Offer { size_bytes, ref custom, .. } = offer;
+    let mut repository =
+        Watched { repository, progress: Progress { version: custom.version.clone(), done_bytes: 0, size_bytes } };
     let payload = Payload::open(&mut repository, &offer.target, &offer.custom, &keys);
     let payload = payload.map_err(|error| chain(&error))?;
     let release = device.release().map_err(|error| error.to_string())?;
@@ -178,7 +189,32 @@ fn install(
     let (running, trial_boots) = (*running, config.update.trial_boots.into());
     let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
     installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
-    Ok(Report::Armed { version: offer.custom.version })
+    Ok(Report::Armed { version: offer.custom.version, peak_bytes: peak_bytes() })
+}
+
+/// Says before each part how far it is.
+struct Watched {
+    repository: Repository,
+    progress: Progress,
+}
+
+impl Payloads for Watched {
+    fn range(&mut self, target: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        self.progress.done_bytes = offset;
+        // Nobody listens who is gone; the work goes on.
+        let _ = io::stdout().write_all(self.progress.to_line().as_bytes());
+        self.repository.range(target, offset, length)
+    }
+}
+
+/// What this process has had of the memory at most, its program among it.
+fn peak_bytes() -> Option<u64> {
+    peak_in(&crate::file::text("/proc/self/status").ok()?)
+}
+
+fn peak_in(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn save(device: &mut Device) -> Result<(), String> {
@@ -216,6 +252,13 @@ mod tests {
             assert_eq!(serde_json::from_str::<Order>(&text).expect("what we write, we read"), order);
         }
         assert!(serde_json::from_str::<Order>(r#"{"order":"format"}"#).is_err());
+    }
+
+    #[test]
+    fn the_peak_is_what_the_kernel_says() {
+        assert_eq!(peak_in("Name:\tosagent\nVmHWM:\t   20480 kB\nVmRSS:\t 9 kB\n"), Some(20 << 20));
+        assert_eq!(peak_in("Name:\tosagent\nVmRSS:\t 9 kB\n"), None);
+        assert!(peak_bytes().is_some_and(|bytes| bytes > 1 << 16));
     }
 
     #[test]
