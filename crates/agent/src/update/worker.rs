@@ -15,7 +15,7 @@ use crate::error::chain;
 use osbuild_format::app::token;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
-use osbuild_update::choose::{self, choose, Offer};
+use osbuild_update::choose::{self, choose, insist, Offer};
 use osbuild_update::device::{Clock, Payloads};
 use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
@@ -126,8 +126,7 @@ fn obey(order: Order) -> Result<Report, Stop> {
     }
 }
 
-/// What the repository has for this device. Somebody who `insists` gets another attempt with a delta that did not fit, where
-/// nothing else leads there: what was damaged may have been put right.
+/// What the repository has for this device, or for somebody who `insists`.
 fn look(
     device: &mut Device,
     config: &DeviceConfig,
@@ -151,11 +150,10 @@ fn look(
         epoch: epoch.max(config.security_epoch),
         id: &token::device_id(&machine_id),
     };
-    let mut chosen = choose(itself, &device.state, &repository.offers, full);
-    if insists && matches!(chosen, Err(NotNow::SourceDamaged { .. })) {
-        device.state.failure = None;
-        chosen = choose(itself, &device.state, &repository.offers, full);
-    }
+    let chosen = match insists {
+        true => insist(itself, &mut device.state, &repository.offers, full),
+        false => choose(itself, &device.state, &repository.offers, full),
+    };
     device.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
     save(device)?;
     Ok((repository, chosen?))
