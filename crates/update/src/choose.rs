@@ -72,6 +72,18 @@ pub fn choose(device: Device, state: &State, offers: &[Offer], full: bool) -> Re
     Err(why)
 }
 
+/// The same for somebody who insists: a delta that did not fit gets another attempt where nothing else leads there, since what was
+/// damaged may have been put right.
+pub fn insist(device: Device, state: &mut State, offers: &[Offer], full: bool) -> Result<Offer, NotNow> {
+    match choose(device, state, offers, full) {
+        Err(NotNow::SourceDamaged { .. }) => {
+            state.failure = None;
+            choose(device, state, offers, full)
+        }
+        chosen => chosen,
+    }
+}
+
 /// Of the payloads that lead to one version.
 fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: bool) -> Result<&'a Offer, NotNow> {
     let mut why = None;
@@ -214,6 +226,12 @@ mod tests {
         let version = "1.3.0".to_owned();
         let damaged = NotNow::SourceDamaged { version: version.clone() };
         assert_eq!(chosen(&state, &offers[..1], true), Err(damaged));
+        let mut insisting = state.clone();
+        assert!(insist(device(), &mut insisting, &offers[..1], true).is_ok_and(|offer| offer.custom.from.is_some()));
+        assert_eq!(insisting.failure, None);
+        insisting.failure = state.failure.clone();
+        assert!(insist(device(), &mut insisting, &offers, true).is_ok_and(|offer| offer.custom.from.is_none()));
+        assert_eq!(insisting, state, "there is another way");
         assert_eq!(chosen(&state, &offers, false), Err(NotNow::NeedsConsent { version, size_bytes: 100 }));
         assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()));
         state.phase = Phase::Installing {

@@ -26,6 +26,8 @@ pub enum InstallError {
     Storage(#[source] io::Error),
     #[error("the firmware's variables cannot be read or written")]
     Firmware(#[source] io::Error),
+    #[error("the security epoch cannot be raised; until it can be, nothing is installed")]
+    Epoch(#[source] io::Error),
     #[error("segment {number} of `{target}` cannot be fetched")]
     Fetch {
         target: String,
@@ -62,6 +64,7 @@ impl InstallError {
             InstallError::State(_) => "state",
             InstallError::Storage(_) => "storage",
             InstallError::Firmware(_) => "firmware",
+            InstallError::Epoch(_) => "epoch",
             InstallError::Fetch { .. } => "fetch",
             InstallError::Segment { .. } => "payload-damaged",
             InstallError::Size { .. } => "size",

@@ -142,7 +142,7 @@ fn finish(
     let Phase::Committing { candidate, slot } = state.phase.clone() else { return Ok(()) };
     boot.commit(slot).map_err(InstallError::Firmware)?;
     boot.set_next(None).map_err(InstallError::Firmware)?;
-    epoch.raise(candidate.epoch).map_err(InstallError::Firmware)?;
+    epoch.raise(candidate.epoch).map_err(InstallError::Epoch)?;
     state.end(candidate, true, "");
     Ok(journal.save(storage, state)?)
 }

@@ -18,6 +18,13 @@ use std::time::Duration;
 /// The firmware and the TPM answer within milliseconds, or something is wrong with them.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a start has found.
+pub struct Begun {
+    pub beginning: Beginning,
+    /// The security epoch that is committed; none: it could not be read.
+    pub epoch: Option<u32>,
+}
+
 /// What there is to do.
 pub enum Beginning {
     Ordinary,
@@ -30,13 +37,13 @@ pub enum Beginning {
 }
 
 /// Calls `feed` again and again while it waits for firmware and TPM.
-pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
+pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Begun {
     let (sender, answer) = channel();
     let (facts, slot) = (facts.clone(), facts.slot.clone());
     let within = thread::within("updates", PATIENCE, feed, move || {
         let began = Device::open(&facts).map_err(|error| error.to_string()).and_then(|mut device| {
             let start = device.at_start().map_err(|error| chain(&error))?;
-            Ok((start, device.forgot))
+            Ok((start, device.forgot, device.epoch.read().ok()))
         });
         // Nobody listens any more if it took too long.
         let _ = sender.send(began);
@@ -46,19 +53,19 @@ pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
         Err(error) => Err(chain(&error)),
     };
     match began {
-        Ok((start, forgot)) => {
+        Ok((start, forgot, epoch)) => {
             if forgot {
                 log.warn("the state of updates was damaged: what was under way is forgotten");
             }
-            of_start(start, log)
+            Begun { beginning: of_start(start, log), epoch }
         }
         Err(reason) => {
             if let Some(version) = trial_is_over(&slot) {
                 log.error(&format!("{version} is on trial and cannot be committed: {reason}; rebooting"));
-                return Beginning::Restart;
+                return Begun { beginning: Beginning::Restart, epoch: None };
             }
             log.warn(&format!("this device cannot update: {reason}"));
-            Beginning::Unable(reason)
+            Begun { beginning: Beginning::Unable(reason), epoch: None }
         }
     }
 }

@@ -6,8 +6,8 @@ use super::Agent;
 use crate::control::{Answer, UpdateAction};
 use crate::end::End;
 use crate::update::partitions::Partitions;
-use crate::update::report::{Report, LIMIT_BYTES};
-use crate::update::start::Beginning;
+use crate::update::report::{Progress, Report, LIMIT_BYTES};
+use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
 use osbuild_sys::service::{spawn, Credentials, Input};
@@ -37,7 +37,10 @@ pub struct Updates {
     trial: Option<String>,
     unable: Option<String>,
     worker: Option<Worker>,
+    progress: Option<Progress>,
     result: Option<Report>,
+    /// That is committed; none: it could not be read.
+    epoch: Option<u32>,
     /// As the last worker left it; to read it for every status would keep the code for that in memory.
     state: Value,
     next: Duration,
@@ -49,21 +52,26 @@ pub struct Updates {
 
 pub struct Worker {
     pub output: File,
+    /// Of a line that has no end yet.
     heard: Vec<u8>,
+    /// The last line that was not about progress.
+    last: Vec<u8>,
     commits: bool,
     /// Until when apps had put updates off when it began; none: it was asked for, whatever they say.
     deferred_until: Option<Duration>,
 }
 
 impl Updates {
-    pub fn new(beginning: Beginning) -> Self {
-        let (trial, unable) = match beginning {
+    pub fn new(begun: Begun) -> Self {
+        let (trial, unable) = match begun.beginning {
             Beginning::Trial(version) => (Some(version), None),
             Beginning::Unable(reason) => (None, Some(reason)),
             Beginning::Ordinary | Beginning::Restart => (None, None),
         };
         let next = time::now() + FIRST;
-        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None, failures: 0 }
+        let (epoch, state) = (begun.epoch, shown());
+        let (worker, progress, result, commit_deadline, failures) = (None, None, None, None, 0);
+        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, failures }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -136,7 +144,8 @@ impl Agent {
     pub(super) fn updates_status(&self) -> Value {
         json!({
             "slot": self.parts.facts.slot, "version": self.parts.config.version, "state": self.updates.state,
-            "working": self.updates.worker.is_some(), "trial": self.updates.trial, "unable": self.updates.unable,
+            "working": self.updates.worker.is_some(), "progress": self.updates.progress, "epoch": self.updates.epoch,
+            "trial": self.updates.trial, "unable": self.updates.unable,
             "result": self.updates.result, "text": self.updates.result.as_ref().map(Report::text),
         })
     }
@@ -170,8 +179,18 @@ impl Agent {
         match worker.output.read(&mut part) {
             Ok(0) => {}
             Ok(count) => {
-                let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
-                return worker.heard.extend(&part[..count.min(room)]);
+                for line in part[..count].split_inclusive(|byte| *byte == b'\n') {
+                    let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
+                    worker.heard.extend(&line[..line.len().min(room)]);
+                    if line.ends_with(b"\n") {
+                        match Progress::parse(&worker.heard) {
+                            Some(progress) => self.updates.progress = Some(progress),
+                            None => worker.last = std::mem::take(&mut worker.heard),
+                        }
+                        worker.heard.clear();
+                    }
+                }
+                return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // As good as its end.
@@ -179,8 +198,9 @@ impl Agent {
         }
         let Some(worker) = self.updates.worker.take() else { return };
         let before = done(&self.updates.state);
+        self.updates.progress = None;
         self.updates.state = shown();
-        let report = Report::parse(&worker.heard);
+        let report = Report::parse(&worker.last);
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
@@ -197,11 +217,12 @@ impl Agent {
 
     fn conclude(&mut self, report: &Report, commits: bool) {
         match report {
-            Report::Armed { version } => {
-                self.parts.log.tell(&format!("restarting for {version}"));
+            Report::Armed { .. } => {
+                self.parts.log.tell(&format!("restarting: {}", report.text()));
                 self.end(End::Reboot);
             }
-            Report::Committed => {
+            Report::Committed { epoch } => {
+                self.updates.epoch = Some(*epoch);
                 let version = self.updates.trial.take().unwrap_or_default();
                 self.updates.commit_deadline = None;
                 self.parts.log.tell(&format!("{version} is committed"));
@@ -267,7 +288,8 @@ fn start(order: &Order) -> io::Result<Worker> {
     let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    Ok(Worker { output, heard: Vec::new(), commits: matches!(order, Order::Commit), deferred_until: None })
+    let commits = matches!(order, Order::Commit);
+    Ok(Worker { output, heard: Vec::new(), last: Vec::new(), commits, deferred_until: None })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
