@@ -32,6 +32,9 @@ pub struct State {
     /// Names of releases that were tried and failed, the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
+    /// Where the device belongs, for firmware that forgets it; none: there was no update yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
     /// How the last update ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
@@ -83,6 +86,22 @@ pub enum Phase {
         #[serde(with = "letter")]
         slot: Slot,
     },
+}
+
+/// The slot that was committed last, or that runs while the other one is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    #[serde(with = "letter")]
+    pub slot: Slot,
+    /// The firmware had forgotten and was told so once, which is as often as a device restarts for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
+}
+
+impl Home {
+    pub fn of(slot: Slot) -> Option<Home> {
+        Some(Home { slot, told: false })
+    }
 }
 
 /// The release that an update leads to.
@@ -308,6 +327,7 @@ mod tests {
         state.failure = Some(Failure::new("9".repeat(128), "payload-damaged", &io::Error::other("\"\\".repeat(1000))));
         state.checked(u64::MAX, Some(&"9".repeat(128)));
         state.deferred_until_seconds = u64::MAX;
+        state.home = Some(Home { slot: Slot::B, told: true });
         let header = "f".repeat(64);
         state.phase = Phase::Installing { candidate: candidate('x'), slot: Slot::B, header, done: u32::MAX };
         let block = to_block(7, &state).expect("fits");

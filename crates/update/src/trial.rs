@@ -5,7 +5,7 @@
 
 use crate::device::{BootManager, Epoch, Storage};
 use crate::install::{other, InstallError};
-use crate::state::{Candidate, Journal, Phase, State};
+use crate::state::{Candidate, Home, Journal, Phase, State};
 use osbuild_format::command_line::Slot;
 
 /// What a start of the device finds.
@@ -23,6 +23,8 @@ pub enum Start {
     CommittedOther(Candidate),
     /// The same, and it runs.
     Committed(Candidate),
+    /// The firmware had forgotten which slot is committed and started the other one: restart.
+    Astray,
 }
 
 /// Why a release is denied.
@@ -40,8 +42,24 @@ pub fn at_start(
 ) -> Result<Start, InstallError> {
     match state.phase.clone() {
         Phase::Idle | Phase::Installing { .. } => {
-            // A device whose variables were lost goes on from the slot that its firmware found.
-            if boot.committed().map_err(InstallError::Firmware)?.is_none() {
+            let forgot = boot.committed().map_err(InstallError::Firmware)?.is_none();
+            match state.home.as_mut() {
+                // The slot that the firmware found may have the release before, which was left for a reason.
+                Some(home) if forgot && home.slot != running && !home.told => {
+                    home.told = true;
+                    let slot = home.slot;
+                    journal.save(storage, state)?;
+                    boot.commit(slot).map_err(InstallError::Firmware)?;
+                    return Ok(Start::Astray);
+                }
+                Some(home) if home.slot == running && home.told => {
+                    home.told = false;
+                    journal.save(storage, state)?;
+                }
+                _ => {}
+            }
+            // Where that did not help, a device goes on from the slot that its firmware finds.
+            if forgot {
                 boot.commit(running).map_err(InstallError::Firmware)?;
             }
             Ok(Start::Ordinary)
@@ -143,6 +161,7 @@ fn finish(
     boot.commit(slot).map_err(InstallError::Firmware)?;
     boot.set_next(None).map_err(InstallError::Firmware)?;
     epoch.raise(candidate.epoch).map_err(InstallError::Epoch)?;
+    state.home = Home::of(slot);
     state.end(candidate, true, "");
     Ok(journal.save(storage, state)?)
 }

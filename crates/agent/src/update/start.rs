@@ -99,6 +99,10 @@ fn of_start(start: Start, log: &Log) -> Beginning {
             log.tell(&format!("{} is committed, in the other slot", candidate.version));
             Beginning::Restart
         }
+        Start::Astray => {
+            log.tell("the firmware had forgotten which slot is committed: restarting in that one");
+            Beginning::Restart
+        }
         Start::Committed(candidate) => {
             log.tell(&format!("{} is committed", candidate.version));
             Beginning::Ordinary

@@ -271,6 +271,26 @@ fn a_trial_ends_though_the_firmware_has_lost_its_variables() {
 }
 
 #[test]
+fn firmware_that_forgets_the_committed_slot_is_told_and_one_that_always_forgets_is_left_alone() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    while bench.run(&machine, &mut server).is_some() {}
+    for _ in 0..3 {
+        // It finds the release before.
+        machine.0.borrow_mut().lose_variables();
+        assert!(bench.run(&machine, &mut server).is_some(), "it restarts");
+        assert_eq!(bench.run(&machine, &mut server), None);
+        assert_eq!((bench.start(&machine).1.version, machine.0.borrow().order), ("1.0.1", Some(Slot::B)));
+    }
+    let forgetful = |_: &usize| {
+        machine.0.borrow_mut().lose_variables();
+        bench.run(&machine, &mut server).is_some()
+    };
+    assert!((0..MOST_STARTS).take_while(forgetful).count() < MOST_STARTS, "it settles");
+    assert_eq!(bench.start(&machine).0, Slot::A);
+}
+
+#[test]
 fn a_trial_that_can_do_nothing_about_itself_ends() {
     let bench = Bench::new(true, true);
     for stuck in [false, true] {
