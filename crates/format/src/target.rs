@@ -3,12 +3,15 @@
 //! The Update Framework 1.0.34, section 4.5: the framework leaves `custom` to the application. Invariant: a value that came
 //! out of [`TargetCustom::from_json`] is of a format that is known here, and its numbers are within their limits.
 
+use crate::device::update::LIMIT_EPOCH;
 use serde::{Deserialize, Serialize};
 
 /// The only version so far.
 pub const FORMAT: u32 = 1;
 /// Of the JSON.
 pub const LIMIT_BYTES: usize = 16 * 1024;
+/// As in a payload's header; a device has to keep it in its state.
+const LIMIT_VERSION_BYTES: usize = 128;
 /// What an update may take of a device's memory at most.
 pub const LIMIT_MEMORY_BYTES: u64 = 32 << 20;
 
@@ -73,9 +76,15 @@ impl TargetCustom {
                 return Err(TargetCustomError::Value { field, value });
             }
         }
+        if self.version.len() > LIMIT_VERSION_BYTES {
+            let value = self.version.chars().take(80).collect::<String>().escape_debug().to_string();
+            return Err(TargetCustomError::Value { field: "version", value });
+        }
         let wrong = |field, value: u64| Err(TargetCustomError::Value { field, value: value.to_string() });
         match () {
             () if self.rollout_percent > 100 => wrong("rollout_percent", self.rollout_percent.into()),
+            // A device could never commit it, nor anything after it.
+            () if self.epoch > LIMIT_EPOCH => wrong("epoch", self.epoch.into()),
             () if self.memory_bytes > LIMIT_MEMORY_BYTES => wrong("memory_bytes", self.memory_bytes),
             () => Ok(()),
         }

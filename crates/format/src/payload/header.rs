@@ -4,6 +4,7 @@
 //! gaps, and every number is within its limit.
 
 use super::{LIMIT_ENVELOPE_BYTES, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
+use crate::device::update::LIMIT_EPOCH;
 use crate::verity::BLOCK_BYTES;
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +171,9 @@ impl Release {
 
     fn validate(&self) -> Result<(), HeaderError> {
         text("version", &self.version)?;
+        if self.epoch > LIMIT_EPOCH {
+            return value("epoch", self.epoch);
+        }
         digest("root_hash", &self.root_hash)?;
         let salt = crate::hex::decode(&self.salt).filter(|salt| salt.len() <= 256);
         if salt.is_none() {
