@@ -131,6 +131,21 @@ fn a_payload_that_nobody_signed_or_that_is_cut_short_is_not_placed() {
     assert!(file::list(&folder.path().join(TARGETS)).unwrap().is_empty());
 }
 
+#[test]
+fn metadata_that_no_device_would_read_is_not_published() {
+    let folder = made();
+    let repository = Repository::open(folder.path()).unwrap();
+    let mut targets = repository.targets.signed.clone();
+    let mut target = osbuild_tuf::metadata::TargetFile::of(b"x", Some("x".repeat(1 << 20).into()));
+    file::write_atomic(&repository.target_path("x", &target.hashes["sha256"]), b"x", 0o644).unwrap();
+    targets.targets.insert("x".to_owned(), target.clone());
+    let error = repository.replace_targets(targets.clone(), &keyring(&NAMES), day(1)).unwrap_err().to_string();
+    assert!(error.contains("`2.targets.json` would have ") && error.contains("at most 1048576"), "{error}");
+    target.custom = None;
+    targets.targets.insert("x".to_owned(), target);
+    repository.replace_targets(targets, &keyring(&NAMES), day(1)).unwrap();
+}
+
 /// What a publish that was killed leaves behind is not seen, and the next one is as if it had not been.
 #[test]
 fn each_file_of_a_publish_may_be_the_last_one_written() {
