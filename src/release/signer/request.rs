@@ -74,6 +74,8 @@ pub enum RequestError {
     Entries(usize),
     #[error("entry `{0}` has a message that is not base64, or not the one whose digest it gives")]
     Message(String),
+    #[error("it answers a request of {seconds} s after 1970, and the clock is at {now_seconds} s")]
+    Ahead { seconds: u64, now_seconds: u64 },
     #[error("a signature in it is not base64")]
     Signature(#[from] base64::DecodeError),
 }

@@ -278,6 +278,27 @@ fn others_sign_all_of_a_change_in_one_round() {
 }
 
 #[test]
+fn an_answer_does_not_say_how_long_metadata_is_good() {
+    let folder = made();
+    let keys = tempfile::tempdir().unwrap();
+    let refresh = |seconds: u64, now_seconds: u64| {
+        let answer = request::Signatures { format: request::FORMAT, seconds, signatures: Vec::new() };
+        let exchange = Exchange::open(&[answer], now_seconds).map_err(|error| error.to_string())?;
+        let mut keyring = Keyring::load(keys.path(), &exchange).unwrap();
+        NAMES.iter().for_each(|name| keyring.add(Signer::of_ed25519(name, key(name))));
+        let now = Time::from_seconds(exchange.seconds().unwrap());
+        let repository = Repository::open(folder.path()).map_err(|error| error.to_string())?;
+        repository.refresh(&keyring, now).map_err(|error| error.to_string())
+    };
+    let asked = day(0).seconds();
+    assert!(refresh(u64::MAX, asked).unwrap_err().contains("and the clock is at"), "good for ever");
+    assert!(refresh(asked + 2 * SECONDS_PER_DAY, asked).is_err());
+    assert!(refresh(asked, asked + 30 * SECONDS_PER_DAY).unwrap_err().contains("of 30 days ago"), "expired already");
+    assert_eq!(Repository::open(folder.path()).unwrap().timestamp.signed.version, 1);
+    refresh(asked, asked + 29 * SECONDS_PER_DAY).unwrap();
+}
+
+#[test]
 fn targets_are_delegated_to_others() {
     let folder = made();
     let delegate = |name: &str| {
