@@ -23,6 +23,28 @@ pub trait Metadata: Serialize + DeserializeOwned {
     fn validate(&self) -> Result<(), MetadataError>;
 }
 
+/// The members that all of them have, by their names in Rust.
+macro_rules! members {
+    () => {
+        fn kind(&self) -> &str {
+            &self.kind
+        }
+
+        fn spec_version(&self) -> &str {
+            &self.spec_version
+        }
+
+        fn version(&self) -> u64 {
+            self.version
+        }
+
+        fn expires(&self) -> Time {
+            self.expires
+        }
+    };
+}
+pub(super) use members;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     pub keyid: KeyId,
