@@ -2,7 +2,6 @@
 
 use crate::command::{osbuild, Ended, Project};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A project whose keys are in a folder of its own.
 fn with_keys() -> (Project, PathBuf) {
@@ -102,66 +101,4 @@ fn keys_that_are_elsewhere_sign_by_request() {
     assert_eq!(again.status, 3, "{}", again.errors);
     project.write("signatures.json", "{}");
     repo(&project, &["rotate", "site", "--signatures", "signatures.json"]).fails_with(&["is not a file of signatures"]);
-}
-
-/// SoftHSM's library and its tool: of Debian's packages `softhsm2` and `libsofthsm2`, installed or unpacked into a folder that
-/// OSBUILD_SOFTHSM names.
-fn softhsm() -> Option<(PathBuf, PathBuf)> {
-    let root = std::env::var_os("OSBUILD_SOFTHSM").map_or(PathBuf::from("/"), PathBuf::from);
-    let (library, tool) = (root.join("usr/lib/softhsm/libsofthsm2.so"), root.join("usr/bin/softhsm2-util"));
-    (library.exists() && tool.exists()).then_some((library, tool))
-}
-
-#[test]
-fn a_token_signs() {
-    let Some((library, tool)) = softhsm() else {
-        eprintln!(
-            "SKIPPED: there is no SoftHSM here, so no token has signed; set OSBUILD_SOFTHSM (docs/formats/signing.md)"
-        );
-        return;
-    };
-    let (project, keys) = with_keys();
-    let tokens = project.root.join("tokens");
-    std::fs::create_dir(&tokens).expect("made");
-    project
-        .write("softhsm.conf", &format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()));
-    let project = project.env("VAULT_PIN", "1234");
-    let conf = project.root.join("softhsm.conf").display().to_string();
-    let project = project.env("SOFTHSM2_CONF", conf);
-    let module = library.display().to_string();
-    let token = |args: &[&str]| {
-        let mut command = Command::new(&tool);
-        let output = project.prepare(command.args(["--module", &module]).args(args)).output().expect("started");
-        assert!(output.status.success(), "{args:?}: {output:?}");
-    };
-    token(&["--init-token", "--free", "--label", "vault", "--pin", "1234", "--so-pin", "5678"]);
-    for (id, name) in [("01", "root"), ("02", "db")] {
-        let path = keys.join(format!("{name}.key"));
-        let file = path.display().to_string();
-        token(&["--import", &file, "--token", "vault", "--label", name, "--id", id, "--pin", "1234"]);
-        std::fs::remove_file(&path).expect("removed");
-        let pin = "VAULT_PIN";
-        let signer = serde_json::json!({"pkcs11": {"module": module, "token": "vault", "key": name, "pin_env": pin}});
-        std::fs::write(keys.join(format!("{name}.signer")), signer.to_string()).expect("written");
-    }
-    repo(&project, &["init", "site"]).succeeds();
-    repo(&project, &["check", "site"]).succeeds();
-    // The same key of a request, and the RSA key of Secure Boot.
-    let id = |args: &[&str]| {
-        let output = Command::new("openssl").args(args).output().expect("openssl");
-        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(output.stdout))
-    };
-    let certificate = keys.join("db.crt").display().to_string();
-    let public =
-        Command::new("openssl").args(["x509", "-in", &certificate, "-noout", "-pubkey"]).output().expect("openssl");
-    project.write("db.pem", &String::from_utf8_lossy(&public.stdout));
-    let pem = project.root.join("db.pem").display().to_string();
-    let key_id = id(&["pkey", "-pubin", "-in", &pem, "-outform", "DER"]);
-    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"message"));
-    let entry = serde_json::json!({"id": "db-1", "key": "db", "key_id": key_id, "algorithm": "rsa-pkcs1v15-sha256",
-        "what": "a test", "sha256": sha256, "message": "bWVzc2FnZQ=="});
-    project.write("request.json", &serde_json::json!({"format": 1, "seconds": 1, "entries": [entry]}).to_string());
-    osbuild(&project, &["sign", "request.json", "-o", "signatures.json"]).succeeds();
-    let project = project.env("VAULT_PIN", "4321");
-    osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&["the token does not sign with key `db`"]);
 }

@@ -11,7 +11,7 @@ use crate::{digest, trial, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
-use osbuild_format::verity::BLOCK_BYTES;
+use osbuild_format::verity::{size_bytes, BLOCK_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -196,7 +196,7 @@ impl Installer<'_> {
         if header.from.as_ref().is_some_and(|from| from.esp.sha256 != self.release) {
             return Err(InstallError::From);
         }
-        let tree = verity::size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
+        let tree = size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
         for (partition, area, wanted, whole) in [
             ("ESP", Area::Esp(slot), header.to.esp.size_bytes, true),
             ("root partition", Area::Root(slot), header.to.root.size_bytes, false),

@@ -167,6 +167,9 @@ pub enum StateError {
     Storage(#[from] io::Error),
     #[error("the state of updates has {0} bytes, more than a record holds")]
     TooLong(usize),
+    /// No device writes so often: somebody else wrote the record.
+    #[error("the state of updates has the last number that a record can have: remove its file")]
+    Last,
 }
 
 impl State {
@@ -255,7 +258,7 @@ impl Journal {
 
     /// Makes `state` the latest.
     pub fn save(&mut self, storage: &mut dyn Storage, state: &State) -> Result<(), StateError> {
-        let sequence = self.sequence + 1;
+        let sequence = self.sequence.checked_add(1).ok_or(StateError::Last)?;
         let block = to_block(sequence, state)?;
         storage.write_at(Area::State, sequence % 2 * RECORD_BYTES as u64, &block)?;
         storage.flush(Area::State)?;
@@ -346,6 +349,31 @@ mod tests {
         }
         let body = serde_json::to_vec(&value).expect("JSON");
         assert_eq!(serde_json::from_slice::<State>(&body).expect("known as far as it goes"), state);
+    }
+
+    #[test]
+    fn after_the_last_number_there_is_none() {
+        struct Nowhere;
+        impl Storage for Nowhere {
+            fn size_bytes(&self, _: Area) -> io::Result<u64> {
+                Ok(0)
+            }
+            fn read_at(&self, _: Area, _: u64, bytes: &mut [u8]) -> io::Result<()> {
+                bytes.copy_from_slice(&to_block(u64::MAX, &State::default()).expect("fits"));
+                Ok(())
+            }
+            fn write_at(&mut self, _: Area, _: u64, _: &[u8]) -> io::Result<()> {
+                panic!("an older number in the place of the last one");
+            }
+            fn flush(&mut self, _: Area) -> io::Result<()> {
+                Ok(())
+            }
+            fn drop_caches(&mut self, _: Area) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut journal, state, _) = Journal::load(&Nowhere).expect("read");
+        assert!(matches!(journal.save(&mut Nowhere, &state), Err(StateError::Last)));
     }
 
     #[test]

@@ -44,14 +44,8 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     client.refresh(now)?;
     let mut checked = Checked::default();
     checked.lines.push(format!("root {} of {} is trusted", client.root().version, repository.root.signed.version));
-    let delegated = repository.delegated.values().flat_map(|targets| &targets.signed.targets);
-    for (name, target) in repository.targets.signed.targets.iter().chain(delegated) {
-        match client.target(name)? {
-            Some(found) if found == *target => {}
-            _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
-        }
-        let mut head = Head::default();
-        client.download(name, target, &mut head)?;
+    for (name, target) in &repository.targets.signed.targets {
+        let head = read_whole(&mut client, name, target)?;
         let named = |error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug()));
         let described = check_payload(target, &head, trust.release).map_err(named)?;
         // Its digest is that of the metadata; its segments are looked at by the header, which came first.
@@ -59,6 +53,13 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
         client.download(name, target, &mut segments)?;
         segments.finish().map_err(named)?;
         checked.lines.push(format!("{name}, {} bytes", target.length));
+    }
+    // No device takes a payload from those to whom targets are delegated: what they have may be anything.
+    for (role, targets) in &repository.delegated {
+        for (name, target) in &targets.signed.targets {
+            read_whole(&mut client, name, target)?;
+            checked.lines.push(format!("{name} of {role}, {} bytes", target.length));
+        }
     }
     let days = repository.days();
     let mut look = |what: &str, expires: Time, days: u64| {
@@ -76,6 +77,21 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     look("snapshot", repository.snapshot.signed.expires, days.of(TopLevel::Snapshot));
     look("timestamp", repository.timestamp.signed.expires, days.of(TopLevel::Timestamp));
     Ok(checked)
+}
+
+/// As a device finds it.
+fn read_whole(
+    client: &mut Updater<FolderFetcher, FolderStore>,
+    name: &str,
+    target: &TargetFile,
+) -> Result<Head, RepositoryError> {
+    match client.target(name)? {
+        Some(found) if found == *target => {}
+        _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
+    }
+    let mut head = Head::default();
+    client.download(name, target, &mut head)?;
+    Ok(head)
 }
 
 fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetcher, FolderStore>, RepositoryError> {
