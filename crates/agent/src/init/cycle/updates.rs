@@ -233,8 +233,7 @@ impl Agent {
             }
             Report::NotNow { details, .. } => {
                 // A time at which the reason ends, or else the time of the next check.
-                let known = ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64());
-                let at = known.or_else(|| {
+                let at = ends(details).or_else(|| {
                     let state = state()?;
                     Some(next_check(&policy(&self.parts.config), state.checked_seconds, self.parts.apps.device_id()))
                 });
@@ -245,7 +244,9 @@ impl Agent {
                 let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
                 self.updates.next = time::now() + pause(self.updates.failures, interval);
             }
-            Report::Offered { .. } | Report::Deferred { .. } => {}
+            // What was put off until now may be put off for less long now.
+            Report::Deferred { .. } => self.updates.next = self.updates.next.min(time::now() + AGAIN),
+            Report::Offered { .. } => {}
         }
     }
 }
@@ -253,6 +254,13 @@ impl Agent {
 /// Whether an app has put updates off since a worker began that takes notice of it.
 fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
     then.is_some_and(|then| then < now)
+}
+
+/// When the reason ends for which nothing was done, in seconds since 1970; none: with the next check.
+fn ends(details: &Value) -> Option<u64> {
+    // A time server is asked all the while.
+    let soon = details.get("why").is_some_and(|why| why == "no-time").then_some(0);
+    soon.or_else(|| ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64()))
 }
 
 /// Until the next try. A payload that is damaged on the server, or a medium that does not keep what is written, would be paid for
@@ -313,6 +321,7 @@ fn group() -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
+    use osbuild_update::reason::NotNow;
     use osbuild_update::state::{Candidate, Phase};
 
     #[test]
@@ -327,6 +336,15 @@ mod tests {
         };
         assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
         assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn each_reason_that_ends_by_itself_says_when() {
+        let details = |why: &NotNow| serde_json::to_value(why).expect("JSON");
+        assert_eq!(ends(&details(&NotNow::OutsideWindow { at_seconds: 7 })), Some(7));
+        assert_eq!(ends(&details(&NotNow::Deferred { until_seconds: 8 })), Some(8));
+        assert_eq!(ends(&details(&NotNow::NoTime)), Some(0), "soon");
+        assert_eq!(ends(&details(&NotNow::UpToDate)), None);
     }
 
     #[test]
