@@ -8,7 +8,7 @@ use super::UpdateError;
 use crate::io::file;
 use crate::release::keys::{self, PublicKeys, Purpose};
 use crate::release::signer::{Exchange, Signer};
-use crate::release::tests::image_of;
+use crate::release::tests::images::image_of;
 use osbuild_tuf::metadata::{Targets, TopLevel};
 use osbuild_tuf::Time;
 use std::collections::BTreeMap;

@@ -44,6 +44,10 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rotate", "site", "root", "--remove", "third"]).fails_with(&["key `third` does not sign for"]);
     let checked = repo(&project, &["check", "site"]).succeeds();
     assert!(checked.output.starts_with("ok  root 2 of 2 is trusted\n"), "{}", checked.output);
+    let public = project.root.join("public");
+    std::fs::create_dir(&public).expect("made");
+    std::fs::copy(keys.join("release.pub"), public.join("release.pub")).expect("copied");
+    repo(&project, &["check", "site", "--keys", "public"]).succeeds();
     let soon = repo(&project, &["check", "site", "--warn-days", "9999"]);
     assert_eq!(soon.status, 0, "half of the time is left: {}", soon.errors);
     let rehearsed = repo(&project, &["rehearse", "site"]).succeeds();
@@ -58,6 +62,12 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     assert_eq!(neither.status, 2, "{}", neither.errors);
     let simulated = osbuild(&project, &["update", "simulate", "--from", "out/nothing", "--to", "out/nothing"]);
     simulated.fails_with(&["`out/nothing` cannot be used", "manifest.dsse.json", "`osbuild image PRODUCT`"]);
+}
+
+#[test]
+fn a_repository_of_development_keys_says_so() {
+    let begun = repo(&Project::copy(), &["init", "site"]).succeeds();
+    assert!(begun.errors.contains("signed with DEVELOPMENT KEYS: this repository"), "{}", begun.errors);
 }
 
 #[test]
@@ -83,6 +93,8 @@ fn keys_that_are_elsewhere_sign_by_request() {
         "{}",
         signed.output
     );
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
     repo(&project, &["init", "site", "--signatures", "signatures.json"]).succeeds();
     repo(&project, &["check", "site"]).succeeds();
     // What was signed for one request is of no use for another.

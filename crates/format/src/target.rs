@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT: u32 = 1;
 /// Of the JSON.
 pub const LIMIT_BYTES: usize = 16 * 1024;
-/// As in a payload's header; a device has to keep it in its state.
-const LIMIT_VERSION_BYTES: usize = 128;
 /// What an update may take of a device's memory at most.
 pub const LIMIT_MEMORY_BYTES: u64 = 32 << 20;
 
@@ -76,9 +74,11 @@ impl TargetCustom {
                 return Err(TargetCustomError::Value { field, value });
             }
         }
-        if self.version.len() > LIMIT_VERSION_BYTES {
-            let value = self.version.chars().take(80).collect::<String>().escape_debug().to_string();
-            return Err(TargetCustomError::Value { field: "version", value });
+        for (field, text) in [("product", &self.product), ("machine", &self.machine), ("version", &self.version)] {
+            if !crate::payload::is_text(text) {
+                let value = text.chars().take(80).collect::<String>().escape_debug().to_string();
+                return Err(TargetCustomError::Value { field, value });
+            }
         }
         let wrong = |field, value: u64| Err(TargetCustomError::Value { field, value: value.to_string() });
         match () {
