@@ -54,16 +54,21 @@ fn machine() -> Machine {
 }
 
 fn parts(store: &Store, folder: &Path) -> Parts {
-    let put = |bytes: &[u8]| store.put_bytes(bytes).expect("kept");
     let root: Vec<u8> = (0..300 * 4096_u32).map(|i| (i % 253) as u8).collect();
+    parts_of(store, folder, "1", &root)
+}
+
+/// `root` has 300 blocks.
+fn parts_of(store: &Store, folder: &Path, version: &str, root: &[u8]) -> Parts {
+    let put = |bytes: &[u8]| store.put_bytes(bytes).expect("kept");
     let path = folder.join("root");
-    file::write_atomic(&path, &root, 0o644).expect("written");
+    file::write_atomic(&path, root, 0o644).expect("written");
     let root_file = file::open(&path).expect("opened");
     let extent = crate::image::verity::Extent { file: &root_file, start: 0, bytes: root.len() as u64 };
     let verity = crate::image::verity::build(extent, crate::image::verity::uuid(&[2; 32]), vec![2; 32]).expect("built");
     let hash = hex::encode(verity.root_hash);
     let line = osbuild_format::command_line::with_root("quiet", &hash, 300);
-    let release: String = crate::tree::release::os_release_text("p", "1", "board")
+    let release: String = crate::tree::release::os_release_text("p", version, "board")
         .iter()
         .map(|(name, value)| format!("{name}=\"{value}\"\n"))
         .collect();
@@ -74,7 +79,7 @@ fn parts(store: &Store, folder: &Path) -> Parts {
     let packages = r#"{"schema":1,"packages":[{"name":"p","version":"1","license":"MIT","recipe":"p","files":1,"bytes":2}],
         "skeletons":{"files":0,"bytes":0},"generated":{"files":0,"bytes":0}}"#;
     Parts {
-        root: put(&root),
+        root: put(root),
         verity: put(&verity.device),
         root_hash: put(format!("{hash}\n").as_bytes()),
         uki: put(&uki.expect("appended")),
@@ -85,13 +90,23 @@ fn parts(store: &Store, folder: &Path) -> Parts {
 }
 
 fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Release {
+    write_version(store, parts, ("1", 1), keys, folder)
+}
+
+fn write_version(
+    store: &Store,
+    parts: Parts,
+    (version, security_epoch): (&str, u32),
+    keys: &Keys,
+    folder: &Path,
+) -> image::Release {
     let machine = machine();
     let (sources, actions) = Default::default();
     let inputs = ReleaseInputs {
         store,
         product: "p",
-        version: "1",
-        security_epoch: 1,
+        version,
+        security_epoch,
         production: true,
         machine: &machine,
         parts,
@@ -101,6 +116,14 @@ fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Rele
         folder,
     };
     image::write(&inputs).expect("written")
+}
+
+/// An image folder of product `p` for `board`, for tests of what is made of images. `root` has 300 blocks.
+pub fn image_of(folder: &Path, keys: &Path, version: &str, security_epoch: u32, root: &[u8]) -> PathBuf {
+    let store = Store::open(&folder.join("cache")).expect("a store");
+    let parts = parts_of(&store, folder, version, root);
+    let loaded = load(keys).expect("loaded");
+    write_version(&store, parts, (version, security_epoch), &loaded, &folder.join("images")).folder
 }
 
 fn example() -> &'static Example {

@@ -112,6 +112,6 @@ impl ReleaseImages {
     }
 }
 
-fn described(bytes: &[u8]) -> payload::Image {
+pub(super) fn described(bytes: &[u8]) -> payload::Image {
     payload::Image { size_bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
 }

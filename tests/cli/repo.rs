@@ -52,6 +52,12 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);
+    let nothing = ["`out/nothing` cannot be published", "manifest.dsse.json", "`osbuild image PRODUCT`"];
+    repo(&project, &["publish", "site", "--image", "out/nothing"]).fails_with(&nothing);
+    let neither = repo(&project, &["publish", "site"]);
+    assert_eq!(neither.status, 2, "{}", neither.errors);
+    let simulated = osbuild(&project, &["update", "simulate", "--from", "out/nothing", "--to", "out/nothing"]);
+    simulated.fails_with(&["`out/nothing` cannot be used", "manifest.dsse.json", "`osbuild image PRODUCT`"]);
 }
 
 #[test]
