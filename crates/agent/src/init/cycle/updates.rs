@@ -6,7 +6,7 @@ use super::Agent;
 use crate::control::{Answer, UpdateAction};
 use crate::end::End;
 use crate::update::partitions::Partitions;
-use crate::update::report::{Progress, Report, LIMIT_BYTES};
+use crate::update::report::{Progress, Report, Words};
 use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
@@ -50,10 +50,7 @@ pub struct Updates {
 
 pub struct Worker {
     pub output: File,
-    /// Of a line that has no end yet.
-    heard: Vec<u8>,
-    /// The last line that was not about progress.
-    last: Vec<u8>,
+    words: Words,
     commits: bool,
 }
 
@@ -172,17 +169,8 @@ impl Agent {
         match worker.output.read(&mut part) {
             Ok(0) => {}
             Ok(count) => {
-                for line in part[..count].split_inclusive(|byte| *byte == b'\n') {
-                    let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
-                    worker.heard.extend(&line[..line.len().min(room)]);
-                    if line.ends_with(b"\n") {
-                        match Progress::parse(&worker.heard) {
-                            Some(progress) => self.updates.progress = Some(progress),
-                            None => worker.last = std::mem::take(&mut worker.heard),
-                        }
-                        worker.heard.clear();
-                    }
-                }
+                let progress = worker.words.hear(&part[..count]);
+                self.updates.progress = progress.or(self.updates.progress.take());
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -192,7 +180,7 @@ impl Agent {
         let Some(worker) = self.updates.worker.take() else { return };
         self.updates.progress = None;
         self.updates.state = shown();
-        let report = Report::parse(&worker.last);
+        let report = worker.words.report();
         self.parts.log.info(&format!("update: {}", report.text()));
         self.conclude(&report, worker.commits);
         self.updates.result = Some(report);
@@ -249,7 +237,7 @@ fn start(order: &Order) -> io::Result<Worker> {
     let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    Ok(Worker { output, heard: Vec::new(), last: Vec::new(), commits: matches!(order, Order::Commit) })
+    Ok(Worker { output, words: Words::default(), commits: matches!(order, Order::Commit) })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
