@@ -6,7 +6,7 @@ use super::Agent;
 use crate::control::{Answer, UpdateAction};
 use crate::end::End;
 use crate::update::partitions::Partitions;
-use crate::update::report::{Progress, Report, LIMIT_BYTES};
+use crate::update::report::{Progress, Report, Words};
 use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
@@ -52,10 +52,7 @@ pub struct Updates {
 
 pub struct Worker {
     pub output: File,
-    /// Of a line that has no end yet.
-    heard: Vec<u8>,
-    /// The last line that was not about progress.
-    last: Vec<u8>,
+    words: Words,
     commits: bool,
     /// Until when apps had put updates off when it began; none: it was asked for, whatever they say.
     deferred_until: Option<Duration>,
@@ -179,17 +176,8 @@ impl Agent {
         match worker.output.read(&mut part) {
             Ok(0) => {}
             Ok(count) => {
-                for line in part[..count].split_inclusive(|byte| *byte == b'\n') {
-                    let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
-                    worker.heard.extend(&line[..line.len().min(room)]);
-                    if line.ends_with(b"\n") {
-                        match Progress::parse(&worker.heard) {
-                            Some(progress) => self.updates.progress = Some(progress),
-                            None => worker.last = std::mem::take(&mut worker.heard),
-                        }
-                        worker.heard.clear();
-                    }
-                }
+                let progress = worker.words.hear(&part[..count]);
+                self.updates.progress = progress.or(self.updates.progress.take());
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -200,7 +188,7 @@ impl Agent {
         let before = done(&self.updates.state);
         self.updates.progress = None;
         self.updates.state = shown();
-        let report = Report::parse(&worker.last);
+        let report = worker.words.report();
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
@@ -297,7 +285,7 @@ fn start(order: &Order) -> io::Result<Worker> {
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
     let commits = matches!(order, Order::Commit);
-    Ok(Worker { output, heard: Vec::new(), last: Vec::new(), commits, deferred_until: None })
+    Ok(Worker { output, words: Words::default(), commits, deferred_until: None })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
