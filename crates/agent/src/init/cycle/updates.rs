@@ -30,7 +30,7 @@ const GROUP_BYTES: &str = "67108864";
 const AGAIN: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
-const TO_COMMIT: Duration = Duration::from_secs(60);
+const TO_COMMIT: Duration = Duration::from_secs(180);
 
 pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
