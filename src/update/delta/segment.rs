@@ -6,7 +6,8 @@ use super::matching::Match;
 use super::program::Program;
 use super::DeltaError;
 use osbuild_format::payload::{
-    predict, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space,
+    predict, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space, LIMIT_COLUMNS_BYTES,
+    LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::ops::Range;
 const ZEROS: usize = 256;
 /// A match of fewer equal bytes costs more than it saves.
 const WORTH: usize = 12;
+/// How often what is worth an operation is doubled before all bytes are taken as they are.
+const COARSER: u32 = 8;
 
 /// Everything that segments of one image share.
 pub struct Pair<'a> {
@@ -42,32 +45,21 @@ struct Builder<'a> {
     right: u64,
     known: BTreeMap<(usize, usize), usize>,
     frames: BTreeMap<(usize, u64, u64), u16>,
+    pieces: usize,
+    /// How often what is worth an operation was doubled.
+    coarser: u32,
 }
 
 /// The segment that writes `range` of the new image.
 pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segment, Vec<u8>), DeltaError> {
-    let mut builder = Builder {
-        pair,
-        parts: Parts::default(),
-        sources: Sha256::new(),
-        right: 0,
-        known: BTreeMap::new(),
-        frames: BTreeMap::new(),
-    };
-    let mut at = range.start;
-    for found in matches {
-        for found in builder.split(found) {
-            let equal = builder.equal(&found);
-            if equal < WORTH {
-                continue;
-            }
-            builder.literal(at..found.new);
-            builder.copy(&found);
-            at = found.new_end();
-        }
-    }
-    builder.literal(at..range.end);
-    let stored = builder.store(range.start)?;
+    // The same with fewer operations, if there are more than a reader takes; at last one that takes the bytes as they are.
+    let built = (0..=COARSER).find_map(|coarser| {
+        let mut builder = Builder::new(pair, coarser);
+        builder.fill(range.clone(), matches);
+        let few = coarser == COARSER || builder.fits(range.start);
+        few.then(|| builder.store(range.start))
+    });
+    let stored = built.expect("the last one is taken")?;
     let sha256 = |bytes: &[u8]| osbuild_format::hex::encode(&Sha256::digest(bytes));
     let output = &pair.new[range];
     let segment = Segment {
@@ -81,6 +73,43 @@ pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Seg
 }
 
 impl<'a> Builder<'a> {
+    fn new(pair: &'a Pair<'a>, coarser: u32) -> Self {
+        Builder {
+            pair,
+            parts: Parts::default(),
+            sources: Sha256::new(),
+            right: 0,
+            known: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            pieces: 0,
+            coarser,
+        }
+    }
+
+    fn fill(&mut self, range: Range<usize>, matches: &[Match]) {
+        if self.coarser == COARSER {
+            self.parts.literals.extend_from_slice(&self.pair.new[range.clone()]);
+            return self.push(range.len(), Kind::Literal { code: false });
+        }
+        let mut at = range.start;
+        for found in matches {
+            for found in self.split(found) {
+                if self.equal(&found) < WORTH << self.coarser {
+                    continue;
+                }
+                self.literal(at..found.new);
+                self.copy(&found);
+                at = found.new_end();
+            }
+        }
+        self.literal(at..range.end);
+    }
+
+    fn fits(&self, start: usize) -> bool {
+        let columns = self.parts.columns_bytes(start as u64) as u64;
+        self.parts.operations.len() <= LIMIT_OPERATIONS && columns <= LIMIT_COLUMNS_BYTES
+    }
+
     fn equal(&self, found: &Match) -> usize {
         let old = &self.pair.old[found.old..found.old_end()];
         let new = &self.pair.new[found.new..found.new_end()];
@@ -109,6 +138,7 @@ impl<'a> Builder<'a> {
 
     /// New bytes as they are.
     fn literal(&mut self, range: Range<usize>) {
+        let worth = ZEROS << self.coarser;
         let mut at = range.start;
         while at < range.end {
             let mut end = at;
@@ -130,12 +160,12 @@ impl<'a> Builder<'a> {
                 }
             };
             let mut zeros = 0;
-            while end < limit && zeros < ZEROS {
+            while end < limit && zeros < worth {
                 zeros = if self.pair.new[end] == 0 { zeros + 1 } else { 0 };
                 end += 1;
             }
-            if zeros == ZEROS {
-                end -= ZEROS;
+            if zeros == worth {
+                end -= worth;
             }
             if end > at {
                 let place = self.parts.literals.len();
@@ -147,7 +177,7 @@ impl<'a> Builder<'a> {
             }
             at = end;
             let run = self.pair.new[at..limit].iter().take_while(|byte| **byte == 0).count();
-            if zeros == ZEROS {
+            if zeros == worth {
                 self.push(run, Kind::Zero);
                 at += run;
             }
@@ -200,8 +230,11 @@ impl<'a> Builder<'a> {
         let to = pair.new_programs[key.1].load(found.new)?;
         let space = pair.spaces.get(&key).filter(|space| !space.pieces.is_empty())?;
         let known = match self.known.get(&key) {
+            _ if self.parts.frames.len() == LIMIT_FRAMES => return None,
             Some(known) => *known,
+            None if self.pieces + space.pieces.len() > LIMIT_PIECES => return None,
             None => {
+                self.pieces += space.pieces.len();
                 let index = self.parts.spaces.len();
                 self.parts.spaces.push(space.clone());
                 self.known.insert(key, index);
