@@ -3,10 +3,10 @@
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
 use super::matching::Match;
-use super::program::Program;
+use super::program::{Content, Part, Programs};
 use super::DeltaError;
 use osbuild_format::payload::{
-    predict, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space, LIMIT_COLUMNS_BYTES,
+    predict_with, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space, LIMIT_COLUMNS_BYTES,
     LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
 };
 use sha2::{Digest, Sha256};
@@ -25,17 +25,10 @@ pub struct Pair<'a> {
     pub image: ImageName,
     pub old: &'a [u8],
     pub new: &'a [u8],
-    pub old_programs: &'a [Program],
-    pub new_programs: &'a [Program],
+    pub old_programs: &'a Programs,
+    pub new_programs: &'a Programs,
     /// By the indices of an old and a new program.
     pub spaces: &'a BTreeMap<(usize, usize), Space>,
-}
-
-/// The program that holds a place.
-pub fn holder(programs: &[Program], place: usize) -> Option<usize> {
-    let after = programs.partition_point(|program| program.loads[0].place.start <= place);
-    let index = after.checked_sub(1)?;
-    (place < programs[index].loads.last()?.place.end).then_some(index)
 }
 
 struct Builder<'a> {
@@ -46,6 +39,8 @@ struct Builder<'a> {
     known: BTreeMap<(usize, usize), usize>,
     frames: BTreeMap<(usize, u64, u64), u16>,
     pieces: usize,
+    /// Of each space, which pieces a reference is in.
+    used: Vec<Vec<bool>>,
     /// How often what is worth an operation was doubled.
     coarser: u32,
 }
@@ -82,6 +77,7 @@ impl<'a> Builder<'a> {
             known: BTreeMap::new(),
             frames: BTreeMap::new(),
             pieces: 0,
+            used: Vec::new(),
             coarser,
         }
     }
@@ -103,6 +99,16 @@ impl<'a> Builder<'a> {
             }
         }
         self.literal(at..range.end);
+        self.drop_pieces();
+    }
+
+    /// Leaves out what no reference of this segment is in: what is predicted stays the same.
+    fn drop_pieces(&mut self) {
+        for (space, used) in self.parts.spaces.iter_mut().zip(&self.used) {
+            let mut shift = None;
+            let mut used = used.iter();
+            space.pieces.retain(|piece| used.next() == Some(&true) && shift.replace(piece.shift) != Some(piece.shift));
+        }
     }
 
     fn fits(&self, start: usize) -> bool {
@@ -116,24 +122,23 @@ impl<'a> Builder<'a> {
         old.iter().zip(new).filter(|(old, new)| old == new).count()
     }
 
-    /// At the ends of what is loaded, so that each part has one frame.
+    /// At the ends of the parts of programs, so that each has one frame.
     fn split(&self, found: &Match) -> Vec<Match> {
-        let mut cuts = vec![0, found.length];
-        let mut cut = |programs: &[Program], start: usize| {
-            let touched =
-                programs.iter().filter(|program| program.loads.last().is_some_and(|load| load.place.end > start));
-            let touched = touched.take_while(|program| program.loads[0].place.start < start + found.length);
-            for load in touched.flat_map(|program| &program.loads) {
-                let ends = [load.place.start, load.place.end].into_iter().filter_map(|end| end.checked_sub(start));
-                cuts.extend(ends.filter(|end| *end < found.length));
+        let (old, new) = (self.pair.old_programs, self.pair.new_programs);
+        let mut parts: Vec<(Match, bool)> = Vec::new();
+        let mut at = 0;
+        while at < found.length {
+            let (from, to) = (found.old + at, found.new + at);
+            let length = (old.boundary(from) - from).min(new.boundary(to) - to).min(found.length - at);
+            // What has no frame needs no cut, either.
+            let framed = old.at(from).is_some() && new.at(to).is_some();
+            match parts.last_mut() {
+                Some((last, false)) if !framed => last.length += length,
+                _ => parts.push((Match { new: to, old: from, length }, framed)),
             }
-        };
-        cut(self.pair.old_programs, found.old);
-        cut(self.pair.new_programs, found.new);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let part = |cut: &[usize]| Match { new: found.new + cut[0], old: found.old + cut[0], length: cut[1] - cut[0] };
-        cuts.windows(2).map(part).collect()
+            at += length;
+        }
+        parts.into_iter().map(|(part, _)| part).collect()
     }
 
     /// New bytes as they are.
@@ -142,23 +147,8 @@ impl<'a> Builder<'a> {
         let mut at = range.start;
         while at < range.end {
             let mut end = at;
-            let load = holder(self.pair.new_programs, at).and_then(|index| self.pair.new_programs[index].load(at));
-            let code = load.is_some_and(|load| load.executable);
-            let limit = match load {
-                Some(load) => load.place.end.min(range.end),
-                None => {
-                    let next = self.pair.new_programs.partition_point(|program| program.loads[0].place.start <= at);
-                    let held = holder(self.pair.new_programs, at).and_then(|index| {
-                        self.pair.new_programs[index]
-                            .loads
-                            .iter()
-                            .map(|load| load.place.start)
-                            .find(|start| *start > at)
-                    });
-                    let next = self.pair.new_programs.get(next).map(|program| program.loads[0].place.start);
-                    held.or(next).unwrap_or(range.end).min(range.end)
-                }
-            };
+            let code = self.pair.new_programs.at(at).is_some_and(|part| part.content == Content::Code);
+            let limit = self.pair.new_programs.boundary(at).min(range.end);
             let mut zeros = 0;
             while end < limit && zeros < worth {
                 zeros = if self.pair.new[end] == 0 { zeros + 1 } else { 0 };
@@ -201,22 +191,22 @@ impl<'a> Builder<'a> {
             let wrong = |bytes: &[u8]| bytes.iter().zip(new).filter(|(byte, new)| byte != new).count();
             let mut fewest = wrong(old);
             let described = self.parts.frames[usize::from(candidate)];
-            let ways = [
-                Methods::CODE,
-                Methods::CODE.and(Methods::SIGNED),
-                Methods::WORDS,
-                Methods::DISTANCES,
-                Methods::WORDS.and(Methods::DISTANCES),
-                Methods::SIGNED,
-            ];
-            for way in ways {
+            let predicted_by = |way, used: &mut dyn FnMut(usize)| {
                 let mut bytes = old.to_vec();
-                predict(&mut bytes, offset, found.new as u64, way, &described, space);
+                predict_with(&mut bytes, offset, found.new as u64, way, &described, space, used);
+                bytes
+            };
+            for way in ways(self.pair.new_programs.at(found.new)).iter().copied() {
+                let bytes = predicted_by(way, &mut |_| ());
                 let count = wrong(&bytes);
                 // What names the method has to be saved first.
                 if count + 2 < fewest {
                     (fewest, methods, frame, predicted) = (count, way, candidate, bytes);
                 }
+            }
+            if methods != Methods::NONE {
+                let used = &mut self.used[described.space];
+                predicted_by(methods, &mut |piece| used[piece] = true);
             }
         }
         self.parts.correct(&predicted, new, &mut self.right);
@@ -225,9 +215,9 @@ impl<'a> Builder<'a> {
 
     fn frame(&mut self, found: &Match) -> Option<(u16, &'a Space)> {
         let pair = self.pair;
-        let key = (holder(pair.old_programs, found.old)?, holder(pair.new_programs, found.new)?);
-        let from = pair.old_programs[key.0].load(found.old)?;
-        let to = pair.new_programs[key.1].load(found.new)?;
+        let from = pair.old_programs.at(found.old)?;
+        let to = pair.new_programs.at(found.new)?;
+        let key = (from.program, to.program);
         let space = pair.spaces.get(&key).filter(|space| !space.pieces.is_empty())?;
         let known = match self.known.get(&key) {
             _ if self.parts.frames.len() == LIMIT_FRAMES => return None,
@@ -237,12 +227,17 @@ impl<'a> Builder<'a> {
                 self.pieces += space.pieces.len();
                 let index = self.parts.spaces.len();
                 self.parts.spaces.push(space.clone());
+                self.used.push(vec![false; space.pieces.len()]);
                 self.known.insert(key, index);
                 index
             }
         };
-        let old_base = (from.place.start as u64).wrapping_sub(from.address);
-        let new_base = (to.place.start as u64).wrapping_sub(to.address);
+        let base = |part: &Part| match part.content {
+            // What its numbers are less than addresses.
+            Content::Table => part.origin.wrapping_neg(),
+            _ => (part.place.start as u64).wrapping_sub(part.address),
+        };
+        let (old_base, new_base) = (base(from), base(to));
         let frames = &mut self.parts.frames;
         let frame = *self.frames.entry((known, old_base, new_base)).or_insert_with(|| {
             frames.push(Frame { space: known, old_base, new_base });
@@ -259,5 +254,25 @@ impl<'a> Builder<'a> {
             .any(|operation| matches!(operation.kind, Kind::Copy { .. } | Kind::Patch { .. }));
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
         self.parts.store(start as u64, super::coder::compress)
+    }
+}
+
+/// How addresses in a part are likely held, in the order in which they are tried.
+fn ways(part: Option<&Part>) -> &'static [Methods] {
+    const CODE: Methods = Methods::CODE;
+    const SIGNED: Methods = Methods::SIGNED;
+    const WORDS: Methods = Methods::WORDS;
+    const DISTANCES: Methods = Methods::DISTANCES;
+    /// Code that is linked to its addresses.
+    const LINKED: Methods = CODE.and(SIGNED);
+    const BOTH: Methods = WORDS.and(DISTANCES);
+    match part.map(|part| part.content) {
+        Some(Content::Code) => &[CODE, LINKED],
+        Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
+        Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
+        Some(Content::Table) => &[Methods::OFFSETS],
+        Some(Content::Relocations) => &[WORDS],
+        Some(Content::Addresses) => &[SIGNED],
+        None => &[],
     }
 }

@@ -3,25 +3,46 @@
 //! Invariant: pieces are in ascending order and begin at different addresses.
 
 use super::matching::Match;
-use super::program::Program;
+use super::program::Programs;
 use osbuild_format::payload::{Piece, Space};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// Shorter ones say more about chance than about addresses.
 const SHORTEST: usize = 16;
 
-/// `matches` are those with old bytes in `old` and new ones in `new`.
-pub fn between<'a>(old: &Program, new: &Program, matches: impl Iterator<Item = &'a Match>) -> Space {
-    let mut moved = Vec::new();
+/// Of each two programs, by their indices, where addresses of the old one are in the new one.
+pub fn between<'a>(
+    old: &Programs,
+    new: &Programs,
+    matches: impl Iterator<Item = &'a Match>,
+) -> BTreeMap<(usize, usize), Space> {
+    let mut claims: BTreeMap<(usize, usize), Vec<(u64, u64, i64)>> = BTreeMap::new();
     for found in matches.filter(|found| found.length >= SHORTEST) {
-        for from in &old.loads {
-            for to in &new.loads {
-                moved.extend(part(found, from, to));
+        let mut at = 0;
+        while at < found.length {
+            let (from, to) = (found.old + at, found.new + at);
+            let step = (old.boundary(from) - from).min(new.boundary(to) - to).min(found.length - at);
+            let parts = old.at(from).zip(new.at(to)).filter(|(old, new)| old.referred && new.referred);
+            if let Some((old, new)) = parts {
+                let address = old.address.wrapping_add((from - old.place.start) as u64);
+                let moved = new.address.wrapping_add((to - new.place.start) as u64);
+                let claim = (address, step as u64, moved.wrapping_sub(address) as i64);
+                claims.entry((old.program, new.program)).or_default().push(claim);
             }
+            at += step;
         }
     }
-    Space { pieces: settled(moved), end: old.addresses.end }
+    let space =
+        |(key, claims): ((usize, usize), _)| (key, Space { pieces: settled(claims), end: old.addresses[key.0].end });
+    // An address of a damaged program may be anything; one that wraps is none.
+    claims.retain(|_, claims| claims.iter().all(|(start, length, _)| start.checked_add(*length).is_some()));
+    claims.into_iter().map(space).filter(|(_, space)| ordered(space)).collect()
+}
+
+/// The format has no space that ends before its last piece begins.
+fn ordered(space: &Space) -> bool {
+    space.pieces.last().is_some_and(|last| last.start <= space.end)
 }
 
 /// Claims (address, length, shift) to pieces; where two claim an address, the longer one is right.
@@ -48,18 +69,6 @@ fn settled(mut claims: Vec<(u64, u64, i64)>) -> Vec<Piece> {
         }
     }
     pieces
-}
-
-/// Old address, length and shift of what of `found` is in both loads.
-fn part(found: &Match, from: &super::program::Load, to: &super::program::Load) -> Option<(u64, u64, i64)> {
-    let skip = (from.place.start.saturating_sub(found.old)).max(to.place.start.saturating_sub(found.new));
-    let end = (from.place.end.saturating_sub(found.old)).min(to.place.end.saturating_sub(found.new)).min(found.length);
-    if skip >= end {
-        return None;
-    }
-    let old = from.address + (found.old + skip - from.place.start) as u64;
-    let new = to.address + (found.new + skip - to.place.start) as u64;
-    Some((old, (end - skip) as u64, new.wrapping_sub(old) as i64))
 }
 
 #[cfg(test)]
