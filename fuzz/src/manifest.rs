@@ -30,7 +30,7 @@ fn signed() -> &'static Signed {
     SIGNED.get_or_init(|| {
         let keys = signer::keys();
         let statement = statement();
-        let envelope = dsse::sign(PAYLOAD_TYPE, &statement, &keys.release, &keys.public.key_id());
+        let envelope = keys.release.sign_statement("a manifest", PAYLOAD_TYPE, &statement).expect("signed");
         Signed { keys: keys.public, statement, envelope }
     })
 }

@@ -30,7 +30,7 @@ fn signed() -> &'static Signed {
     static SIGNED: OnceLock<Signed> = OnceLock::new();
     SIGNED.get_or_init(|| {
         let keys = signer::keys();
-        Signed { program: keys.boot.sign(&uki()).expect("signed"), certificate: keys.public.signature_db }
+        Signed { program: keys.boot.sign("a program", &uki()).expect("signed"), certificate: keys.public.signature_db }
     })
 }
 

@@ -3,6 +3,7 @@
 use der::{DecodePem, Encode};
 use osbuild::release::boot_key::BootKey;
 use osbuild::release::keys::{Keys, PublicKeys, Purpose};
+use osbuild::release::signer::Signer;
 use rsa::pkcs8::DecodePrivateKey;
 
 const KEY: &str = include_str!("../../src/release/testdata/signer.key.pem");
@@ -23,5 +24,6 @@ pub fn keys() -> Keys {
         release: release.verifying_key(),
     };
     let key = rsa::RsaPrivateKey::from_pkcs8_pem(KEY).expect("a key");
-    Keys { boot: BootKey { certificate_der: certificate, key }, release, public, purpose: Purpose::Development }
+    let boot = BootKey { certificate_der: certificate, signer: Signer::of_rsa("db", key) };
+    Keys { boot, release: Signer::of_ed25519("release", release), public, purpose: Purpose::Development }
 }

@@ -15,6 +15,7 @@ use crate::disk::DISK_IMAGE;
 use crate::io::file;
 use crate::io::store::Node;
 use crate::plan::goals;
+use crate::release::signer::Exchange;
 use crate::release::{self, image::Release};
 use crate::tools::board::check::{sshkey, SshAccess};
 use crate::tools::board::varstore::{Guid, SecureBootKeys};
@@ -94,7 +95,7 @@ pub fn tool_root(session: &Session) -> Result<ToolRoot, Failure> {
 }
 
 pub fn inputs(session: &Session, release: &Release, state: PathBuf) -> Result<BoardInputs, Failure> {
-    let public = keys::load(&session.project)?.public;
+    let public = keys::load(&session.project, &Exchange::closed())?.public;
     let mut owner = [0; 16];
     owner.copy_from_slice(&public.fingerprint()[..16]);
     let product = session.config.product.name.to_string();

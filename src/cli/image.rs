@@ -6,6 +6,7 @@ use super::keys;
 use super::project::Project;
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
+use super::signing::SigningArgs;
 use crate::disk::DiskError;
 use crate::exec::Outcome;
 use crate::io::store::{Node, StoreError};
@@ -13,6 +14,7 @@ use crate::model::Digest;
 use crate::plan::goals;
 use crate::plan::task::{Input, Plan};
 use crate::release::image::{self, Parts, Release, ReleaseError, ReleaseInputs};
+use crate::release::signer::Exchange;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,12 +25,21 @@ pub struct ImageArgs {
     pub product: Option<String>,
     #[command(flatten)]
     pub build: BuildArgs,
+    #[command(flatten)]
+    pub signing: SigningArgs,
 }
 
 pub fn image(project: Project, args: &ImageArgs) -> Result<(), Failure> {
     let start = Instant::now();
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
-    let release = build(&session, &folder(&session)?)?;
+    let exchange = args.signing.exchange()?;
+    let written = run_and_heal(&session, &folder(&session)?, &exchange)?;
+    let release = written.map_err(|error| match error.is_wanted() {
+        true => {
+            args.signing.wanted(&exchange, "an image takes two rounds: the UKI, then the manifest, which covers it")
+        }
+        false => explain(error, session.config.machine.name.as_str()),
+    })?;
     let latest = release.folder.with_file_name(image::LATEST).join(crate::disk::DISK_IMAGE);
     let what = if release.was_there { "up to date" } else { "built" };
     let took = super::progress::seconds(start.elapsed());
@@ -50,12 +61,21 @@ pub fn folder(session: &Session) -> Result<PathBuf, Failure> {
 
 /// Runs the plan's image goals and writes the release into `folder`.
 pub fn build(session: &Session, folder: &Path) -> Result<Release, Failure> {
-    let mut result = run_and_write(session, folder)?;
+    let result = run_and_heal(session, folder, &Exchange::closed())?;
+    result.map_err(|error| explain(error, session.config.machine.name.as_str()))
+}
+
+fn run_and_heal(
+    session: &Session,
+    folder: &Path,
+    exchange: &Exchange,
+) -> Result<Result<Release, ReleaseError>, Failure> {
+    let result = run_and_write(session, folder, exchange)?;
     if let Err(ReleaseError::Store(StoreError::Damaged(_) | StoreError::Missing(_))) = result {
         // What was damaged has been removed from the cache: now its task runs.
-        result = run_and_write(session, folder)?;
+        return run_and_write(session, folder, exchange);
     }
-    result.map_err(|error| explain(error, session.config.machine.name.as_str()))
+    Ok(result)
 }
 
 fn explain(error: ReleaseError, machine: &str) -> Failure {
@@ -73,7 +93,11 @@ fn explain(error: ReleaseError, machine: &str) -> Failure {
     Failure::from(error).help(help)
 }
 
-fn run_and_write(session: &Session, folder: &Path) -> Result<Result<Release, ReleaseError>, Failure> {
+fn run_and_write(
+    session: &Session,
+    folder: &Path,
+    exchange: &Exchange,
+) -> Result<Result<Release, ReleaseError>, Failure> {
     let wanted: Vec<_> = goals::ALL.iter().map(|name| session.goal(name).cloned()).collect::<Result<_, _>>()?;
     let outcome = session.run(&wanted)?;
     let mut digests = BTreeMap::new();
@@ -97,7 +121,7 @@ fn run_and_write(session: &Session, folder: &Path) -> Result<Result<Release, Rel
     };
     let sources = sources(&session.plan, &outcome);
     let product = &session.config.product;
-    let keys = keys::for_product(&session.project, product)?;
+    let keys = keys::for_product(&session.project, product, exchange)?;
     let inputs = ReleaseInputs {
         store: &session.store,
         product: product.name.as_str(),

@@ -7,16 +7,16 @@ use super::project::{self, Project};
 use super::report::Failure;
 use crate::model::product::Product;
 use crate::release::keys::{self, KeyError, Keys, Purpose};
-use crate::release::signers::{self, Signer};
-use ed25519_dalek::SigningKey;
+use crate::release::signer::role::{self, Role};
+use crate::release::signer::{Exchange, Signer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The keys that sign `product`. Keys for the field sign nothing that lets a developer in: every device that trusts them
 /// would boot it. Who sets OSBUILD_KEYS signs what is shipped, so a production product refuses
 /// development keys there; without it, an image for the bench is made of any product.
-pub fn for_product(project: &Project, product: &Product) -> Result<Keys, Failure> {
-    let keys = load(project)?;
+pub fn for_product(project: &Project, product: &Product, exchange: &Exchange) -> Result<Keys, Failure> {
+    let keys = load(project, exchange)?;
     if keys.purpose == Purpose::Production && !product.production {
         let message = format!(
             "`{}` is a developer's product, and the keys in `{}` are for the field",
@@ -45,21 +45,21 @@ pub fn for_product(project: &Project, product: &Product) -> Result<Keys, Failure
 }
 
 /// The project's keys; without any, development keys are made.
-pub fn load(project: &Project) -> Result<Keys, Failure> {
+pub fn load(project: &Project, exchange: &Exchange) -> Result<Keys, Failure> {
     let folder = present(project)?;
-    Keys::load(&folder).map_err(|error| key_failure(error, &folder))
+    Keys::load(&folder, exchange).map_err(|error| key_failure(error, &folder))
 }
 
-/// The key with which this project vouches for apps or tokens.
-pub fn signer(project: &Project, signer: Signer) -> Result<SigningKey, Failure> {
+/// The key with which this project says what `role` means.
+pub fn signer(project: &Project, role: Role, exchange: &Exchange) -> Result<Signer, Failure> {
     let folder = present(project)?;
-    signer.load(&folder).map_err(|error| key_failure(error, &folder))
+    role.load(&folder, exchange).map_err(|error| key_failure(error, &folder))
 }
 
 /// The key that vouches for apps; none where whoever keeps the keys for the field keeps that one elsewhere.
-pub fn app_signer(project: &Project) -> Result<Option<SigningKey>, Failure> {
+pub fn app_signer(project: &Project) -> Result<Option<Signer>, Failure> {
     let folder = present(project)?;
-    match Signer::App.load(&folder) {
+    match Role::App.load(&folder, &Exchange::closed()) {
         Ok(key) => Ok(Some(key)),
         Err(KeyError::NoSigner { .. }) => Ok(None),
         Err(error) => Err(key_failure(error, &folder)),
@@ -70,7 +70,7 @@ pub fn app_signer(project: &Project) -> Result<Option<SigningKey>, Failure> {
 pub fn no_app_signer(project: &Project) -> Failure {
     let folder = project.keys();
     let path = folder.join("app.key");
-    key_failure(KeyError::NoSigner { path, name: Signer::App.name() }, &folder)
+    key_failure(KeyError::NoSigner { path, name: Role::App.name() }, &folder)
 }
 
 /// Variables that a product may declare and leave empty, with the public keys of this project's signers, in hexadecimal
@@ -80,18 +80,23 @@ pub fn signer_variables(
     declared: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut variables = BTreeMap::new();
-    for (variable, signer) in [("app_signer", Signer::App), ("capability_signer", Signer::Capability)] {
+    for (variable, role) in [("app_signer", Role::App), ("capability_signer", Role::Capability)] {
         if declared.get(variable).is_some_and(String::is_empty) {
             let folder = present(project)?;
-            let key = signer.load_public(&folder).map_err(|error| key_failure(error, &folder))?;
+            let key = role.load_public(&folder).map_err(|error| key_failure(error, &folder))?;
             variables.insert(variable.to_owned(), hex::encode(key.as_bytes()));
         }
+    }
+    if declared.get("release_signer").is_some_and(String::is_empty) {
+        let folder = present(project)?;
+        let keys = keys::PublicKeys::load(&folder).map_err(|error| key_failure(error, &folder))?;
+        variables.insert("release_signer".to_owned(), hex::encode(keys.release.as_bytes()));
     }
     Ok(variables)
 }
 
 /// The project's folder of keys, with development keys in it where there were none.
-fn present(project: &Project) -> Result<PathBuf, Failure> {
+pub fn present(project: &Project) -> Result<PathBuf, Failure> {
     let folder = project.keys();
     if !folder.exists() {
         if project::chosen_keys().is_some() {
@@ -106,18 +111,18 @@ fn present(project: &Project) -> Result<PathBuf, Failure> {
             Err(error) => return Err(key_failure(error, &folder)),
         }
     }
-    signers::add_missing(&folder).map_err(|error| key_failure(error, &folder))?;
+    role::add_missing(&folder).map_err(|error| key_failure(error, &folder))?;
     Ok(folder)
 }
 
-fn key_failure(error: KeyError, folder: &Path) -> Failure {
+pub fn key_failure(error: KeyError, folder: &Path) -> Failure {
     let help = match &error {
         KeyError::File(_) | KeyError::Invalid { .. } => Some(format!(
             "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
             folder.display()
         )),
         KeyError::NoSigner { .. } => Some(
-            "`osbuild keys init FOLDER` makes a folder with keys for apps: copy `app.*` and `capability.*` of it here"
+            "`osbuild keys init FOLDER` makes a folder with all keys: copy those that are missing from it to here"
                 .to_owned(),
         ),
         KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
@@ -132,18 +137,40 @@ fn key_failure(error: KeyError, folder: &Path) -> Failure {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum KeysCommand {
     /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, the release key, and those
-    /// of apps and capability tokens
+    /// of apps, of capability tokens and of a repository of updates
     Init {
         /// A folder that does not exist yet; OSBUILD_KEYS or `keys/` of the project unless told
         folder: Option<PathBuf>,
     },
+    /// Make one more Ed25519 key in the folder of keys, as for a role of the repository
+    Add {
+        /// Its name: letters, digits and `-`
+        name: String,
+    },
 }
 
 pub fn keys(project: Project, command: &KeysCommand) -> Result<(), Failure> {
-    let KeysCommand::Init { folder } = command;
+    let folder = match command {
+        KeysCommand::Init { folder } => folder,
+        KeysCommand::Add { name } => return add(&project, name),
+    };
     let folder = folder.clone().unwrap_or_else(|| project.keys());
     keys::create(&folder, Purpose::Production).map_err(|error| key_failure(error, &folder))?;
     println!("{}", folder.display());
     eprintln!("keep the `.key` files offline and backed up: whoever has them can sign for your devices");
+    Ok(())
+}
+
+fn add(project: &Project, name: &str) -> Result<(), Failure> {
+    let folder = present(project)?;
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Failure::new(format!("this is no name for a key: `{}`", name.escape_debug())));
+    }
+    if ["key", "pub", "crt", "signer"].iter().any(|ending| folder.join(format!("{name}.{ending}")).exists()) {
+        return Err(Failure::new(format!("there is a key `{name}` in `{}` already", folder.display()))
+            .help("choose another name: keys are never overwritten"));
+    }
+    role::create_named(&folder, name).map_err(|error| key_failure(error, &folder))?;
+    println!("{}", folder.join(format!("{name}.pub")).display());
     Ok(())
 }

@@ -19,11 +19,13 @@ mod plan;
 mod progress;
 mod project;
 mod remedy;
+mod repo;
 mod report;
 pub mod run;
 mod sandbox;
 mod session;
 mod shell;
+mod signing;
 mod steps;
 pub mod suites;
 mod terminal;
@@ -79,6 +81,11 @@ enum Command {
     /// Make signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Look after the repository that devices get their updates from
+    #[command(subcommand)]
+    Repo(repo::RepoCommand),
+    /// Sign what a request asks for, where the keys are
+    Sign(signing::SignArgs),
     /// Check an image folder or a disk, offline, from public keys alone
     Verify(verify::VerifyArgs),
     /// Open a shell where a task runs
@@ -113,6 +120,9 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Verify(args) = &arguments.command {
         return verify::verify(project, args);
     }
+    if let Command::Sign(args) = &arguments.command {
+        return signing::sign(project, args);
+    }
     let project = project?;
     match arguments.command {
         Command::Image(args) => image::image(project, &args),
@@ -120,6 +130,8 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
         Command::Test(args) => board::test(project, &args),
         Command::Keys(command) => keys::keys(project, &command),
         Command::Verify(args) => verify::verify(Ok(project), &args),
+        Command::Repo(command) => repo::repo(&project, &command),
+        Command::Sign(args) => signing::sign(Ok(project), &args),
         Command::App(command) => app::app(project, &command),
         Command::Build(args) => build::build(project, &args),
         Command::Plan(args) => plan::plan(project, &args),

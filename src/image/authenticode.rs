@@ -77,12 +77,12 @@ fn indirect_data(digest: &[u8; 32]) -> Vec<u8> {
     der
 }
 
-/// SHA-256 of the attributes of the signature: what a key signs, PKCS #1 v1.5, to vouch for `program`.
-pub fn signed_hash(program: &[u8]) -> Result<[u8; 32], AuthenticodeError> {
-    attributes_hash(&digest(program)?)
+/// The attributes of the signature: what a key signs, PKCS #1 v1.5 with SHA-256, to vouch for `program`.
+pub fn signed_attributes(program: &[u8]) -> Result<Vec<u8>, AuthenticodeError> {
+    Ok(attributes(&digest(program)?)?.to_der()?)
 }
 
-/// `program` with this one `signature` over its [`signed_hash`], by the key of the certificate.
+/// `program` with this one `signature` over its [`signed_attributes`], by the key of the certificate.
 pub fn attach(program: &[u8], certificate_der: &[u8], signature: Vec<u8>) -> Result<Vec<u8>, AuthenticodeError> {
     let certificate = Certificate::from_der(certificate_der)?;
     Ok(pe::with_certificates(program, &table(&digest(program)?, certificate, signature)?)?)

@@ -44,11 +44,24 @@ pub struct Product {
     pub dns_servers: Vec<std::net::Ipv4Addr>,
     /// True: refuses development keys, a shell and a login.
     pub production: bool,
-    /// `stable`, `testing`: which channel the updater follows.
-    pub update_channel: String,
+    pub update: Update,
+    /// Raised by a release that no device may go back behind.
+    pub security_epoch: u32,
     /// Day until which security updates are promised: `YYYY-MM-DD`.
     pub support_until: String,
     pub origin: Origin,
+}
+
+/// How a product's devices are updated.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// `stable`, `testing`: which channel the updater follows.
+    pub channel: String,
+    /// As the device reads it.
+    pub config: osbuild_format::device::UpdateConfig,
+    /// Files of the project: root metadata that the device trusts, and certificates of its server.
+    pub root: Option<Located<RelPath>>,
+    pub ca: Option<Located<RelPath>>,
 }
 
 /// How a product uses an app.

@@ -19,6 +19,8 @@ pub struct LocalInputs {
 /// Every project path that the configuration refers to.
 pub fn paths(config: &Config) -> BTreeSet<RelPath> {
     let mut paths: BTreeSet<RelPath> = config.product.skeletons.iter().map(|s| s.value.clone()).collect();
+    let update = &config.product.update;
+    paths.extend([&update.root, &update.ca].into_iter().flatten().map(|file| file.value.clone()));
     paths.extend(config.apps.values().flat_map(|app| app.skeletons.iter().map(|s| s.value.clone())));
     for recipe in config.recipes.values() {
         paths.extend(recipe.patches.iter().cloned());

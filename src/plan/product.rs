@@ -5,6 +5,7 @@
 use super::builder::{mount, output, step, PlanBuilder};
 use super::contents::{self, Contents};
 use super::recipe::{self, installed_file, metadata_json};
+use super::source::local_node;
 use super::task::Input;
 use super::{app, filesystem, set_id, steps, toolchain};
 use crate::model::product::ProductApp;
@@ -123,6 +124,18 @@ fn rootfs(builder: &mut PlanBuilder, origin: &Origin) -> Option<super::task::Tas
         inputs.push(mount(&format!("apps/{name}.digest"), Input::Output(app.digest)));
         inputs.push(mount(&format!("apps/{name}.packages.json"), Input::Output(app.packages)));
     }
+    let (root, ca) = (product.update.root.as_ref(), product.update.ca.as_ref());
+    for (file, name) in [(root, "root.json"), (ca, "ca.pem")] {
+        let Some(file) = file else { continue };
+        match local_node(builder, &file.value) {
+            Some(node @ Input::File { .. }) => inputs.push(mount(&format!("update/{name}"), node)),
+            _ => {
+                let message = format!("there is no file `{}` in the project", file.value);
+                builder.problem(&file.origin, message, Some("paths are relative to the project's root".into()));
+                return None;
+            }
+        }
+    }
     let parameters = json!({
         "packages": packages, "skeletons": skeletons, "product": product_json(builder),
         "metadata": metadata_json(&product.metadata),
@@ -153,11 +166,12 @@ pub(super) fn product_json(builder: &PlanBuilder) -> Value {
         "machine": product.machine.as_str(), "architecture": builder.config.machine.architecture.gnu_cpu(),
         "console": builder.config.machine.console, "hostname": product.hostname,
         "ntp_servers": product.ntp_servers, "production": product.production, "features": product.features,
-        "variables": product.variables, "update_channel": product.update_channel,
+        "variables": product.variables, "update_channel": product.update.channel,
         "support_until": product.support_until, "groups": groups, "users": users, "services": services,
         "apps": apps, "safe_mode": product.safe_mode, "app_signers": product.app_signers,
         "capability_signers": product.capability_signers, "dns_servers": product.dns_servers,
         "devices": builder.config.machine.devices, "interfaces": builder.config.machine.interfaces,
+        "security_epoch": product.security_epoch, "update": product.update.config,
     })
 }
 

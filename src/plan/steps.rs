@@ -24,7 +24,7 @@ pub const SYSROOT: StepKind = StepKind { name: "sysroot", version: 1 };
 /// Leaves one folder per output package.
 pub const PACKAGES: StepKind = StepKind { name: "packages", version: 1 };
 /// Packages, skeletons and metadata become a root file system.
-pub const ROOTFS: StepKind = StepKind { name: "rootfs", version: 4 };
+pub const ROOTFS: StepKind = StepKind { name: "rootfs", version: 5 };
 pub const VERITY: StepKind = StepKind { name: "verity", version: 2 };
 /// Packages and skeletons become the root of an app.
 pub const APP_ROOT: StepKind = StepKind { name: "app-root", version: 1 };

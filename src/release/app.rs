@@ -3,9 +3,9 @@
 //! Invariant: only a file whose image is what its manifest says is signed, and it is replaced in one step; what the
 //! signature covers, the manifest, stays byte for byte.
 
+use super::signer::{SignError, Signer};
 use crate::image::verity::{self, Extent, VerityError};
 use crate::io::file::{self, at, FileError};
-use ed25519_dalek::SigningKey;
 use osbuild_format::app::package::PackageError;
 use osbuild_format::app::token::{self, Token};
 use osbuild_format::app::{package, Manifest, ManifestError, PAYLOAD_TYPE};
@@ -45,6 +45,8 @@ pub enum AppFileError {
     },
     #[error("the root hash in the manifest of `{0}` is not one")]
     RootHash(String),
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// What is in an app's file, all of it checked but for who signed it.
@@ -81,8 +83,9 @@ impl AppFile {
     }
 
     /// Writes it to `to`, which may be where it came from, signed by `key` alone.
-    pub fn write_signed(&mut self, to: &Path, key: &SigningKey) -> Result<(), AppFileError> {
-        let envelope = dsse::sign(PAYLOAD_TYPE, &self.payload, key, &dsse::key_id(&key.verifying_key()));
+    pub fn write_signed(&mut self, to: &Path, key: &Signer) -> Result<(), AppFileError> {
+        let what = format!("app {} {}", self.manifest.id, self.manifest.version);
+        let envelope = key.sign_statement(&what, PAYLOAD_TYPE, &self.payload)?;
         self.write(to, &envelope)
     }
 
@@ -103,13 +106,14 @@ impl AppFile {
 }
 
 /// The envelope of a token that `key` signs.
-pub fn sign_token(token: &Token, key: &SigningKey) -> String {
-    dsse::sign(token::PAYLOAD_TYPE, &token.to_json(), key, &dsse::key_id(&key.verifying_key()))
+pub fn sign_token(token: &Token, key: &Signer) -> Result<String, SignError> {
+    key.sign_statement(&format!("token for device {}", token.device), token::PAYLOAD_TYPE, &token.to_json())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::SigningKey;
     use osbuild_format::app::ImageFacts;
     use serde_json::json;
 
@@ -143,7 +147,7 @@ mod tests {
         let unsigned = file::read(&path, 1 << 20).unwrap();
         for seed in [1, 2] {
             let key = SigningKey::from_bytes(&[seed; 32]);
-            AppFile::open(&path).unwrap().write_signed(&path, &key).unwrap();
+            AppFile::open(&path).unwrap().write_signed(&path, &Signer::of_ed25519("app", key.clone())).unwrap();
             let signed = file::read(&path, 1 << 20).unwrap();
             let envelope = package::envelope(&signed[..]).unwrap();
             let id = dsse::key_id(&key.verifying_key());
@@ -177,7 +181,7 @@ mod tests {
         let device = "ab".repeat(32);
         let token =
             Token { format: token::FORMAT, device: device.clone(), sideload: true, downgrade: false, not_after: None };
-        let envelope = sign_token(&token, &key);
+        let envelope = sign_token(&token, &Signer::of_ed25519("capability", key.clone())).unwrap();
         let id = dsse::key_id(&key.verifying_key());
         let payload = dsse::verify(envelope.as_bytes(), token::PAYLOAD_TYPE, &key.verifying_key(), &id).unwrap();
         assert_eq!(Token::from_json(&payload, &device, 0).unwrap(), token);

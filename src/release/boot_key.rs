@@ -1,31 +1,28 @@
-//! An EFI program and the private key of Secure Boot in, a signed program out.
+//! An EFI program and the key of Secure Boot in, a signed program out.
 //!
 //! Invariant: equal programs and keys give equal bytes (PKCS #1 v1.5, RFC 8017).
 
+use super::signer::{SignError, Signer};
 use crate::image::authenticode::{self, AuthenticodeError};
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
-use sha2::Sha256;
 
 /// A key that signs, and the certificate that firmware knows it by.
-#[derive(Clone, Debug)]
 pub struct BootKey {
     pub certificate_der: Vec<u8>,
-    pub key: RsaPrivateKey,
+    pub signer: Signer,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum BootKeyError {
     #[error(transparent)]
     Authenticode(#[from] AuthenticodeError),
-    #[error("the signature cannot be made")]
-    Sign(#[source] rsa::Error),
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 impl BootKey {
-    /// `program` with this key's signature, which replaces any that it had.
-    pub fn sign(&self, program: &[u8]) -> Result<Vec<u8>, BootKeyError> {
-        let hash = authenticode::signed_hash(program)?;
-        let signature = self.key.sign(Pkcs1v15Sign::new::<Sha256>(), &hash).map_err(BootKeyError::Sign)?;
+    /// `program` with this key's signature, which replaces any that it had; `what` it is, for people.
+    pub fn sign(&self, what: &str, program: &[u8]) -> Result<Vec<u8>, BootKeyError> {
+        let signature = self.signer.sign(what, &authenticode::signed_attributes(program)?)?;
         Ok(authenticode::attach(program, &self.certificate_der, signature)?)
     }
 }
@@ -39,7 +36,8 @@ mod tests {
     use der::{DecodePem, Encode};
     use proptest::prelude::*;
     use rsa::pkcs8::DecodePrivateKey;
-    use sha2::Digest;
+    use rsa::RsaPrivateKey;
+    use sha2::{Digest, Sha256};
     use std::sync::OnceLock;
     use x509_cert::Certificate;
 
@@ -52,12 +50,13 @@ mod tests {
 
     fn key() -> BootKey {
         let key = RsaPrivateKey::from_pkcs8_pem(KEY).expect("a key");
-        BootKey { certificate_der: Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("DER"), key }
+        let certificate = Certificate::from_pem(CERTIFICATE).and_then(|c| c.to_der()).expect("DER");
+        BootKey { certificate_der: certificate, signer: Signer::of_rsa("db", key) }
     }
 
     fn signed() -> &'static (Vec<u8>, Vec<u8>) {
         static SIGNED: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-        SIGNED.get_or_init(|| (key().sign(&example()).expect("signed"), key().certificate_der))
+        SIGNED.get_or_init(|| (key().sign("a program", &example()).expect("signed"), key().certificate_der))
     }
 
     fn is_sound(program: &[u8]) -> bool {
@@ -68,7 +67,11 @@ mod tests {
     fn equal_programs_and_keys_give_equal_signatures() {
         assert_eq!(hex::encode(Sha256::digest(&signed().0)), SIGNED);
         assert!(is_sound(&signed().0));
-        assert_eq!(key().sign(&signed().0).expect("signed again"), signed().0, "a signature is replaced, not added to");
+        assert_eq!(
+            key().sign("a program", &signed().0).expect("signed again"),
+            signed().0,
+            "a signature is replaced, not added to"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::boot_key::BootKeyError;
 use super::building::Building;
 use super::keys::{Keys, PublicKeys};
 use super::manifest::{App, Package, Predicate, Statement, PAYLOAD_TYPE};
+use super::signer::SignError;
 use crate::disk::{self, DiskError, Payload, SlotContents};
 use crate::image::esp::{self, EspError};
 use crate::image::uki::{self, UkiError};
@@ -82,6 +83,8 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
     #[error("the unified kernel image cannot be signed")]
     Sign(#[from] BootKeyError),
+    #[error("the manifest cannot be signed")]
+    Manifest(#[from] SignError),
     #[error("the unified kernel image cannot be read")]
     Uki(#[from] UkiError),
     #[error(transparent)]
@@ -96,6 +99,16 @@ pub enum ReleaseError {
     },
     #[error("`packages.json` cannot be read")]
     Packages(#[from] serde_json::Error),
+}
+
+impl ReleaseError {
+    /// Whether others have to sign first.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            ReleaseError::Sign(BootKeyError::Sign(error)) | ReleaseError::Manifest(error) => error.is_wanted(),
+            _ => false,
+        }
+    }
 }
 
 impl Parts {
@@ -172,7 +185,8 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
         copy(inputs.store, &digest, &folder.join(name))?;
     }
     let unsigned = inputs.store.read(&inputs.parts.uki, LIMIT_PART_BYTES)?;
-    let uki = inputs.keys.boot.sign(&unsigned)?;
+    let what = format!("UKI of {} {} for {}", inputs.product, inputs.version, inputs.machine.name);
+    let uki = inputs.keys.boot.sign(&what, &unsigned)?;
     let facts = uki::read(&uki)?;
     file::write_atomic(&folder.join(UKI), &uki, 0o644)?;
     let esp = esp_image(inputs.machine, &facts.root_hash, &uki, &folder.join(ESP))?;
@@ -205,8 +219,8 @@ fn fill(inputs: &ReleaseInputs, folder: &Path) -> Result<(), ReleaseError> {
     }
     let predicate = predicate(inputs, &packages, facts, sizes, &assembled.slots);
     let statement = Statement::new(&files, predicate).to_json();
-    let keys = inputs.keys;
-    let envelope = dsse::sign(PAYLOAD_TYPE, &statement, &keys.release, &keys.public.key_id());
+    let what = format!("manifest of {} {} for {}", inputs.product, inputs.version, inputs.machine.name);
+    let envelope = inputs.keys.release.sign_statement(&what, PAYLOAD_TYPE, &statement)?;
     Ok(file::write_atomic(&folder.join(MANIFEST), envelope.as_bytes(), 0o644)?)
 }
 

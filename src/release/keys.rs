@@ -4,12 +4,13 @@
 //! Ed25519 (RFC 8410). Invariant: a private key that others can read is not used.
 
 use super::boot_key::BootKey;
-use super::signers::{self, Signer};
+use super::signer::role::{self, Role};
+use super::signer::{Exchange, Signer};
 use crate::io::file::{self, at, FileError};
 use der::asn1::UtcTime;
 use der::pem::LineEnding;
-use der::{DateTime, Decode, DecodePem, Encode, EncodePem};
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use der::{DateTime, DecodePem, Encode, EncodePem};
+use ed25519_dalek::pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use rand_core::OsRng;
 use rsa::RsaPrivateKey;
 use sha2::{Digest, Sha256};
@@ -54,7 +55,7 @@ pub enum KeyError {
     Mismatch(PathBuf),
     #[error("`{}` says what the certificates beside it do not: they are {found} ones", path.display())]
     Purpose { path: PathBuf, found: &'static str },
-    #[error("there is no key `{name}` for apps: `{}` does not exist", path.display())]
+    #[error("there is no key `{name}`: `{}` does not exist", path.display())]
     NoSigner { path: PathBuf, name: &'static str },
     #[error("a key cannot be made: {0}")]
     Make(String),
@@ -63,7 +64,7 @@ pub enum KeyError {
 /// Everything that signs.
 pub struct Keys {
     pub boot: BootKey,
-    pub release: ed25519_dalek::SigningKey,
+    pub release: Signer,
     pub public: PublicKeys,
     pub purpose: Purpose,
 }
@@ -123,28 +124,18 @@ impl PublicKeys {
 }
 
 impl Keys {
-    pub fn load(folder: &Path) -> Result<Keys, KeyError> {
+    /// Private halves that are not in the folder are those of others, whom `exchange` asks.
+    pub fn load(folder: &Path, exchange: &Exchange) -> Result<Keys, KeyError> {
         let public = PublicKeys::load(folder)?;
-        let path = folder.join("release.key");
-        let release = ed25519_dalek::SigningKey::from_pkcs8_pem(&private(&path)?);
-        let release = release.map_err(invalid(&path, "Ed25519 key"))?;
-        if release.verifying_key() != public.release {
-            return Err(KeyError::Mismatch(folder.join("release.pub")));
-        }
-        let path = folder.join("db.key");
-        let key = RsaPrivateKey::from_pkcs8_pem(&private(&path)?).map_err(invalid(&path, "RSA key"))?;
-        let own = SubjectPublicKeyInfoOwned::from_key(key.to_public_key()).map_err(invalid(&path, "RSA key"))?;
-        let known = Certificate::from_der(&public.signature_db).map_err(invalid(&path, "certificate"))?;
-        if own != known.tbs_certificate.subject_public_key_info {
-            return Err(KeyError::Mismatch(folder.join("db.crt")));
-        }
+        let release = Signer::load(folder, "release", exchange)?;
+        let signer = Signer::load(folder, "db", exchange)?;
         let purpose = public.purpose();
         let path = folder.join(PURPOSE_FILE);
         // The file is for people; what is on the certificates reaches whoever verifies.
         if file::read_text(&path)?.trim() != purpose.word() {
             return Err(KeyError::Purpose { path, found: purpose.word() });
         }
-        let boot = BootKey { certificate_der: public.signature_db.clone(), key };
+        let boot = BootKey { certificate_der: public.signature_db.clone(), signer };
         Ok(Keys { boot, release, public, purpose })
     }
 }
@@ -162,12 +153,12 @@ pub fn create(folder: &Path, purpose: Purpose) -> Result<(), KeyError> {
         boot_key(building.path(), name, purpose)?;
     }
     let release = ed25519_dalek::SigningKey::generate(&mut OsRng);
-    let text = release.to_pkcs8_pem(LineEnding::LF).map_err(|error| KeyError::Make(error.to_string()))?;
+    let text = role::private_pem(&release)?;
     file::write_atomic(&building.path().join("release.key"), text.as_bytes(), 0o600)?;
     let text = release.verifying_key().to_public_key_pem(LineEnding::LF);
     let text = text.map_err(|error| KeyError::Make(error.to_string()))?;
     file::write_atomic(&building.path().join("release.pub"), text.as_bytes(), 0o644)?;
-    Signer::ALL.into_iter().try_for_each(|signer| signers::create(building.path(), signer))?;
+    Role::ALL.into_iter().try_for_each(|role| role::create(building.path(), role))?;
     file::write_atomic(&building.path().join(PURPOSE_FILE), format!("{}\n", purpose.word()).as_bytes(), 0o644)?;
     file::write_atomic(&building.path().join(".gitignore"), KEPT_OUT_OF_GIT, 0o644)?;
     match std::fs::rename(building.path(), folder) {

@@ -8,7 +8,7 @@ mod building;
 pub mod image;
 pub mod keys;
 pub mod manifest;
-pub mod signers;
+pub mod signer;
 pub mod verify;
 
 #[cfg(test)]

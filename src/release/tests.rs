@@ -2,6 +2,7 @@
 
 use super::image::{self, Parts, ReleaseInputs};
 use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
+use super::signer::Exchange;
 use super::verify::{self, Leftovers};
 use crate::image::pe;
 use crate::io::file;
@@ -13,6 +14,10 @@ use proptest::prelude::*;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+fn load(folder: &Path) -> Result<Keys, KeyError> {
+    Keys::load(folder, &Exchange::closed())
+}
 
 struct Example {
     _folder: tempfile::TempDir,
@@ -106,7 +111,7 @@ fn example() -> &'static Example {
         let keys = folder.path().join("keys");
         keys::create(&keys, Purpose::Development).expect("created");
         let parts = parts(&store, folder.path());
-        let loaded = Keys::load(&keys).expect("loaded");
+        let loaded = load(&keys).expect("loaded");
         let image = write(&store, parts, &loaded, &folder.path().join("images")).folder;
         Example { _folder: folder, keys, image }
     })
@@ -138,7 +143,7 @@ fn a_release_verifies_and_is_written_once() {
     assert_eq!(report.lines.len(), 6, "{report:?}");
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("cache")).expect("a store");
-    let keys = Keys::load(&example().keys).expect("loaded");
+    let keys = load(&example().keys).expect("loaded");
     let parts = parts(&store, folder.path());
     let first = write(&store, parts, &keys, &folder.path().join("images"));
     assert_eq!(first.folder.file_name(), example().image.file_name(), "equal parts give one name");
@@ -227,19 +232,19 @@ fn keys_are_private_made_once_and_belong_together() {
     assert!(matches!(keys::create(&place, Purpose::Development), Err(KeyError::Exists(_))));
     assert_eq!(file::read_text(&place.join(".gitignore")).expect("there"), "*.key\n");
     file::write_atomic(&place.join("purpose"), b"production\n", 0o644).expect("written");
-    assert!(matches!(Keys::load(&place), Err(KeyError::Purpose { found: "development", .. })));
+    assert!(matches!(load(&place), Err(KeyError::Purpose { found: "development", .. })));
     file::write_atomic(&place.join("purpose"), b"development\n", 0o644).expect("written");
     for name in ["PK.key", "KEK.key", "db.key", "release.key"] {
         let mode = std::fs::metadata(place.join(name)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     std::fs::copy(example().keys.join("release.pub"), place.join("release.pub")).expect("copied");
-    assert!(matches!(Keys::load(&place), Err(KeyError::Mismatch(_))));
+    assert!(matches!(load(&place), Err(KeyError::Mismatch(_))));
     std::fs::copy(example().keys.join("release.key"), place.join("release.key")).expect("copied");
     std::fs::set_permissions(place.join("db.key"), std::fs::Permissions::from_mode(0o640)).expect("set");
-    assert!(matches!(Keys::load(&place), Err(KeyError::TooOpen { .. })));
+    assert!(matches!(load(&place), Err(KeyError::TooOpen { .. })));
     std::fs::remove_file(place.join("db.key")).expect("removed");
-    assert!(matches!(Keys::load(&place), Err(KeyError::File(_))));
+    assert!(matches!(load(&place), Err(KeyError::File(_))));
 }
 
 #[test]
@@ -264,7 +269,7 @@ fn two_that_make_keys_at_once_get_the_same_ones() {
         }
     }
     assert_eq!((made, late), (1, 3));
-    Keys::load(&place).expect("whole");
+    load(&place).expect("whole");
     assert_eq!(file::list(folder.path()).expect("listed"), ["keys"]);
 }
 
@@ -413,7 +418,7 @@ fn a_folder_with_something_else_in_it_and_a_developers_image_are_refused() {
 fn a_release_that_is_no_longer_whole_is_written_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("cache")).expect("a store");
-    let keys = Keys::load(&example().keys).expect("loaded");
+    let keys = load(&example().keys).expect("loaded");
     let parts = parts(&store, folder.path());
     let images = folder.path().join("images");
     let release = write(&store, parts, &keys, &images).folder;

@@ -37,6 +37,8 @@ pub fn device_json(
         app_signers: product.app_signers.clone(),
         capability_signers: product.capability_signers.clone(),
         safe_mode: product.safe_mode,
+        security_epoch: product.security_epoch,
+        update: product.update.clone(),
         ..defaults
     };
     match config.to_json() {

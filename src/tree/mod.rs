@@ -23,6 +23,7 @@ pub mod size;
 mod skeleton;
 pub mod sysroot;
 mod tar;
+mod update;
 
 #[cfg(test)]
 mod tests;

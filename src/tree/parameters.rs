@@ -2,7 +2,7 @@
 //!
 //! Invariant: an unknown field is an error, so plan and step cannot drift apart unseen.
 
-use osbuild_format::device::Restart;
+use osbuild_format::device::{Restart, UpdateConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -141,6 +141,15 @@ pub struct Product {
     pub devices: BTreeMap<String, String>,
     #[serde(default)]
     pub interfaces: BTreeMap<String, String>,
+    #[serde(default = "first_epoch")]
+    pub security_epoch: u32,
+    /// Root metadata and certificates are at `update/root.json` and `update/ca.pem` of the input root, where there are some.
+    #[serde(default)]
+    pub update: UpdateConfig,
+}
+
+fn first_epoch() -> u32 {
+    1
 }
 
 /// How the product uses an app.

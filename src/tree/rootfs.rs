@@ -9,7 +9,7 @@ use super::compose::Composer;
 use super::device::device_json;
 use super::parameters::Parameters;
 use super::problem::TreeError;
-use super::{apps, contents, metadata, release, size, tar};
+use super::{apps, contents, metadata, release, size, tar, update};
 use crate::io::store::{Node, Store};
 use crate::model::{Digest, RelPath};
 use osbuild_format::device::AppConfig;
@@ -71,6 +71,7 @@ pub fn compose<'a>(store: &'a Store, inputs: &Digest, parameters: &Parameters) -
     let accounts = Accounts::new(&parameters.product, &mut composer.problems);
     contents::add_all(&mut composer, inputs, parameters)?;
     let apps = apps::add_all(&mut composer, inputs, &parameters.product)?;
+    update::add_all(&mut composer, inputs)?;
     generate(&mut composer, parameters, &accounts, apps)?;
     metadata::apply_all(&mut composer, parameters, &accounts)?;
     check_all(&mut composer, parameters, &accounts)?;

@@ -104,7 +104,7 @@ fn keys_for_the_field_need_their_own_signers() {
     osbuild(&project, &["app", "new", "meter", "--lang", "c"]).succeeds();
     let built = osbuild(&project, &["app", "build", "meter"]).succeeds();
     assert!(built.errors.contains("not signed: `field` has no key `app`"), "{}", built.errors);
-    osbuild(&project, &["app", "sign", "out/apps/meter.app"]).fails_with(&["there is no key `app` for apps", "help: "]);
+    osbuild(&project, &["app", "sign", "out/apps/meter.app"]).fails_with(&["there is no key `app`", "help: "]);
     std::fs::remove_file(project.root.join("field/capability.pub")).expect("removed");
     osbuild(&project, &["app", "token", "--device", ID, "--sideload"]).fails_with(&["there is no key `capability`"]);
 }

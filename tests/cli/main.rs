@@ -17,6 +17,7 @@ mod lock;
 mod plan;
 mod readme;
 mod server;
+mod repo;
 mod source;
 mod task;
 mod tiny;

@@ -7,7 +7,6 @@ use crate::command::guest::Guest;
 use crate::command::{osbuild, Project};
 use crate::images;
 use crate::pings::Pings;
-use osbuild::release::signers::Signer;
 use osbuild_format::app::token::{self, Token};
 use osbuild_format::app::{package, ListenFrom, Listening, Manifest, Protocol, PAYLOAD_TYPE};
 use osbuild_format::dsse::{self, SigningKey};
@@ -176,7 +175,11 @@ pub fn install_all(project: &Project, guest: &Guest, pings: &Pings, objections: 
     osbuild(project, &["app", "build", VISITOR]).succeeds();
     let good = Parts::of(&std::fs::read(project.root.join("out/apps/visitor.app")).expect("built"));
     let keys = project.root.join("keys");
-    let (app, capability) = (Signer::App.load(&keys).expect("a key"), Signer::Capability.load(&keys).expect("a key"));
+    let load = |name: &str| {
+        let text = std::fs::read_to_string(keys.join(name)).expect("read");
+        <SigningKey as ed25519_dalek::pkcs8::DecodePrivateKey>::from_pkcs8_pem(&text).expect("a key")
+    };
+    let (app, capability) = (load("app.key"), load("capability.key"));
     let device = guest.shell("osagent app device").succeeds().output.trim().to_owned();
     for Case { name, file, token, says } in bad_files(&good, &device, &app, &capability) {
         let (taken, said) = install(project, guest, &file, token.as_deref());

@@ -166,6 +166,32 @@ fn the_root_file_system_is_sound() {
     assert!(size <= 12 << 20, "the default root file system has at most 12 MB: {size}");
 }
 
+#[test]
+fn files_lie_where_the_map_of_the_root_says() {
+    let judge = Judge::new("c+erofs-utils");
+    let image = judge.path("root.erofs");
+    let bytes = std::fs::read(&image).expect("read");
+    let placed = osbuild::update::guide::placed(&bytes).expect("sound");
+    let mut in_pieces = 0;
+    for file in &placed {
+        let (accepted, said) = judge.ask("/usr/bin/dump.erofs", &["-e", "--path", &format!("/{}", file.path), &image]);
+        assert!(accepted, "{}: {said}", file.path);
+        assert_eq!(file.inode.start, 32 * number(&said, "NID:") as u64, "{}", file.path);
+        assert_eq!(file.size_bytes, number(&said, "Size:") as u64, "{}", file.path);
+        // `0:        0.. 2609152 | 2609152 :     782336..   3391488 | 2609152`, under a title with as many bars.
+        let lines = said.lines().filter(|line| line.matches("..").count() == 2);
+        let places = lines.map(|line| {
+            let place = line.rsplit(':').next().expect("a place").split('|').next().expect("a range");
+            let (start, end) = place.split_once("..").expect("a range");
+            start.trim().parse().expect("a number")..end.trim().parse().expect("a number")
+        });
+        assert_eq!(places.collect::<Vec<std::ops::Range<u64>>>(), file.extents, "{}: {said}", file.path);
+        in_pieces += usize::from(file.extents.len() > 1);
+    }
+    let inodes = number(&judge.ask("/usr/bin/dump.erofs", &["-s", &image]).1, "Filesystem inode count:");
+    assert_eq!((placed.len(), in_pieces > 0), (inodes, true));
+}
+
 /// What EROFS writes before the name and value of an attribute: the kernel's `struct erofs_xattr_entry`.
 fn attribute(index: u8, name: &str, value: &[u8]) -> Vec<u8> {
     let size = u16::try_from(value.len()).expect("short").to_le_bytes();

@@ -17,6 +17,7 @@ mod random;
 mod supervise;
 mod thread;
 mod time;
+mod update;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -32,6 +33,9 @@ pub mod wire {
     pub use crate::data::Superblock;
     pub use crate::log::Splitter;
     pub use crate::network::{dhcp, dns, sntp};
+    pub use crate::update::epoch::command as tpm;
+    pub use crate::update::firmware::load_option;
+    pub use crate::update::report::Report;
     pub use osbuild_format::command_line::CommandLine;
     pub use osbuild_sys::audit::parse as audit_record;
 }
@@ -42,7 +46,11 @@ pub fn run() -> ExitCode {
         first();
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
-    control::client::run(&words)
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [update::worker::COMMAND, ref order @ ..] => update::worker::run(order),
+        _ => control::client::run(&words),
+    }
 }
 
 /// PID 1: in the initramfs it leads to the root, and in the root it leads the system.

@@ -44,7 +44,7 @@ pub enum DsseError {
 }
 
 /// "PAE": what is signed (DSSE Protocol, "Signature Definition").
-fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+pub fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend(payload);
     bytes
@@ -53,10 +53,15 @@ fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// The envelope's text.
 pub fn sign(payload_type: &str, payload: &[u8], key: &SigningKey, key_id: &str) -> String {
     let signature = key.sign(&pre_authentication(payload_type, payload));
+    signed(payload_type, payload, &signature.to_bytes(), key_id)
+}
+
+/// The envelope around a signature that was made elsewhere, over [`pre_authentication`].
+pub fn signed(payload_type: &str, payload: &[u8], signature: &[u8], key_id: &str) -> String {
     let envelope = Envelope {
         payload: STANDARD.encode(payload),
         payload_type: payload_type.to_owned(),
-        signatures: vec![EnvelopeSignature { keyid: key_id.to_owned(), sig: STANDARD.encode(signature.to_bytes()) }],
+        signatures: vec![EnvelopeSignature { keyid: key_id.to_owned(), sig: STANDARD.encode(signature) }],
     };
     serde_json::to_string(&envelope).expect("strings can be written as JSON") + "\n"
 }

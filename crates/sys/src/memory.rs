@@ -39,6 +39,16 @@ pub fn release_heap() {
     }
 }
 
+/// From now on, each block of 256 KiB and more goes back to the kernel as soon as it is freed. Otherwise the C library raises that
+/// limit with each block that is freed, and what an updater takes grows with the number of segments.
+pub fn give_large_blocks_back() {
+    // SAFETY: it only sets a number of the allocator. Other C libraries have no limit that moves.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+    }
+}
+
 /// The private, read-only mappings of files of which no page was ever written to.
 fn unchanged(smaps: &str) -> Vec<Mapping> {
     let mut found = Vec::new();

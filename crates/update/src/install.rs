@@ -6,12 +6,13 @@
 
 use crate::device::{Area, BootManager, Payloads, Storage};
 use crate::payload::Payload;
-use crate::state::{Candidate, Journal, Phase, State, StateError};
+use crate::state::{Candidate, Failure, Journal, Phase, State, StateError};
 use crate::{digest, trial, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
 use osbuild_format::verity::BLOCK_BYTES;
+use sha2::{Digest, Sha256};
 use std::io;
 
 /// The sector without which no firmware finds a file system; storage writes a sector whole or not at all.
@@ -45,16 +46,37 @@ pub enum InstallError {
     From,
     #[error("this release has failed here before")]
     Denied,
+    #[error("another update is on trial or being committed; the device has to restart first")]
+    Busy,
+    #[error("the root has the root hash {found}, its kernel expects: {wanted}")]
+    RootHash { wanted: String, found: String },
     #[error("the {image} that was written does not read back as what it should be: {found} instead of {wanted}")]
     ReadBack { image: &'static str, wanted: String, found: String },
 }
 
 impl InstallError {
+    /// For programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            _ if self.is_about_source() => crate::state::SOURCE_DAMAGED,
+            InstallError::State(_) => "state",
+            InstallError::Storage(_) => "storage",
+            InstallError::Firmware(_) => "firmware",
+            InstallError::Fetch { .. } => "fetch",
+            InstallError::Segment { .. } => "payload-damaged",
+            InstallError::Size { .. } => "size",
+            InstallError::From => "other-source",
+            InstallError::Denied => "denied",
+            InstallError::Busy => "busy",
+            InstallError::RootHash { .. } => "root-hash",
+            InstallError::ReadBack { .. } => "read-back",
+        }
+    }
+
     /// Whether another payload for the same release could help: the old images are not what this one was made from.
     pub fn is_about_source(&self) -> bool {
         let error = match self {
             InstallError::Segment { error, .. } => error,
-            InstallError::From => return true,
             _ => return false,
         };
         matches!(error, SegmentError::Source { .. } | SegmentError::Read { .. } | SegmentError::NoSource)
@@ -110,8 +132,22 @@ struct Place<'a> {
 
 impl Installer<'_> {
     /// Writes the payload's release to the other slot and arms its first start. An installation of the same payload that was
-    /// interrupted is taken up where it was.
+    /// interrupted is taken up where it was. What fails is remembered with its reason.
     pub fn install(&mut self, payload: &Payload, payloads: &mut dyn Payloads) -> Result<(), InstallError> {
+        let result = self.try_install(payload, payloads);
+        if let Err(error) = &result {
+            let version = payload.header.to.version.clone();
+            let failure = Some(Failure::new(version, error.word(), error));
+            // Storage that cannot be written cannot remember that either; the first error is the one to tell.
+            let told = self.state.failure == failure;
+            self.state.failure = failure;
+            let saved = if told { Ok(()) } else { self.journal.save(self.storage, self.state) };
+            return result.and(saved.map_err(InstallError::State));
+        }
+        result
+    }
+
+    fn try_install(&mut self, payload: &Payload, payloads: &mut dyn Payloads) -> Result<(), InstallError> {
         let slot = other(self.running);
         let candidate = Candidate {
             name: payload.header.to.esp.sha256.clone(),
@@ -138,7 +174,8 @@ impl Installer<'_> {
         }
         let output = self.fetch(payload, payloads, *first)?;
         self.finish_esp(payload, slot, &output)?;
-        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots };
+        self.state.failure = None;
+        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1) };
         self.journal.save(self.storage, self.state)?;
         trial::arm(self.storage, self.boot, self.journal, self.state)?;
         Ok(())
@@ -147,6 +184,9 @@ impl Installer<'_> {
     /// Everything that can be known before anything is written.
     fn check(&self, payload: &Payload, slot: Slot) -> Result<(), InstallError> {
         let header = &payload.header;
+        if matches!(self.state.phase, Phase::Trial { .. } | Phase::Committing { .. }) {
+            return Err(InstallError::Busy);
+        }
         if self.state.denies(&header.to.esp.sha256) {
             return Err(InstallError::Denied);
         }
@@ -168,19 +208,32 @@ impl Installer<'_> {
         Ok(())
     }
 
-    /// Segments that are done already; otherwise the slot is made one that cannot be started.
+    /// Segments that are done already. The slot is made one that cannot be started, whatever an interruption left of it.
     fn begin(&mut self, payload: &Payload, candidate: &Candidate, slot: Slot) -> Result<usize, InstallError> {
-        if let Phase::Installing { candidate: before, slot: into, header, done } = &self.state.phase {
-            if before == candidate && *into == slot && *header == payload.digest {
-                return Ok(usize::try_from(*done).unwrap_or(0).min(payload.header.segments.len() - 1));
+        let resumed = match &self.state.phase {
+            Phase::Installing { candidate: before, slot: into, header, done } => {
+                (before == candidate && *into == slot && *header == payload.digest).then_some(*done)
             }
+            _ => None,
+        };
+        if resumed.is_none() {
+            let header = payload.digest.clone();
+            self.state.phase = Phase::Installing { candidate: candidate.clone(), slot, header, done: 0 };
+            self.journal.save(self.storage, self.state)?;
         }
-        let header = payload.digest.clone();
-        self.state.phase = Phase::Installing { candidate: candidate.clone(), slot, header, done: 0 };
-        self.journal.save(self.storage, self.state)?;
-        self.boot.set_next(None).map_err(InstallError::Firmware)?;
-        self.write(Area::Esp(slot), 0, &[0; BOOT_SECTOR_BYTES])?;
-        Ok(0)
+        // The slot that is about to be written is not the one that the firmware prefers: a device that lost its state on
+        // trial, or whose firmware found the other slot unreadable, would have no way back from the next trial.
+        if self.boot.committed().map_err(InstallError::Firmware)? != Some(self.running) {
+            self.boot.commit(self.running).map_err(InstallError::Firmware)?;
+        }
+        if self.boot.next().map_err(InstallError::Firmware)?.is_some() {
+            self.boot.set_next(None).map_err(InstallError::Firmware)?;
+        }
+        let esp = Area::Esp(slot);
+        self.write(esp, 0, &[0; BOOT_SECTOR_BYTES])?;
+        let zeros = hex::encode(&Sha256::digest([0; BOOT_SECTOR_BYTES]));
+        self.reads_back("first sector of the ESP", esp, BOOT_SECTOR_BYTES as u64, &[], &zeros)?;
+        Ok(usize::try_from(resumed.unwrap_or(0)).unwrap_or(0).min(payload.header.segments.len() - 1))
     }
 
     fn fetch(&self, payload: &Payload, payloads: &mut dyn Payloads, place: Place) -> Result<Vec<u8>, InstallError> {
@@ -218,10 +271,23 @@ impl Installer<'_> {
         let tree = verity::rebuild(self.storage, root, blocks, &salt, hashes).map_err(InstallError::Storage)?;
         let found = hex::encode(&tree.root_hash);
         if found != to.root_hash {
-            return Err(InstallError::ReadBack { image: "root hash", wanted: to.root_hash.clone(), found });
+            return self.other_root_hash(InstallError::RootHash { wanted: to.root_hash.clone(), found }, payload);
         }
         self.storage.flush(hashes).map_err(InstallError::Storage)?;
         self.reads_back("verity tree", hashes, tree.size_bytes, &[], &hex::encode(&tree.sha256))
+    }
+
+    /// The root is the one that was signed. Once, storage may be to blame; twice, whoever signed it, and no attempt ends better.
+    fn other_root_hash(&mut self, error: InstallError, payload: &Payload) -> Result<(), InstallError> {
+        let version = &payload.header.to.version;
+        let is_same = |failure: &Failure| failure.why == error.word() && failure.version == *version;
+        let again = self.state.failure.as_ref().is_some_and(is_same);
+        match self.state.phase.clone() {
+            Phase::Installing { candidate, .. } if again => self.state.deny(candidate, &error.to_string()),
+            _ => self.state.phase = Phase::Idle,
+        }
+        self.journal.save(self.storage, self.state)?;
+        Err(error)
     }
 
     /// `output`: of the segment that holds the first sector.

@@ -4,9 +4,13 @@
 //! files, the tests a storage that loses power. Invariant: at every instant the firmware finds a whole release to start.
 
 mod digest;
+pub mod choose;
 pub mod device;
 pub mod install;
 pub mod payload;
+pub mod policy;
+pub mod reason;
+pub mod simulate;
 pub mod state;
 pub mod trial;
 mod verity;

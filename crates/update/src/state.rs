@@ -18,7 +18,11 @@ const MAGIC: &[u8; 8] = b"OSBUSTA1";
 const HEAD_BYTES: usize = 8 + 8 + 4 + 32;
 /// Payloads that failed here; the oldest is forgotten first.
 pub const LIMIT_DENIED: usize = 16;
-const LIMIT_REASON: usize = 512;
+/// Why an attempt failed whose delta does not fit what runs: [`Failure::why`].
+pub const SOURCE_DAMAGED: &str = "source-damaged";
+/// Of the reason of an outcome and of a failure, in bytes.
+const LIMIT_REASON: usize = 256;
+const LIMIT_FAILURE: usize = 512;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +35,22 @@ pub struct State {
     /// How the last update ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
+    /// Why the last attempt to install did not come to an end; none once one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The newest release that the repository has for this device, while it is not installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    /// When the repository was last asked, in seconds since 1970; 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checked_seconds: u64,
+    /// Until when services or people have put updates off, in seconds since 1970; 0: they have not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deferred_until_seconds: u64,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +105,47 @@ pub struct Outcome {
     pub reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    pub version: String,
+    /// For programs.
+    pub why: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// Since when a release has been waiting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offered {
+    pub version: String,
+    /// Since 1970.
+    pub since_seconds: u64,
+}
+
+impl Failure {
+    /// The reason is the error with all that caused it.
+    pub fn new(version: String, why: &str, error: &dyn std::error::Error) -> Failure {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        Failure { version, why: why.to_owned(), reason: short(&text, LIMIT_FAILURE) }
+    }
+}
+
+/// At most `limit` bytes of it, fit for one line. A record has to hold it whatever it says.
+fn short(text: &str, limit: usize) -> String {
+    let mut short: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    while short.len() > limit {
+        short.pop();
+    }
+    short
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("the state of updates cannot be read or written")]
@@ -96,6 +157,16 @@ pub enum StateError {
 impl State {
     pub fn denies(&self, name: &str) -> bool {
         self.denied.iter().any(|denied| denied == name)
+    }
+
+    /// Whether the last attempt at this version found that what runs is not what the delta starts from.
+    pub fn source_is_damaged(&self, version: &str) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.version == version && failure.why == SOURCE_DAMAGED)
+    }
+
+    /// Whether the payload of this header is being installed.
+    pub fn installs(&self, digest: &str) -> bool {
+        matches!(&self.phase, Phase::Installing { header, .. } if header == digest)
     }
 
     /// Not again, for the reason that becomes that of the last outcome.
@@ -110,8 +181,17 @@ impl State {
     /// Idle again.
     pub fn end(&mut self, candidate: Candidate, committed: bool, reason: &str) {
         self.phase = Phase::Idle;
-        let reason = reason.chars().take(LIMIT_REASON / 4).collect();
+        let reason = short(reason, LIMIT_REASON);
+        self.offered = self.offered.take().filter(|offered| offered.version != candidate.version);
         self.last = Some(Outcome { candidate, committed, reason });
+    }
+
+    /// The repository has answered at `now_seconds`; `version`: the release that may be installed. A newer one than that which
+    /// waits does not begin the wait anew, so that nobody is put off for ever by releases that follow each other.
+    pub fn checked(&mut self, now_seconds: u64, version: Option<&str>) {
+        self.checked_seconds = now_seconds;
+        let since_seconds = self.offered.take().map_or(now_seconds, |offered| offered.since_seconds.min(now_seconds));
+        self.offered = version.map(|version| Offered { version: version.to_owned(), since_seconds });
     }
 }
 
@@ -209,5 +289,67 @@ mod letter {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Error> {
         let text = String::deserialize(deserializer)?;
         Slot::from_letter(&text).ok_or_else(|| D::Error::custom("a slot is `a` or `b`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidate(letter: char) -> Candidate {
+        let text = |length| letter.to_string().repeat(length);
+        Candidate { name: text(64), version: text(128), epoch: u32::MAX }
+    }
+
+    #[test]
+    fn a_record_holds_the_longest_state() {
+        let mut state = State::default();
+        for denied in 'A'..='Z' {
+            state.deny(candidate(denied), &"\\\u{1}".repeat(1000));
+        }
+        assert_eq!(state.denied.len(), LIMIT_DENIED);
+        state.failure = Some(Failure::new("9".repeat(128), "payload-damaged", &io::Error::other("\"\\".repeat(1000))));
+        state.checked(u64::MAX, Some(&"9".repeat(128)));
+        state.deferred_until_seconds = u64::MAX;
+        let header = "f".repeat(64);
+        state.phase = Phase::Installing { candidate: candidate('x'), slot: Slot::B, header, done: u32::MAX };
+        let block = to_block(7, &state).expect("fits");
+        assert_eq!(parse(&block), Some((7, state)));
+    }
+
+    #[test]
+    fn a_wait_begins_with_the_first_offer() {
+        let mut state = State::default();
+        state.checked(100, Some("1.0.1"));
+        state.checked(200, Some("1.0.2"));
+        assert_eq!(state.offered.as_ref().map(|offered| offered.since_seconds), Some(100));
+        state.end(Candidate { version: "1.0.2".to_owned(), ..candidate('x') }, true, "");
+        assert_eq!(state.offered, None);
+        state.checked(300, None);
+        state.checked(400, Some("1.0.3"));
+        assert_eq!(state.offered.map(|offered| offered.since_seconds), Some(400));
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_bit_is_taken_for_a_record(bit in 0usize..RECORD_BYTES * 8) {
+            let mut state = State::default();
+            state.deny(candidate('d'), "why");
+            let good = to_block(3, &state).expect("fits");
+            let mut block = good;
+            block[bit / 8] ^= 1 << (bit % 8);
+            let used = HEAD_BYTES + serde_json::to_vec(&state).expect("JSON").len();
+            // What follows the text has no meaning.
+            prop_assert_eq!(parse(&block).is_some(), bit / 8 >= used);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), magic: bool) {
+            if magic && bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(MAGIC);
+            }
+            prop_assert_eq!(parse(&bytes), None);
+        }
     }
 }

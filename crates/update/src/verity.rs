@@ -87,3 +87,81 @@ fn starts(levels: &[u64]) -> Vec<u64> {
     starts.reverse();
     starts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osbuild_format::command_line::Slot;
+
+    const ROOT: Area = Area::Root(Slot::A);
+    const HASHES: Area = Area::Verity(Slot::A);
+
+    struct Memory {
+        root: Vec<u8>,
+        hashes: Vec<u8>,
+    }
+
+    impl Storage for Memory {
+        fn size_bytes(&self, area: Area) -> io::Result<u64> {
+            Ok(if area == ROOT { self.root.len() } else { self.hashes.len() } as u64)
+        }
+
+        fn read_at(&self, area: Area, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+            let all = if area == ROOT { &self.root } else { &self.hashes };
+            let part = all.get(offset as usize..offset as usize + bytes.len());
+            bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+
+        fn write_at(&mut self, area: Area, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            assert_eq!(area, HASHES);
+            let part = self.hashes.get_mut(offset as usize..offset as usize + bytes.len());
+            part.ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn flush(&mut self, _: Area) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn drop_caches(&mut self, _: Area) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The same data as the builder's tests have, whose trees are those of `veritysetup`.
+    const PINNED: [(usize, &str, &str); 3] = [
+        (
+            1,
+            "aa2b2e29ac992d672493ec843a52c033ec09780eb25f8eea32a17d5c35c87573",
+            "c11c03518085770a1d6e2a44dfd13bd4a1a0922437a1226d1771ac73e9032d01",
+        ),
+        (
+            100,
+            "771062c6024066c41d16fb7cf3ee64687ce5c06114688e2e48ba05ddc5ce3026",
+            "dc716527da30519e16af6ca79559d6473376bcfdfc9e0ee2a95bb584738c4fcd",
+        ),
+        (
+            1000,
+            "409b92199f775e4df6ec0ffc2ce9f1e442f459b32163b16c34090c1113ab953c",
+            "53b8ee8989f87723463de820197ecbf6af3f3a92e63c33ee0675ccd70b839c7b",
+        ),
+    ];
+
+    #[test]
+    fn the_tree_is_the_one_that_veritysetup_makes() {
+        for (blocks, root_hash, device) in PINNED {
+            let root = (0..blocks * BLOCK).map(|at| (at / 7 % 251) as u8).collect();
+            let size = size_bytes(blocks as u64) as usize;
+            let mut memory = Memory { root, hashes: vec![0xee; size] };
+            let tree = rebuild(&mut memory, ROOT, blocks as u64, &[0xab; 32], HASHES).expect("built");
+            assert_eq!(osbuild_format::hex::encode(&tree.root_hash), root_hash, "{blocks} blocks");
+            assert_eq!(tree.sha256, <[u8; 32]>::from(Sha256::digest(&memory.hashes)));
+            assert_eq!(memory.hashes[16..32], verity::uuid(&[0xab; 32]));
+            // Theirs has a UUID that the command line gave.
+            let given = osbuild_format::hex::decode("11111111222233334444555555555555").expect("hex");
+            memory.hashes[16..32].copy_from_slice(&given);
+            assert_eq!(osbuild_format::hex::encode(&Sha256::digest(&memory.hashes)), device, "{blocks} blocks");
+        }
+    }
+}

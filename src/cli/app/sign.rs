@@ -5,9 +5,11 @@
 use super::super::keys;
 use super::super::project::Project;
 use super::super::report::Failure;
+use super::super::signing::SigningArgs;
 use crate::io::file;
-use crate::release::app::{sign_token, AppFile};
-use crate::release::signers::Signer;
+use crate::release::app::{sign_token, AppFile, AppFileError};
+use crate::release::signer::role::Role;
+use crate::release::signer::Exchange;
 use osbuild_format::app::token::{Token, FORMAT};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,15 +23,25 @@ pub struct SignArgs {
     /// Files of apps, wherever they were built
     #[arg(required = true, value_name = "FILE.app")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 pub fn sign(project: &Project, args: &SignArgs) -> Result<(), Failure> {
-    let key = keys::signer(project, Signer::App)?;
+    let exchange = args.signing.exchange()?;
+    let key = keys::signer(project, Role::App, &exchange)?;
+    let mut all_here = true;
     for path in &args.files {
-        AppFile::open(path)?.write_signed(path, &key)?;
-        println!("{}", path.display());
+        match AppFile::open(path)?.write_signed(path, &key) {
+            Ok(()) => println!("{}", path.display()),
+            Err(AppFileError::Sign(error)) if error.is_wanted() => all_here = false,
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
+    match all_here {
+        true => Ok(()),
+        false => Err(args.signing.wanted(&exchange, "one round is all that it takes")),
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -88,9 +100,9 @@ fn of(
     downgrade: bool,
     not_after: Option<u64>,
 ) -> Result<String, Failure> {
-    let key = keys::signer(project, Signer::Capability)?;
+    let key = keys::signer(project, Role::Capability, &Exchange::closed())?;
     let token = Token { format: FORMAT, device: device.to_owned(), sideload, downgrade, not_after };
-    Ok(sign_token(&token, &key))
+    Ok(sign_token(&token, &key)?)
 }
 
 fn now_seconds() -> u64 {

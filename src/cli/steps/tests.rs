@@ -60,9 +60,9 @@ const PINS: [Pin; 12] = [
         "9e7da65b514d77a5f74c1b3d49e54ba61fb3a330ea7768fdf2c6056762c8a0ac",
     ),
     (
-        StepKind { name: "rootfs", version: 4 },
+        StepKind { name: "rootfs", version: 5 },
         rootfs_fixture,
-        "7abf48281335466955183d15f41a864eefdff9b7f94441d7051df42566e3e2ae",
+        "e226f40054b60d8c8fecb2c31a072232d62a20a8a6becb94c3395c9b5ad58eb3",
     ),
     (
         StepKind { name: "verity", version: 2 },
@@ -241,6 +241,8 @@ fn rootfs_fixture() -> Fixture {
         ("apps/meter.app", "a whole app"),
         ("apps/meter.digest", "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9\n"),
         ("apps/meter.packages.json", APP_PACKAGES),
+        ("update/root.json", r#"{"signed":{"_type":"root"},"signatures":[]}"#),
+        ("update/ca.pem", "-----BEGIN CERTIFICATE-----\n"),
     ]);
     let metadata = json!([
         { "path": "etc/agent.conf", "user": "net", "group": "net", "mode": 0o640, "xattrs": { "user.a": "62" },
@@ -260,6 +262,8 @@ fn rootfs_fixture() -> Fixture {
     product["services"] = json!({ "agent": service });
     product["apps"] = json!({ "meter": { "version": "1.0.0", "critical": true, "third_party": false } });
     product["devices"] = json!({ "METER_UART": "/dev/ttyS1" });
+    product["security_epoch"] = json!(2);
+    product["update"] = json!({ "url": "https://updates.example/gateway", "signers": ["5f".repeat(32)] });
     let skeleton = json!({ "input": "skeletons/000", "path": "rootfs/base" });
     let parameters =
         json!({ "packages": [package], "skeletons": [skeleton], "metadata": metadata, "product": product });

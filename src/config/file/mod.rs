@@ -11,6 +11,7 @@ pub mod product;
 pub mod recipe;
 pub mod scalar;
 pub mod tools;
+pub mod update;
 pub mod xattr;
 
 use super::record::{Decode, Shape};

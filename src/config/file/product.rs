@@ -5,6 +5,7 @@
 use super::overriding::Tree;
 use super::recipe::MetadataEntry;
 use super::scalar::{Account, Date, DevicePath, Schema, Word};
+use super::update::UpdateEntry;
 use crate::config::record::{choices, record};
 use crate::model::service::Restart;
 use crate::model::{Located, MachineName, PackageName, ProductName, RelPath};
@@ -75,6 +76,8 @@ record! {
         "production" production: bool = false => "false",
         /// How the product is updated.
         "update" update: Option<UpdateEntry>,
+        /// Raised by a release that no device may go back behind.
+        "security-epoch" security_epoch: u32 = 1 => "1",
         /// Day until which security updates are promised.
         "support-until" support_until: Date,
     }
@@ -145,14 +148,6 @@ record! {
         "option" option: Located<String>,
         /// Why it may.
         "reason" reason: String,
-    }
-}
-
-record! {
-    /// How the product is updated.
-    pub struct UpdateEntry as "update" {
-        /// The channel that the device follows.
-        "channel" channel: String,
     }
 }
 

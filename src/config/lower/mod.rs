@@ -7,6 +7,7 @@ mod machine;
 mod places;
 mod product;
 mod recipe;
+mod update;
 
 pub use app::app;
 pub use machine::machine;

@@ -19,6 +19,12 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
     signers(&file, problems);
     let dns_servers = dns_servers(&file.dns_servers, problems);
     let apps = apps(&file, problems);
+    let update = super::update::update(file.update, problems);
+    let most = osbuild_format::device::update::LIMIT_EPOCH;
+    if !(1..=most).contains(&file.security_epoch) {
+        let message = format!("`security-epoch` has to be 1 to {most}: {}", file.security_epoch);
+        problems.push(Diagnostic::at(&file.origin, message));
+    }
     let services: BTreeMap<String, Service> = file
         .services
         .into_iter()
@@ -63,7 +69,8 @@ pub fn product(file: ProductFile, problems: &mut Vec<Diagnostic>) -> Option<Prod
         ntp_servers: file.ntp_servers,
         dns_servers,
         production: file.production,
-        update_channel: file.update.map_or_else(|| "stable".to_owned(), |update| update.channel),
+        update,
+        security_epoch: file.security_epoch,
         support_until: file.support_until.0,
     })
 }

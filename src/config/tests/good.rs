@@ -182,3 +182,49 @@ fn what_is_wrong_with_any_product_is_reported() {
         "{problems}"
     );
 }
+
+#[test]
+fn an_update_is_what_its_product_says() {
+    use osbuild_format::device::update::{FullDownload, Window};
+    let project = Project::new();
+    let config = project.loaded("gateway");
+    let unsaid =
+        (&config.product.update.channel[..], config.product.security_epoch, config.product.update.config.trial_boots);
+    assert_eq!(unsaid, ("stable", 1, 3));
+    project.change("layers/core/products/gateway.yaml", "hostname", UPDATE);
+    let product = project.loaded("gateway").product;
+    let update = product.update.config;
+    assert_eq!(update.url.as_deref(), Some("https://lab.example/gateway"));
+    assert_eq!(update.window, Some(Window { from_minute: 90, to_minute: 240 }));
+    assert_eq!((update.trial_boots, update.full_download, product.security_epoch), (2, FullDownload::Never, 3));
+    assert_eq!(update.health[0].argv, ["/usr/bin/check", "gateway"]);
+    assert_eq!(product.update.root.map(|root| root.value.to_string()).as_deref(), Some("update/root.json"));
+}
+
+pub const UPDATE: &str =
+    "security-epoch: 3\nupdate:\n  channel: stable\n  url: \"https://{{ vars.site }}.example/gateway\"\n  \
+    root: update/root.json\n  signers: [\"5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f\"]\n  \
+    window: {from: \"01:30\", to: \"04:00\"}\n  trial-boots: 2\n  full-download: never\n  \
+    health: [{name: check, exec: [/usr/bin/check, \"{{ product }}\"], timeout: 5}]\nhostname";
+
+#[test]
+fn each_mistake_in_an_update_is_explained() {
+    for (from, to, expected) in [
+        ("https://", "ftp://", "is not the base of a repository"),
+        ("  root: update/root.json\n", "", "needs the root metadata that it trusts"),
+        ("signers: [\"5f", "signers: [\"zz", "not an Ed25519 public key"),
+        ("01:30", "1:30", "`1:30` is not a time of day"),
+        ("01:30", "24:00", "`24:00` is not a time of day"),
+        ("01:30", "04:00", "ends when it begins"),
+        ("trial-boots: 2", "trial-boots: 0", "`trial-boots` of `update` has to be 1 to 10: 0"),
+        ("/usr/bin/check", "check", "`check` is not an absolute path"),
+        ("timeout: 5", "timeout: 0", "`timeout` of health check `check` has to be 1 to 3600: 0"),
+        ("full-download: never", "full-download: no", "full-download"),
+        ("security-epoch: 3", "security-epoch: 0", "`security-epoch` has to be 1 to 1000: 0"),
+    ] {
+        let project = Project::new();
+        project.change("layers/core/products/gateway.yaml", "hostname", &UPDATE.replacen(from, to, 1));
+        let problems = project.problems("gateway");
+        assert!(problems.contains(expected), "{from} -> {to}:\n{problems}");
+    }
+}

@@ -144,15 +144,13 @@ impl<'a> Erofs<'a> {
             return Err(GuideError::Damaged("a file is larger than the file system"));
         }
         let start = word << self.block_bits;
-        let extents = match layout {
-            0 => vec![start..start + size],
-            2 => {
-                let tail = size & ((1 << self.block_bits) - 1);
-                vec![start..start + (size - tail), end..end + tail]
-            }
+        let tail = match layout {
+            0 => 0,
+            2 => size & ((1 << self.block_bits) - 1),
             4 => return self.chunks(word, end, size),
             _ => return Err(GuideError::Unknown("a file is compressed")),
         };
+        let extents = [start..start + (size - tail), end..end + tail];
         let extents: Vec<_> = extents.into_iter().filter(|extent| !extent.is_empty()).collect();
         for extent in &extents {
             self.bytes(extent.clone())?;

@@ -50,17 +50,18 @@ fn example() -> Vec<u8> {
 #[test]
 fn files_are_found_where_they_lie() {
     let placed = placed(&example()).expect("sound");
-    let found: Vec<_> = placed.iter().map(|file| (&file.path[..], file.kind, file.extents.clone())).collect();
+    let pairs = |file: &Placed| file.extents.iter().map(|extent| (extent.start, extent.end)).collect::<Vec<_>>();
+    let found: Vec<_> = placed.iter().map(|file| (&file.path[..], file.kind, pairs(file))).collect();
     let block = |number: u64| number * BLOCK as u64;
     let tail = block(1) + 11 * 32;
     assert_eq!(
         found,
         [
-            ("", PlacedKind::Folder, vec![block(2)..block(2) + 66]),
-            ("a", PlacedKind::File, vec![block(3)..block(4), tail..tail + 100]),
-            ("b", PlacedKind::File, vec![block(6)..block(7), block(4)..block(5)]),
-            ("d", PlacedKind::Folder, vec![block(5)..block(5) + 56]),
-            ("d/c", PlacedKind::File, vec![block(7)..block(7) + 5000]),
+            ("", PlacedKind::Folder, vec![(block(2), block(2) + 66)]),
+            ("a", PlacedKind::File, vec![(block(3), block(4)), (tail, tail + 100)]),
+            ("b", PlacedKind::File, vec![(block(6), block(7)), (block(4), block(5))]),
+            ("d", PlacedKind::Folder, vec![(block(5), block(5) + 56)]),
+            ("d/c", PlacedKind::File, vec![(block(7), block(7) + 5000)]),
         ]
     );
     assert_eq!(placed[1].inode, block(1) + 320..tail);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: exit code 0 only when the request was done; 2 when it was not understood.
 
-use super::{apps, text, Answer, Request, SOCKET};
+use super::{apps, text, update, Answer, Request, SOCKET};
 use crate::log;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,14 +15,14 @@ const LIMIT_BYTES: u64 = 1 << 20;
 const USAGE: &str = "usage: osagent status [--json] | log | restart SERVICE | reboot | poweroff";
 
 fn usage() -> String {
-    format!("{USAGE}\n       osagent {}", apps::USAGE)
+    format!("{USAGE}\n       osagent {}\n       osagent {}", apps::USAGE, update::USAGE)
 }
 
-pub fn run(words: &[String]) -> ExitCode {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+pub fn run(words: &[&str]) -> ExitCode {
     let request = match words[..] {
         ["status"] | ["status", "--json"] => Request::Status,
         ["log"] => return show_log(),
+        ["update", ref words @ ..] => return update::run(words).unwrap_or_else(|| complain(&usage(), 2)),
         ["restart", service] => Request::Restart { service: service.to_owned() },
         ["reboot"] => Request::Reboot,
         ["poweroff"] => Request::PowerOff,

@@ -7,6 +7,7 @@ pub mod client;
 pub mod server;
 pub mod status;
 mod text;
+mod update;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,29 @@ pub enum Request {
         file: String,
         token: Option<String>,
     },
+    /// What is known of updates, as JSON.
+    Updates,
+    /// Begins it; [`Request::Updates`] says what has become of it.
+    Update(UpdateAction),
     Reboot,
     PowerOff,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
+pub enum UpdateAction {
+    Check {
+        from: Option<String>,
+    },
+    Install {
+        /// Base of a repository, rather than the configured one.
+        from: Option<String>,
+        /// Consents to a full download.
+        full: bool,
+    },
+    Defer {
+        seconds: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +94,12 @@ mod tests {
             (r#"{"command":"status"}"#, Some(Request::Status)),
             (r#"{"command":"restart","service":"web"}"#, Some(Request::Restart { service: "web".into() })),
             (r#"{"command":"poweroff"}"#, Some(Request::PowerOff)),
+            (r#"{"command":"updates"}"#, Some(Request::Updates)),
+            (
+                r#"{"command":"update","action":"install","from":null,"full":true}"#,
+                Some(Request::Update(UpdateAction::Install { from: None, full: true })),
+            ),
+            (r#"{"command":"update","action":"format"}"#, None),
             (r#"{"command":"shell"}"#, None),
             (r#"{"command":"restart"}"#, None),
             ("", None),

@@ -31,6 +31,24 @@ pub fn render(status: &Value) -> String {
     text
 }
 
+/// What is known of updates.
+pub fn updates(status: &Value) -> String {
+    let field = |pointer: &str| shown(status.pointer(pointer));
+    let mut text = String::new();
+    for (title, value) in [
+        ("slot", format!("{}, {}", field("/slot"), field("/version"))),
+        ("phase", field("/state/phase/is")),
+        ("working", field("/working")),
+        ("last", field("/text")),
+        ("offered", field("/state/offered/version")),
+        ("denied", status.pointer("/state/denied").and_then(Value::as_array).map_or(0, Vec::len).to_string()),
+        ("unable", field("/unable")),
+    ] {
+        text.push_str(&format!("{title:>12}: {value}\n"));
+    }
+    text
+}
+
 /// A line for each app.
 pub fn apps(all: &Value) -> String {
     let mut text = String::new();

@@ -11,9 +11,11 @@ mod status_port;
 
 use crate::apps::Apps;
 use crate::boot::facts::Facts;
+use crate::end::{self, End};
 use crate::error::{AgentError, Doing};
 use crate::log::Log;
 use crate::network::Network;
+use crate::update::start::{self, Beginning};
 use crate::watchdog::Guard;
 use crate::{data, file};
 use osbuild_format::device::{self, DeviceConfig};
@@ -41,8 +43,13 @@ pub fn run() -> Result<Infallible, AgentError> {
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
     guard.feed();
+    let beginning = start::begin(&facts, &log, &mut || guard.feed());
+    if matches!(beginning, Beginning::Restart) {
+        data::unmount(&log);
+        end::now(End::Reboot);
+    }
     let apps = Apps::start(&config, &network, &log);
-    let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps };
+    let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps, beginning };
     cycle::Agent::new(parts)?.run()
 }
 
@@ -52,7 +59,7 @@ fn guard(number: Option<i32>, log: &Arc<Log>) -> Guard {
     Guard::take_over(number, move |text| log.error(text))
 }
 
-fn config() -> Result<DeviceConfig, AgentError> {
+pub fn config() -> Result<DeviceConfig, AgentError> {
     let bytes = file::read(device::PATH, device::LIMIT_BYTES).doing(|| format!("read `{}`", device::PATH))?;
     DeviceConfig::from_json(&bytes).map_err(|source| AgentError::Config { path: device::PATH.to_owned(), source })
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a value that came out of [`DeviceConfig::from_json`] keeps every rule of [`DeviceConfig::validate`].
 
+pub mod update;
 mod validate;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+pub use update::UpdateConfig;
 pub use validate::ConfigProblem;
 
 /// Where the file lies on the device.
@@ -77,6 +79,11 @@ pub struct DeviceConfig {
     /// A crash loop of any app stops all apps of third parties.
     #[serde(default)]
     pub safe_mode: bool,
+    /// Of this release. A device that has committed a release takes none with a lower one.
+    #[serde(default = "first_epoch")]
+    pub security_epoch: u32,
+    #[serde(default)]
+    pub update: UpdateConfig,
 }
 
 /// An app of the image, in the file `/usr/lib/osbuild/apps/ID.app`.
@@ -164,6 +171,10 @@ impl DeviceConfig {
 
 fn stable() -> String {
     "stable".to_owned()
+}
+
+fn first_epoch() -> u32 {
+    1
 }
 
 fn health_deadline() -> u32 {

@@ -2,13 +2,13 @@
 //!
 //! Invariant: everything that the agent hands to the kernel (paths, names, arguments) is checked here once.
 
-use super::{DeviceConfig, ServiceConfig, FORMAT};
+use super::{update, DeviceConfig, ServiceConfig, FORMAT};
 use crate::app::{is_app_id, is_logical_name};
 use crate::hex;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LIMIT_SERVICES: usize = 256;
-const LIMIT_WORDS: usize = 256;
+pub(super) const LIMIT_WORDS: usize = 256;
 const LIMIT_TEXT_BYTES: usize = 4096;
 const LIMIT_NAME_BYTES: usize = 64;
 const LIMIT_NTP_SERVERS: usize = 8;
@@ -64,6 +64,9 @@ impl DeviceConfig {
         let floor = self.clock_floor_seconds;
         demand("clock_floor_seconds", &floor.to_string(), "before the year 2100", floor < LIMIT_CLOCK_SECONDS)?;
         services(&self.services)?;
+        let epoch = self.security_epoch;
+        demand("security_epoch", &epoch.to_string(), "1 to 1000", (1..=update::LIMIT_EPOCH).contains(&epoch))?;
+        self.update.validate()?;
         self.validate_apps()
     }
 
@@ -176,7 +179,7 @@ fn no_cycle(after: &BTreeMap<&str, &[String]>) -> Result<(), ConfigProblem> {
     }
 }
 
-fn demand(field: &str, value: &str, rule: &'static str, good: bool) -> Result<(), ConfigProblem> {
+pub(super) fn demand(field: &str, value: &str, rule: &'static str, good: bool) -> Result<(), ConfigProblem> {
     if good {
         return Ok(());
     }
@@ -184,14 +187,14 @@ fn demand(field: &str, value: &str, rule: &'static str, good: bool) -> Result<()
     Err(ConfigProblem::Value { field: field.to_owned(), rule, value })
 }
 
-fn at_most(what: &str, count: usize, limit: usize) -> Result<(), ConfigProblem> {
+pub(super) fn at_most(what: &str, count: usize, limit: usize) -> Result<(), ConfigProblem> {
     if count <= limit {
         return Ok(());
     }
     Err(ConfigProblem::TooMany { what: what.to_owned(), count, limit })
 }
 
-fn name(field: &str, value: &str) -> Result<(), ConfigProblem> {
+pub(super) fn name(field: &str, value: &str) -> Result<(), ConfigProblem> {
     let mut bytes = value.bytes();
     let good = value.len() <= LIMIT_NAME_BYTES
         && bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
@@ -203,7 +206,7 @@ fn seconds(field: &str, value: u32) -> Result<(), ConfigProblem> {
     demand(field, &value.to_string(), "1 to 3600 seconds", (1..=LIMIT_SECONDS).contains(&value))
 }
 
-fn is_text(value: &str) -> bool {
+pub(super) fn is_text(value: &str) -> bool {
     value.len() <= LIMIT_TEXT_BYTES && !value.contains('\0')
 }
 

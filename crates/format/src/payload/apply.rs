@@ -1,304 +1,250 @@
-//! A segment as it travels and the old images in, the bytes that it writes out; and how a segment is put together.
+//! A stored segment and the old images to the bytes that the segment writes.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | LEB128 × 6 | of program, literals and differences: length of the content, length as it travels |
-//! | as said | the three streams, one after the other, see [`super::stream`] |
+//! | 1 | 0, or 1: there are source ranges |
+//! | 32 | only then: SHA-256 of all source ranges, in the order of the operations |
+//! | LEB128 | where the output begins in its image: addresses follow from it |
+//! | 5 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
+//! | the rest | the columns: operations, spaces, gaps, differences, literals |
 //!
-//! Invariant: bytes that came out of [`apply`] have the digest that the header names; nothing is decoded before what
-//! travelled has the other digest, and nothing of an old image is used before its range has the digest in the program.
+//! Memory: the stored bytes and the output, 8 MiB each at most, and the decoders' windows, which take what the columns hold
+//! decoded (8.5 MiB together at most); operations and pieces take 1.5 and 1 MiB. That is 27 MiB where nothing can be made
+//! smaller; a generator leaves such literals plain, without a window, which makes 19 MiB. Invariant: what comes out has the
+//! digest that the header promises, and no source byte is made use of before its digest was right.
 
-use super::program::{Program, ProgramError, LIMIT_PROGRAM_BYTES};
-use super::stream::{Stream, StreamError};
-use super::varint::{put, take};
-use super::{ImageName, Operation, Segment, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
-use crate::hex;
+use super::operation::{read_operations, read_spaces, Kind, Operation};
+use super::predict::{predict, Frame, Methods, Space};
+use super::stream::{number, Column, Declared, LIMIT_COLUMNS_BYTES};
+use super::{code, ImageName, Segment, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// What is read of an old image at a time.
-const CHUNK_BYTES: usize = 64 << 10;
-
-/// The old images of a delta.
+/// The images of the release that a delta starts from.
 pub trait Source {
-    /// Fills `bytes`, or fails.
+    /// Fills `bytes` with what is at `offset` of the image; beyond its end is an error.
     fn read_at(&self, image: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
-    #[error("what travelled is not what the header says: {found} instead of {wanted}")]
+    #[error("the stored segment has the digest {found}, the header promises: {wanted}")]
     Stored { wanted: String, found: String },
-    #[error("the lengths of the segment's streams are not valid")]
-    Lengths,
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    #[error(transparent)]
-    Program(#[from] ProgramError),
-    #[error("the segment reads an old image, and there is none")]
+    #[error("the segment is shorter than it says")]
+    Short,
+    #[error("the segment has more bytes than it says")]
+    Long,
+    #[error("the segment begins with a byte that has no meaning: {0}")]
+    Flags(u8),
+    #[error("the segment has a column of an unknown coding: {0}")]
+    Coding(u8),
+    #[error("the segment's columns have {0} bytes; the limit is {LIMIT_COLUMNS_BYTES}")]
+    Columns(u64),
+    #[error("the segment's {column} cannot be decoded: {text}")]
+    Zstd { column: &'static str, text: String },
+    #[error("the segment's {0} are fewer or more than its operations take")]
+    Column(&'static str),
+    #[error("the segment has a number of more than 64 bits")]
+    Number,
+    #[error("the segment has more {0} than a reader takes")]
+    Limit(&'static str),
+    #[error("the segment has an operation that has no meaning: {0}")]
+    Operation(u8),
+    #[error("the segment has an operation that writes nothing, or more than is left to write")]
+    Length,
+    #[error("the segment has a prediction that has no meaning: {0}")]
+    Methods(u8),
+    #[error("the segment has an operation of a frame that does not exist")]
+    Frame,
+    #[error("the segment's spaces are not in order")]
+    Space,
+    #[error("the segment needs the release that it starts from, and there is none")]
     NoSource,
-    #[error("the old image cannot be read at {offset}")]
-    Read {
-        offset: u64,
-        #[source]
-        error: io::Error,
-    },
-    #[error("the old image is not the one that the payload was made for: {length} bytes at {offset} differ")]
-    Source { image: ImageName, offset: u64, length: u64 },
-    #[error("what the segment writes is not what the header says: {found} instead of {wanted}")]
+    #[error("the release that the segment starts from cannot be read")]
+    Read(#[source] io::Error),
+    #[error("the release that is there is not the one that the segment starts from: its ranges have the digest {found}, not {wanted}")]
+    Source { wanted: String, found: String },
+    #[error("the segment writes bytes with the digest {found}, the header promises: {wanted}")]
     Output { wanted: String, found: String },
 }
 
-/// A segment's three streams, each as it travels and with the length of its content.
-#[derive(Clone, Copy, Debug)]
-pub struct Streams<'a> {
-    pub program: (&'a [u8], u32),
-    pub literals: (&'a [u8], u32),
-    pub differences: (&'a [u8], u32),
-}
-
-impl<'a> Streams<'a> {
-    /// A segment as it travels.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let streams = [self.program, self.literals, self.differences];
-        let mut bytes = Vec::new();
-        for (stored, length) in streams {
-            put(length.into(), &mut bytes);
-            put(stored.len() as u64, &mut bytes);
-        }
-        streams.iter().for_each(|(stored, _)| bytes.extend(*stored));
-        bytes
-    }
-
-    pub fn parse(stored: &'a [u8]) -> Result<Self, SegmentError> {
-        let mut rest = stored.get(..LIMIT_STORED_BYTES as usize).unwrap_or(stored);
-        let mut number = || take(&mut rest).and_then(|number| u32::try_from(number).ok()).ok_or(SegmentError::Lengths);
-        let mut lengths = [(0, 0); 3];
-        for (length, travels) in &mut lengths {
-            (*length, *travels) = (number()?, number()?);
-        }
-        let mut stream = |(length, travels): (u32, u32)| {
-            let (stored, after) = rest.split_at_checked(travels as usize)?;
-            rest = after;
-            Some((stored, length))
-        };
-        let [program, literals, differences] = lengths.map(&mut stream);
-        let streams = program.zip(literals).zip(differences);
-        let streams = streams.map(|((program, literals), differences)| Streams { program, literals, differences });
-        // Both together are at most the output.
-        let bounded = |streams: &Streams| {
-            streams.program.1 as usize <= LIMIT_PROGRAM_BYTES
-                && u64::from(streams.literals.1) + u64::from(streams.differences.1) <= LIMIT_OUTPUT_BYTES.into()
-        };
-        streams.filter(|streams| rest.is_empty() && bounded(streams)).ok_or(SegmentError::Lengths)
-    }
-
-    /// What the segment does; it has to write `output_bytes`.
-    pub fn decode_program(&self, output_bytes: u32) -> Result<Program, SegmentError> {
-        let (stored, length) = self.program;
-        let program = Program::parse(&Stream::new(stored, length)?.all(length)?, output_bytes)?;
-        let (literals, differences) = program.takes();
-        for (taken, (_, length)) in [(literals, self.literals), (differences, self.differences)] {
-            if taken != length {
-                return Err(ProgramError::Stream(length).into());
-            }
-        }
-        Ok(program)
-    }
-}
-
-/// What the segment writes. Takes, beside that and `stored`, as much memory as the literals and the differences have.
+/// What `segment`, which travelled as `stored`, writes.
 pub fn apply(segment: &Segment, stored: &[u8], source: Option<&dyn Source>) -> Result<Vec<u8>, SegmentError> {
-    let found = hex::encode(&Sha256::digest(stored));
-    if found != segment.stored_sha256 {
+    let found = crate::hex::encode(&Sha256::digest(stored));
+    if found != segment.stored_sha256 || stored.len() as u64 != u64::from(segment.stored_bytes) {
         return Err(SegmentError::Stored { wanted: segment.stored_sha256.clone(), found });
     }
-    let streams = Streams::parse(stored)?;
-    let program = streams.decode_program(segment.output_bytes)?;
-    if let Some(source) = source {
-        check_ranges(&program, source)?;
-    } else if !program.ranges.is_empty() {
-        return Err(SegmentError::NoSource);
+    if stored.len() as u64 > u64::from(LIMIT_STORED_BYTES) || segment.output_bytes > LIMIT_OUTPUT_BYTES {
+        return Err(SegmentError::Limit("bytes"));
     }
-    let output = run(&program, &streams, source, segment.output_bytes)?;
-    let found = hex::encode(&Sha256::digest(&output));
+    let output = decode(stored, segment.output_bytes, source)?;
+    let found = crate::hex::encode(&Sha256::digest(&output));
     match found == segment.output_sha256 {
         true => Ok(output),
         false => Err(SegmentError::Output { wanted: segment.output_sha256.clone(), found }),
     }
 }
 
-fn check_ranges(program: &Program, source: &dyn Source) -> Result<(), SegmentError> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    for range in &program.ranges {
-        let mut hash = Sha256::new();
-        let mut done = 0;
-        while done < range.length {
-            let length = usize::try_from(range.length - done).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-            read(source, range.image, range.offset + done, &mut buffer[..length])?;
-            hash.update(&buffer[..length]);
-            done += length as u64;
-        }
-        if hash.finalize()[..] != range.sha256 {
-            return Err(SegmentError::Source { image: range.image, offset: range.offset, length: range.length });
-        }
+/// Without the digests of the header: for what is still to get them, and to try any bytes.
+pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> Result<Vec<u8>, SegmentError> {
+    let mut rest = stored;
+    let digest = source_digest(&mut rest)?;
+    let start = number(&mut rest)?;
+    let mut declared = Vec::with_capacity(5);
+    for _ in 0..5 {
+        declared.push(Declared::read(&mut rest)?);
     }
-    Ok(())
-}
-
-fn run(
-    program: &Program,
-    streams: &Streams,
-    source: Option<&dyn Source>,
-    output_bytes: u32,
-) -> Result<Vec<u8>, SegmentError> {
-    let mut literals = Stream::new(streams.literals.0, streams.literals.1)?;
-    let mut differences = Stream::new(streams.differences.0, streams.differences.1)?;
-    let mut difference = vec![0; CHUNK_BYTES];
+    let total = declared.iter().fold(0u64, |total, column| total.saturating_add(column.decoded()));
+    if total > LIMIT_COLUMNS_BYTES {
+        return Err(SegmentError::Columns(total));
+    }
+    let mut operations = declared[0].open("operations", &mut rest)?;
+    let mut spaces = declared[1].open("spaces", &mut rest)?;
+    let gaps = declared[2].open("gaps", &mut rest)?;
+    let differences = declared[3].open("differences", &mut rest)?;
+    let mut literals = declared[4].open("literals", &mut rest)?;
+    if !rest.is_empty() {
+        return Err(SegmentError::Long);
+    }
+    let (known, frames) = read_spaces(&mut spaces)?;
+    spaces.end()?;
+    let listed = read_operations(&mut operations, start, output_bytes, frames.len())?;
+    operations.end()?;
     let mut output = vec![0; output_bytes as usize];
-    let mut rest = &mut output[..];
-    for operation in &program.operations {
-        // A program that was read writes exactly this much.
-        let (target, after) = rest.split_at_mut(operation.length() as usize);
-        rest = after;
-        if let Some((image, offset)) = operation.source() {
-            read(source.ok_or(SegmentError::NoSource)?, image, offset, target)?;
-        }
-        match operation {
-            Operation::Zero { .. } | Operation::Copy { .. } => {}
-            Operation::Literal { .. } => literals.take(target)?,
-            Operation::Patch { .. } => {
-                for part in target.chunks_mut(CHUNK_BYTES) {
-                    let difference = &mut difference[..part.len()];
-                    differences.take(difference)?;
-                    part.iter_mut().zip(difference).for_each(|(byte, added)| *byte = byte.wrapping_add(*added));
+    read_sources(&listed, digest, source, &mut output)?;
+    let mut corrections = Corrections { gaps, differences, before: 0 };
+    let mut at = 0;
+    for Operation { length, kind } in &listed {
+        let bytes = &mut output[at..at + *length as usize];
+        let place = start.wrapping_add(at as u64);
+        match kind {
+            Kind::Zero | Kind::Copy { .. } => {}
+            Kind::Literal { code } => {
+                literals.fill(bytes)?;
+                if *code {
+                    code::to_relative(bytes, place);
                 }
             }
+            Kind::Patch { offset, methods, frame, .. } => {
+                move_references(bytes, *offset, place, *methods, *frame, &frames, &known)?;
+                corrections.add(bytes)?;
+            }
         }
+        at += *length as usize;
     }
-    literals.finish()?;
-    differences.finish()?;
+    literals.end()?;
+    corrections.end()?;
     Ok(output)
 }
 
-fn read(source: &dyn Source, image: ImageName, offset: u64, bytes: &mut [u8]) -> Result<(), SegmentError> {
-    source.read_at(image, offset, bytes).map_err(|error| SegmentError::Read { offset, error })
+fn source_digest(rest: &mut &[u8]) -> Result<Option<[u8; 32]>, SegmentError> {
+    let (flags, after) = rest.split_first().ok_or(SegmentError::Short)?;
+    let (digest, after) = match flags {
+        0 => (None, after),
+        1 => {
+            let (digest, after) = after.split_first_chunk::<32>().ok_or(SegmentError::Short)?;
+            (Some(*digest), after)
+        }
+        other => return Err(SegmentError::Flags(*other)),
+    };
+    *rest = after;
+    Ok(digest)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::payload::Range;
-    use proptest::prelude::*;
+/// Reads every source range to where it belongs in the output, and then compares the digest of all.
+fn read_sources(
+    listed: &[Operation],
+    digest: Option<[u8; 32]>,
+    source: Option<&dyn Source>,
+    output: &mut [u8],
+) -> Result<(), SegmentError> {
+    let mut hasher = Sha256::new();
+    let (mut at, mut ranges) = (0, 0);
+    for Operation { length, kind } in listed {
+        if let Kind::Copy { image, offset } | Kind::Patch { image, offset, .. } = kind {
+            let bytes = &mut output[at..at + *length as usize];
+            let source = source.ok_or(SegmentError::NoSource)?;
+            source.read_at(*image, *offset, bytes).map_err(SegmentError::Read)?;
+            hasher.update(&*bytes);
+            ranges += 1;
+        }
+        at += *length as usize;
+    }
+    let found: [u8; 32] = hasher.finalize().into();
+    match digest {
+        None if ranges == 0 => Ok(()),
+        None => Err(SegmentError::Flags(0)),
+        Some(_) if ranges == 0 => Err(SegmentError::Flags(1)),
+        Some(wanted) if wanted == found => Ok(()),
+        Some(wanted) => {
+            Err(SegmentError::Source { wanted: crate::hex::encode(&wanted), found: crate::hex::encode(&found) })
+        }
+    }
+}
 
-    struct Old(Vec<u8>);
+fn move_references(
+    bytes: &mut [u8],
+    old: u64,
+    new: u64,
+    methods: Methods,
+    frame: u16,
+    frames: &[Frame],
+    spaces: &[Space],
+) -> Result<(), SegmentError> {
+    if methods == Methods::NONE {
+        return Ok(());
+    }
+    let frame = frames.get(usize::from(frame)).ok_or(SegmentError::Frame)?;
+    let space = spaces.get(frame.space).ok_or(SegmentError::Space)?;
+    predict(bytes, old, new, methods, frame, space);
+    Ok(())
+}
 
-    impl Source for Old {
-        fn read_at(&self, _: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-            let offset = usize::try_from(offset).map_err(io::Error::other)?;
-            let part = self.0.get(offset..offset + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            bytes.copy_from_slice(part);
-            Ok(())
+/// What has to be added to predicted bytes, modulo 256: bytes, and how many between them are right.
+struct Corrections<'a> {
+    /// Right bytes before the next run, then the length of the run less one.
+    gaps: Column<'a>,
+    differences: Column<'a>,
+    /// Right bytes until the next run, as far as known.
+    before: u64,
+}
+
+impl Corrections<'_> {
+    /// A run may not leave the operation.
+    fn add(&mut self, bytes: &mut [u8]) -> Result<(), SegmentError> {
+        let mut at = 0;
+        let mut run = Vec::new();
+        loop {
+            if self.before == 0 {
+                if self.gaps.is_empty() {
+                    return Ok(());
+                }
+                // One more than it is, so that 0 says: not read yet.
+                self.before = self.gaps.number()?.saturating_add(1);
+            }
+            let right = self.before - 1;
+            if right >= (bytes.len() - at) as u64 {
+                self.before -= (bytes.len() - at) as u64;
+                return Ok(());
+            }
+            at += right as usize;
+            self.before = 0;
+            let length = self.gaps.number()?.checked_add(1).filter(|length| *length <= (bytes.len() - at) as u64);
+            let length = length.ok_or(SegmentError::Length)? as usize;
+            run.resize(length, 0);
+            self.differences.fill(&mut run)?;
+            for (byte, difference) in bytes[at..at + length].iter_mut().zip(&run) {
+                *byte = byte.wrapping_add(*difference);
+            }
+            at += length;
         }
     }
 
-    fn old() -> Old {
-        Old((0..1000_u32).map(|at| (at * 7 % 251) as u8).collect())
-    }
-
-    /// A segment that writes the old bytes in another way, and its new bytes.
-    fn example() -> (Segment, Vec<u8>, Vec<u8>) {
-        let Old(old) = old();
-        let sha256 = Sha256::digest(&old[100..900]).into();
-        let program = Program {
-            ranges: vec![Range { image: ImageName::Root, offset: 100, length: 800, sha256 }],
-            operations: vec![
-                Operation::Patch { length: 200, image: ImageName::Root, offset: 300 },
-                Operation::Literal { length: 4 },
-                Operation::Zero { length: 10 },
-                Operation::Copy { length: 300, image: ImageName::Root, offset: 150 },
-            ],
-        };
-        let differences: Vec<u8> = (0..200).map(|at| if at % 50 == 0 { 255 } else { 0 }).collect();
-        let patched = old[300..500].iter().zip(&differences).map(|(byte, added)| byte.wrapping_add(*added));
-        let output: Vec<u8> = patched.chain(*b"news").chain([0; 10]).chain(old[150..450].iter().copied()).collect();
-        let program = program.to_bytes();
-        let plain = |bytes: &'static [u8]| (bytes, bytes.len() as u32);
-        let streams = Streams {
-            program: (&program, program.len() as u32),
-            literals: plain(b"news"),
-            differences: (&differences, 200),
-        };
-        let stored = streams.to_bytes();
-        (segment(&stored, &output), stored, output)
-    }
-
-    fn segment(stored: &[u8], output: &[u8]) -> Segment {
-        Segment {
-            image: ImageName::Root,
-            output_bytes: output.len() as u32,
-            output_sha256: hex::encode(&Sha256::digest(output)),
-            stored_bytes: stored.len() as u32,
-            stored_sha256: hex::encode(&Sha256::digest(stored)),
+    fn end(self) -> Result<(), SegmentError> {
+        if self.before != 0 {
+            return Err(SegmentError::Column("gaps"));
         }
-    }
-
-    #[test]
-    fn a_segment_writes_what_its_header_says() {
-        let (segment, stored, output) = example();
-        assert_eq!(apply(&segment, &stored, Some(&old())).expect("applied"), output);
-        assert!(matches!(apply(&segment, &stored, None), Err(SegmentError::NoSource)));
-    }
-
-    #[test]
-    fn an_old_image_that_differs_is_found_before_it_is_used() {
-        let (segment, stored, _) = example();
-        for (at, used) in [(99, false), (100, true), (899, true), (900, false)] {
-            let mut old = old();
-            old.0[at] ^= 1;
-            let applied = apply(&segment, &stored, Some(&old));
-            assert_eq!(matches!(applied, Err(SegmentError::Source { offset: 100, length: 800, .. })), used, "{at}");
-        }
-        let short = Old(vec![0; 800]);
-        assert!(matches!(apply(&segment, &stored, Some(&short)), Err(SegmentError::Read { .. })));
-    }
-
-    #[test]
-    fn each_flipped_bit_is_found() {
-        let (segment, stored, output) = example();
-        for bit in 0..stored.len() * 8 {
-            let mut stored = stored.clone();
-            stored[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(apply(&segment, &stored, Some(&old())), Err(SegmentError::Stored { .. })));
-            // Whoever could change the first digest still has to give the output that the header says.
-            let digest = hex::encode(&Sha256::digest(&stored));
-            let forged = Segment { stored_sha256: digest, ..segment.clone() };
-            let applied = apply(&forged, &stored, Some(&old()));
-            assert!(applied.is_err() || applied.is_ok_and(|bytes| bytes == output));
-        }
-    }
-
-    #[test]
-    fn streams_that_do_not_fit_are_refused() {
-        let parse = |numbers: [u64; 6], tail: usize| {
-            let mut bytes = Vec::new();
-            numbers.into_iter().for_each(|number| put(number, &mut bytes));
-            bytes.resize(bytes.len() + tail, 0);
-            Streams::parse(&bytes).is_ok()
-        };
-        assert!(parse([1, 1, 2, 2, 3, 3], 6));
-        assert!(!parse([1, 1, 2, 2, 3, 3], 5));
-        assert!(!parse([1, 1, 2, 2, 3, 3], 7));
-        assert!(!parse([(2 << 20) + 1, 1, 0, 0, 0, 0], 1));
-        assert!(!parse([1, 1, 8 << 20, 1, 1, 1], 3), "more than the output can be");
-        assert!(!parse([1 << 32, 1, 0, 0, 0, 0], 1));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(stored in proptest::collection::vec(any::<u8>(), 0..300), output in 1u32..200) {
-            let segment = Segment { output_bytes: output, ..segment(&stored, b"") };
-            prop_assert!(apply(&segment, &stored, Some(&old())).is_err());
-        }
+        self.gaps.end()?;
+        self.differences.end()
     }
 }

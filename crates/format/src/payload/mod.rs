@@ -12,18 +12,24 @@
 //! exactly one segment, in order.
 
 mod apply;
+mod code;
 mod head;
 mod header;
-mod program;
+mod operation;
+mod predict;
 mod stream;
-mod varint;
+#[cfg(test)]
+mod tests;
+mod write;
 
-pub use apply::{apply, SegmentError, Source, Streams};
+pub use apply::{apply, decode, SegmentError, Source};
+pub use code::{to_absolute, to_relative};
 pub use head::{envelope_length, head, HeadError, MAGIC, PREFIX_BYTES, VERSION};
 pub use header::{Header, HeaderError, Image, ImageName, Release, Segment, FORMAT, PAYLOAD_TYPE};
-
-pub use program::{Operation, Program, ProgramError, Range, LIMIT_PROGRAM_BYTES, LIMIT_RANGES, LIMIT_RANGE_BYTES};
-pub use stream::StreamError;
+pub use operation::{Kind, Operation, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES};
+pub use predict::{predict, Frame, Methods, Piece, Space};
+pub use stream::LIMIT_COLUMNS_BYTES;
+pub use write::Parts;
 
 /// Of the envelope: 4 GiB of images make some hundred kilobytes.
 pub const LIMIT_ENVELOPE_BYTES: usize = 4 << 20;

@@ -17,12 +17,15 @@ pub enum Fault {
     PowerCut,
     /// The operation fails, and has done nothing or a part.
     Error(io::ErrorKind),
+    /// The write succeeds, and the medium holds something else.
+    Damage,
 }
 
 struct Write {
     area: Area,
     offset: usize,
     bytes: Vec<u8>,
+    is_damaged: bool,
 }
 
 /// Everything of a device that lasts, and what its caches hold.
@@ -34,7 +37,10 @@ pub struct Machine {
     pub epoch: u32,
     /// Changes of storage, firmware and epoch so far.
     pub operations: u64,
-    pub fault: Option<(u64, Fault)>,
+    /// By the number of the operation.
+    pub faults: Vec<(u64, Fault)>,
+    /// The slot that the firmware has started.
+    pub running: Option<Slot>,
     pub has_power: bool,
     /// Starts of a slot on trial that did not become healthy.
     pub trials: u32,
@@ -50,7 +56,8 @@ impl Machine {
             next: None,
             epoch: 1,
             operations: 0,
-            fault: None,
+            faults: Vec::new(),
+            running: None,
             has_power: true,
             trials: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -76,6 +83,17 @@ impl Machine {
         self.has_power = true;
     }
 
+    /// Someone has cleared the data partition.
+    pub fn lose_state(&mut self) {
+        self.durable.insert(Area::State, vec![0x5a; 8192]);
+        self.next = None;
+    }
+
+    /// A cell of the medium has aged.
+    pub fn damage(&mut self, area: Area, at: usize) {
+        self.durable.get_mut(&area).expect("an area of the machine")[at] ^= 1;
+    }
+
     /// The caches lose what they hold, or do not.
     pub fn cut_power(&mut self) {
         self.has_power = false;
@@ -99,6 +117,9 @@ impl Machine {
     fn put(&mut self, write: &Write, from: usize, to: usize) {
         let area = self.durable.get_mut(&write.area).expect("an area of the machine");
         area[write.offset + from..write.offset + to].copy_from_slice(&write.bytes[from..to]);
+        if write.is_damaged && from < to {
+            area[write.offset + from] ^= 0x40;
+        }
     }
 
     /// Whether the operation that begins now goes wrong.
@@ -106,15 +127,25 @@ impl Machine {
         if !self.has_power {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let fault = self.fault.filter(|(at, _)| *at == self.operations).map(|(_, fault)| fault);
+        let fault = self.faults.iter().find(|(at, _)| *at == self.operations).map(|(_, fault)| *fault);
         self.operations += 1;
         Ok(fault)
+    }
+
+    /// What no update may do at any time, whatever happened before.
+    fn check_write(&self, area: Area) {
+        let (Area::Esp(slot) | Area::Root(slot) | Area::Verity(slot)) = area else { return };
+        assert_ne!(self.running, Some(slot), "the slot that runs is never written");
+        assert_ne!(self.order, Some(slot), "the slot that the firmware prefers is never written");
+        let sector = &self.durable(Area::Esp(slot))[..SECTOR];
+        let is_esp = matches!(area, Area::Esp(_));
+        assert!(is_esp || sector.iter().all(|byte| *byte == 0), "what could be started is never written");
     }
 
     /// A change of the firmware or the epoch, which happens whole or not at all.
     fn atomic(&mut self, change: impl FnOnce(&mut Machine)) -> io::Result<()> {
         match self.begins()? {
-            None => change(self),
+            None | Some(Fault::Damage) => change(self),
             Some(Fault::Error(kind)) => return Err(kind.into()),
             Some(Fault::PowerCut) => {
                 if self.random(2) == 0 {
@@ -163,14 +194,20 @@ impl Storage for Shared {
         if offset + bytes.len() > machine.durable(area).len() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        machine.check_write(area);
         let fault = machine.begins()?;
         let length = match fault {
-            Some(Fault::Error(_)) => machine.random(bytes.len() + 1),
+            Some(Fault::Error(_)) => bytes.len().min(machine.random(bytes.len() / SECTOR + 1) * SECTOR),
             _ => bytes.len(),
         };
-        machine.pending.push(Write { area, offset, bytes: bytes[..length].to_vec() });
+        machine.pending.push(Write {
+            area,
+            offset,
+            bytes: bytes[..length].to_vec(),
+            is_damaged: fault == Some(Fault::Damage),
+        });
         match fault {
-            None => Ok(()),
+            None | Some(Fault::Damage) => Ok(()),
             Some(Fault::Error(kind)) => Err(kind.into()),
             Some(Fault::PowerCut) => {
                 machine.cut_power();
@@ -182,7 +219,7 @@ impl Storage for Shared {
     fn flush(&mut self, area: Area) -> io::Result<()> {
         let mut machine = self.0.borrow_mut();
         match machine.begins()? {
-            None => {
+            None | Some(Fault::Damage) => {
                 let (flushed, others) =
                     std::mem::take(&mut machine.pending).into_iter().partition(|write| write.area == area);
                 machine.pending = others;

@@ -71,12 +71,9 @@ impl Bench {
     fn release(&self, machine: &Shared, slot: Slot) -> Option<&Images> {
         let machine = machine.0.borrow();
         let esp = machine.durable(Area::Esp(slot));
-        if esp[..512].iter().all(|byte| *byte == 0) {
-            return None;
-        }
-        let of = |images: &&Images| esp == images.esp;
-        let images =
-            [&self.older, &self.old, &self.new].into_iter().find(of).expect("an ESP that can be started is whole");
+        let of = |images: &&Images| esp[..512] == images.esp[..512];
+        let images = [&self.older, &self.old, &self.new].into_iter().find(of)?;
+        assert_eq!(esp, images.esp, "an ESP that can be started is whole");
         assert!(machine.durable(Area::Root(slot)).starts_with(&images.root), "its root is whole");
         assert!(machine.durable(Area::Verity(slot)).starts_with(&images.verity), "its verity tree is whole");
         Some(images)
@@ -95,6 +92,7 @@ impl Bench {
         let found = tried.filter_map(|slot| Some((slot, slots[slot as usize]?))).next();
         let (slot, images) = found.expect("a device always starts");
         assert_ne!(images.version, self.older.version, "an older release never comes back");
+        machine.0.borrow_mut().running = Some(slot);
         (slot, images)
     }
 
@@ -113,8 +111,7 @@ impl Bench {
 
     fn is_settled(&self, machine: &Shared, images: &Images) -> bool {
         let (_, state, _) = Journal::load(machine).expect("readable");
-        let wanted = if self.is_healthy { images.version == self.new.version } else { state.denies(&self.new.name()) };
-        wanted && state.phase == Phase::Idle
+        state.phase == Phase::Idle && (images.version == self.new.version || state.denies(&self.new.name()))
     }
 
     fn live(
@@ -151,15 +148,15 @@ impl Bench {
         Ok(())
     }
 
-    /// A life with one fault; the server that it asked, too.
-    fn life(&self, seed: u64, fault: Option<(u64, Fault)>) -> (End, Server, u64) {
+    /// A life with its faults; the server that it asked, too.
+    fn life(&self, seed: u64, faults: &[(u64, Fault)]) -> (End, Server, u64) {
         let machine = self.machine(seed);
-        machine.0.borrow_mut().fault = fault;
+        machine.0.borrow_mut().faults = faults.to_vec();
         let mut server = Server::new(&self.made);
         let starts = (0..MOST_STARTS).take_while(|_| self.run(&machine, &mut server).is_some()).count();
-        assert!(starts < MOST_STARTS, "it settles: {fault:?}, seed {seed}");
+        assert!(starts < MOST_STARTS, "it settles: {faults:?}, seed {seed}");
         let trials = machine.0.borrow().trials;
-        assert!(trials <= TRIAL_BOOTS, "{trials} trial boots: {fault:?}, seed {seed}");
+        assert!(trials <= TRIAL_BOOTS, "{trials} trial boots: {faults:?}, seed {seed}");
         let (slot, images) = self.start(&machine);
         let (_, state, _) = Journal::load(&machine).expect("readable");
         let machine = machine.0.borrow();
@@ -176,8 +173,20 @@ impl Bench {
     fn wanted(&self) -> End {
         match self.is_healthy {
             true => End { version: "1.0.1", slot: Slot::B, committed: Some(Slot::B), epoch: 2, is_denied: false },
-            false => End { version: "1.0.0", slot: Slot::A, committed: Some(Slot::A), epoch: 1, is_denied: true },
+            false => Self::rolled_back(),
         }
+    }
+
+    fn rolled_back() -> End {
+        End { version: "1.0.0", slot: Slot::A, committed: Some(Slot::A), epoch: 1, is_denied: true }
+    }
+
+    /// Operations until the first trial is armed.
+    fn install_operations(&self) -> u64 {
+        let machine = self.machine(0);
+        assert!(self.run(&machine, &mut Server::new(&self.made)).is_some());
+        let operations = machine.0.borrow().operations;
+        operations
     }
 }
 
@@ -185,7 +194,7 @@ impl Bench {
 fn power_may_fail_at_every_operation() {
     for (delta, is_healthy) in [(false, true), (true, true), (true, false)] {
         let bench = Bench::new(delta, is_healthy);
-        let (end, whole, operations) = bench.life(0, None);
+        let (end, whole, operations) = bench.life(0, &[]);
         assert_eq!(end, bench.wanted());
         assert!(operations > 50, "a life has many moments: {operations}");
         // The header is fetched again with each attempt, and one segment.
@@ -193,10 +202,49 @@ fn power_may_fail_at_every_operation() {
         let most = whole.sent_bytes + head + largest_segment(&bench);
         for at in 0..operations {
             for seed in 0..12 {
-                let (end, server, _) = bench.life(seed, Some((at, Fault::PowerCut)));
+                let (end, server, _) = bench.life(seed, &[(at, Fault::PowerCut)]);
                 assert_eq!(end, bench.wanted(), "cut at {at} of {operations}, seed {seed}");
                 assert!(server.sent_bytes <= most, "cut at {at}: {} bytes, not {most}", server.sent_bytes);
             }
+        }
+    }
+}
+
+#[test]
+fn power_may_fail_again_while_the_device_recovers() {
+    for is_healthy in [true, false] {
+        let bench = Bench::new(true, is_healthy);
+        let (_, _, operations) = bench.life(0, &[]);
+        // Arming is the record's write and flush and the firmware's variable.
+        let installed = bench.install_operations() - 3;
+        for first in 0..operations {
+            for second in (first + 1..operations + 20).step_by(3) {
+                let (seed, third) = (first * 1000 + second, second + 1 + (first + second) % 7);
+                let faults = [first, second, third].map(|at| (at, Fault::PowerCut));
+                let (end, _, _) = bench.life(seed, &faults);
+                // A trial boot without power is one that has failed: two of them and the one that arms make three.
+                let may_roll_back = faults.iter().filter(|(at, _)| *at >= installed).count() > 1;
+                let as_wanted = end == bench.wanted() || may_roll_back && end == Bench::rolled_back();
+                assert!(as_wanted, "cuts at {first}, {second} and {third} of {operations}: {end:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_lost_its_state_and_its_variables_still_starts_and_updates() {
+    for is_healthy in [true, false] {
+        let bench = Bench::new(true, is_healthy);
+        let (_, _, operations) = bench.life(0, &[]);
+        for at in 0..operations {
+            let machine = bench.machine(at);
+            machine.0.borrow_mut().faults = vec![(at, Fault::PowerCut)];
+            let mut server = Server::new(&bench.made);
+            while bench.run(&machine, &mut server).is_some() && machine.0.borrow().operations <= at {}
+            machine.0.borrow_mut().lose_state();
+            // The firmware may have to take the slot that it finds; a release that was denied gets its trial again.
+            let starts = (0..2 * MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+            assert!(starts < 2 * MOST_STARTS, "it settles: cut at {at}");
         }
     }
 }
@@ -206,9 +254,9 @@ fn storage_may_fail_at_every_operation() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         for is_healthy in [true, false] {
             let bench = Bench::new(true, is_healthy);
-            let (_, _, operations) = bench.life(0, None);
+            let (_, _, operations) = bench.life(0, &[]);
             for at in 0..operations {
-                let (end, _, _) = bench.life(at, Some((at, Fault::Error(kind))));
+                let (end, _, _) = bench.life(at, &[(at, Fault::Error(kind))]);
                 assert_eq!(end, bench.wanted(), "{kind:?} at {at} of {operations}");
             }
         }
@@ -216,9 +264,21 @@ fn storage_may_fail_at_every_operation() {
 }
 
 #[test]
+fn a_write_may_not_be_what_the_medium_holds() {
+    for delta in [true, false] {
+        let bench = Bench::new(delta, true);
+        let (_, _, operations) = bench.life(0, &[]);
+        for at in 0..operations {
+            let (end, _, _) = bench.life(at, &[(at, Fault::Damage)]);
+            assert_eq!(end, bench.wanted(), "damage at {at} of {operations}");
+        }
+    }
+}
+
+#[test]
 fn a_connection_may_break_at_every_request_and_costs_at_most_one_segment() {
     let bench = Bench::new(true, true);
-    let (_, whole, _) = bench.life(0, None);
+    let (_, whole, _) = bench.life(0, &[]);
     for at in 0..whole.requests {
         let machine = bench.machine(0);
         let mut server = Server::new(&bench.made);
@@ -248,7 +308,7 @@ fn a_device_that_is_settled_changes_nothing_however_often_it_restarts() {
 #[test]
 fn a_payload_that_is_not_the_signed_one_changes_nothing_that_runs() {
     let bench = Bench::new(true, true);
-    let (_, whole, _) = bench.life(0, None);
+    let (_, whole, _) = bench.life(0, &[]);
     for at in (0..bench.made.file.len()).step_by(97) {
         let machine = bench.machine(0);
         let mut server = Server::new(&bench.made);
@@ -264,6 +324,33 @@ fn a_payload_that_is_not_the_signed_one_changes_nothing_that_runs() {
         assert_eq!(bench.start(&machine).1.version, "1.0.1", "byte {at}");
     }
     assert!(whole.sent_bytes > 0);
+}
+
+#[test]
+fn a_signed_release_whose_root_hash_is_wrong_is_tried_twice_and_never_started() {
+    let mut bench = Bench::new(true, false);
+    let wrong = Images { root_hash: [7; 32], ..bench.new.clone() };
+    bench.made = world::make(Some(&bench.old), &wrong);
+    let machine = bench.machine(0);
+    let mut server = Server::new(&bench.made);
+    let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+    assert_eq!(starts, 1, "the second attempt ends it");
+    let (_, state, _) = Journal::load(&machine).expect("readable");
+    assert!(state.denies(&bench.new.name()));
+    assert_eq!(state.failure.map(|failure| failure.why), Some("root-hash".to_owned()));
+    assert_eq!(bench.start(&machine), (Slot::A, &bench.old));
+    assert_eq!(machine.0.borrow().trials, 0);
+}
+
+#[test]
+fn a_delta_on_another_source_says_so() {
+    let bench = Bench::new(true, true);
+    let machine = bench.machine(0);
+    machine.0.borrow_mut().damage(Area::Root(Slot::A), 5000);
+    let _ = bench.live(&machine, &mut Server::new(&bench.made), Slot::A, &bench.old);
+    let (_, state, _) = Journal::load(&machine).expect("readable");
+    assert!(state.source_is_damaged(bench.new.version), "{state:?}");
+    assert_eq!(machine.0.borrow().next, None);
 }
 
 fn whole_segments(bench: &Bench) -> u64 {

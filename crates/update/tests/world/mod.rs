@@ -4,7 +4,7 @@
 
 use ed25519_dalek::SigningKey;
 use osbuild_format::hex;
-use osbuild_format::payload::{self, Header, Image, ImageName, Operation, Program, Range, Release, Segment, Streams};
+use osbuild_format::payload::{self, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment};
 use osbuild_format::payload::{FORMAT, PAYLOAD_TYPE};
 use osbuild_format::target::TargetCustom;
 use osbuild_format::verity::Superblock;
@@ -20,7 +20,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// The images of a slot.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     pub version: &'static str,
     pub epoch: u32,
@@ -141,36 +141,37 @@ pub fn make(from: Option<&Images>, to: &Images) -> Made {
 
 /// Blocks that the old image has at the same place are copied or patched, zeros are zeros, the rest is literal.
 fn segment(image: ImageName, old: Option<&Vec<u8>>, at: usize, output: &[u8]) -> Vec<u8> {
-    let mut program = Program::default();
-    let (mut literals, mut differences) = (Vec::new(), Vec::new());
+    let mut parts = Parts::default();
+    let (mut sources, mut right) = (Vec::new(), 0);
     for (number, block) in output.chunks(4096).enumerate() {
-        let (length, offset) = (block.len() as u32, at + number * 4096);
-        let before = old.and_then(|old| old.get(offset..offset + block.len()));
-        program.operations.push(match before {
-            _ if block.iter().all(|byte| *byte == 0) => Operation::Zero { length },
-            Some(before) if before == block => Operation::Copy { length, image, offset: offset as u64 },
+        let at = at + number * 4096;
+        let before = old.and_then(|old| old.get(at..at + block.len()));
+        let offset = at as u64;
+        let kind = match before {
+            _ if block.iter().all(|byte| *byte == 0) => Kind::Zero,
             Some(before) => {
-                differences.extend(block.iter().zip(before).map(|(new, old)| new.wrapping_sub(*old)));
-                Operation::Patch { length, image, offset: offset as u64 }
+                sources.extend(before);
+                match before == block {
+                    true => Kind::Copy { image, offset },
+                    false => {
+                        parts.correct(before, block, &mut right);
+                        Kind::Patch { image, offset, methods: Methods::NONE, frame: 0 }
+                    }
+                }
             }
             None => {
-                literals.extend(block);
-                Operation::Literal { length }
+                parts.literals.extend(block);
+                Kind::Literal { code: false }
             }
-        });
+        };
+        parts.operations.push(Operation { length: block.len() as u32, kind });
     }
-    if let Some(old) = old.filter(|_| program.operations.iter().any(|operation| operation.source().is_some())) {
-        let range = &old[at..at + output.len()];
-        let (offset, length) = (at as u64, range.len() as u64);
-        program.ranges.push(Range { image, offset, length, sha256: Sha256::digest(range).into() });
+    if !sources.is_empty() {
+        parts.source_sha256 = Some(Sha256::digest(&sources).into());
     }
-    let program = program.to_bytes();
-    Streams {
-        program: (&program, program.len() as u32),
-        literals: (&literals, literals.len() as u32),
-        differences: (&differences, differences.len() as u32),
-    }
-    .to_bytes()
+    // What is not smaller stays as it is.
+    let plain = |column: &[u8]| Ok::<_, io::Error>(column.to_vec());
+    parts.store(at as u64, plain).expect("nothing can fail")
 }
 
 /// Serves one file and counts what is asked for.

@@ -32,6 +32,8 @@ impl Agent {
             }
             Request::App { id, action } => self.answer_app(&id, action),
             Request::Install { file, token } => self.answer_install(&file, token.as_deref()),
+            Request::Updates => Answer::Status(self.updates_status()),
+            Request::Update(action) => self.answer_update(action),
             Request::Reboot => {
                 self.end(End::Reboot);
                 Answer::Done

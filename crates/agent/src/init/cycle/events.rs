@@ -18,6 +18,7 @@ enum Source {
     Button,
     Audit,
     App(String),
+    Worker,
     Stream,
     /// A stream whose writer has to wait: nobody looks.
     Resting,
@@ -26,6 +27,7 @@ enum Source {
 impl Agent {
     pub(super) fn wait_for_events(&mut self) -> Result<(), AgentError> {
         let now = time::now();
+        let rests = std::mem::take(&mut self.rests);
         let timeout = self.wake_at().saturating_sub(now);
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -38,6 +40,9 @@ impl Agent {
             let flags = if matches!(source, Source::Resting) { PollFlags::empty() } else { PollFlags::IN };
             sources.push(source);
             polled.push(PollFd::from_borrowed_fd(descriptor, flags));
+        }
+        if rests {
+            self.rest();
         }
         match poll(&mut polled, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -55,6 +60,7 @@ impl Agent {
     fn sources(&self, resting: &[bool]) -> Vec<(Source, BorrowedFd<'_>)> {
         let mut all = vec![(Source::Signals, self.parts.signals.as_fd()), (Source::Requests, self.requests.as_fd())];
         all.extend(self.buttons.iter().map(|button| (Source::Button, button.as_fd())));
+        all.extend(self.updates.worker().map(|worker| (Source::Worker, worker.output.as_fd())));
         all.extend(self.parts.apps.audit().map(|audit| (Source::Audit, audit)));
         all.extend(self.parts.apps.iter().map(|(id, app)| (Source::App(id.to_owned()), app.notify.as_fd())));
         let kind = |rests: &bool| if *rests { Source::Resting } else { Source::Stream };
@@ -76,7 +82,8 @@ impl Agent {
                 }
                 Source::Audit if ready => self.parts.apps.hear_audit(),
                 Source::App(id) if ready => self.hear_app(&id),
-                Source::Requests | Source::Audit | Source::App(_) => {}
+                Source::Worker if ready => self.hear_worker(),
+                Source::Requests | Source::Audit | Source::App(_) | Source::Worker => {}
             }
         }
         self.hear_buttons(&buttons);

@@ -7,6 +7,7 @@ mod apps;
 mod ending;
 mod events;
 mod signals;
+mod updates;
 
 use super::power_button::{self, PowerButton};
 use super::status_port::StatusPort;
@@ -22,6 +23,7 @@ use crate::network::Network;
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor, UnitConfig};
 use crate::time;
+use crate::update::start::Beginning;
 use crate::watchdog::Guard;
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::Signals;
@@ -45,6 +47,7 @@ pub struct Parts {
     pub network: Network,
     pub data: Data,
     pub apps: Apps,
+    pub beginning: Beginning,
 }
 
 /// What a unit is.
@@ -63,6 +66,7 @@ pub struct Agent {
     programs: BTreeMap<usize, Program>,
     /// Until when an app has put updates off.
     updates_deferred_until: Duration,
+    updates: updates::Updates,
     /// With the unit they belong to.
     streams: Vec<(usize, Stream)>,
     requests: Requests,
@@ -74,10 +78,12 @@ pub struct Agent {
     next_status: Duration,
     next_saving: Duration,
     rest_at: Option<Duration>,
+    /// Before the next wait, when nothing more of the turn is needed.
+    rests: bool,
 }
 
 impl Agent {
-    pub fn new(parts: Parts) -> Result<Self, AgentError> {
+    pub fn new(mut parts: Parts) -> Result<Self, AgentError> {
         // Ctrl-Alt-Del then comes as a signal, and so ends in an orderly stop.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
         let now = time::now();
@@ -92,6 +98,7 @@ impl Agent {
             supervisor,
             programs,
             updates_deferred_until: Duration::ZERO,
+            updates: updates::Updates::new(std::mem::replace(&mut parts.beginning, Beginning::Ordinary)),
             streams: Vec::new(),
             requests: server::start()?,
             buttons: power_button::find(),
@@ -102,6 +109,7 @@ impl Agent {
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
             rest_at: None,
+            rests: false,
             parts,
         })
     }
@@ -112,6 +120,7 @@ impl Agent {
             self.supervise();
             self.judge_apps();
             self.judge_health();
+            self.keep_updating();
             self.keep_up();
             if let Some(end) = self.ending.filter(|_| self.supervisor.all_stopped()) {
                 self.finish(end);
@@ -237,7 +246,7 @@ impl Agent {
                 port.write(&status);
             }
             if self.rest_at.is_none() {
-                self.rest();
+                self.rests = true;
             }
         }
         if now >= self.next_saving {
@@ -246,7 +255,7 @@ impl Agent {
         }
         if self.rest_at.is_some_and(|at| now >= at) {
             self.rest_at = None;
-            self.rest();
+            self.rests = true;
         }
     }
 
@@ -268,6 +277,7 @@ impl Agent {
         due.extend(self.streams.iter_mut().filter_map(|(_, stream)| stream.rests_until(now)));
         due.extend(self.apps_wake_at());
         due.extend(self.rest_at);
+        due.extend(self.updates_wake_at());
         due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));

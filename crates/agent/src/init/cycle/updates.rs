@@ -1,0 +1,250 @@
+//! Updates, as PID 1 sees them: when a worker is started, and what is done about its last word.
+//!
+//! Invariant: one worker at a time; PID 1 never waits for it, and whatever becomes of it, the system goes on or restarts.
+
+use super::Agent;
+use crate::control::{Answer, UpdateAction};
+use crate::end::End;
+use crate::update::partitions::Partitions;
+use crate::update::report::{Report, LIMIT_BYTES};
+use crate::update::start::Beginning;
+use crate::update::worker::{policy, Circumstances, Order, COMMAND};
+use crate::{file, time};
+use osbuild_sys::service::{spawn, Credentials, Input};
+use osbuild_update::policy::next_check;
+use osbuild_update::state::{Journal, State};
+use rustix::fs::OFlags;
+use serde_json::{json, Value};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const PROGRAM: &str = "/usr/bin/osagent";
+const GROUP: &str = "/sys/fs/cgroup/update";
+/// A backstop: what a worker takes itself is at most 32 MiB, and what it writes is counted too until it is on the disk.
+const GROUP_BYTES: &str = "67108864";
+/// After a failure, and until the network is there.
+const AGAIN: Duration = Duration::from_secs(300);
+const FIRST: Duration = Duration::from_secs(30);
+/// Beyond what the health checks may take themselves.
+const TO_COMMIT: Duration = Duration::from_secs(60);
+
+pub struct Updates {
+    /// Version of the slot that runs and is not committed yet.
+    trial: Option<String>,
+    unable: Option<String>,
+    worker: Option<Worker>,
+    result: Option<Report>,
+    /// As the last worker left it; to read it for every status would keep the code for that in memory.
+    state: Value,
+    next: Duration,
+    /// Restart if it is still on trial then.
+    commit_deadline: Option<Duration>,
+}
+
+pub struct Worker {
+    pub output: File,
+    heard: Vec<u8>,
+    commits: bool,
+}
+
+impl Updates {
+    pub fn new(beginning: Beginning) -> Self {
+        let (trial, unable) = match beginning {
+            Beginning::Trial(version) => (Some(version), None),
+            Beginning::Unable(reason) => (None, Some(reason)),
+            Beginning::Ordinary | Beginning::Restart => (None, None),
+        };
+        let next = time::now() + FIRST;
+        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None }
+    }
+
+    pub fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+}
+
+impl Agent {
+    /// Commits a healthy trial, and looks for updates when it is time.
+    pub(super) fn keep_updating(&mut self) {
+        if self.ready_ms.is_none() || self.ending.is_some() || self.updates.unable.is_some() {
+            return;
+        }
+        let now = time::now();
+        if self.updates.commit_deadline.is_some_and(|deadline| now >= deadline) {
+            self.parts.log.error("the release on trial was not committed in time; rebooting");
+            return self.end(End::Reboot);
+        }
+        if self.updates.worker.is_some() {
+            return;
+        }
+        if self.updates.trial.is_some() {
+            if self.updates.commit_deadline.is_none() {
+                let checks = self.parts.config.update.health.iter();
+                let seconds: u64 = checks.map(|check| u64::from(check.timeout_seconds)).sum();
+                self.updates.commit_deadline = Some(now + TO_COMMIT + Duration::from_secs(seconds));
+                self.begin(&Order::Commit);
+            }
+        } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
+            self.updates.next = now + AGAIN;
+            let circumstances = self.circumstances(None, false);
+            self.begin(&Order::Install { unasked: true, circumstances });
+        }
+    }
+
+    pub(super) fn updates_wake_at(&self) -> Option<Duration> {
+        let ready = self.ready_ms.is_some() && self.ending.is_none() && self.updates.unable.is_none();
+        let looks =
+            self.parts.config.update.url.is_some() && self.updates.worker.is_none() && self.updates.trial.is_none();
+        let next = looks.then_some(self.updates.next);
+        next.into_iter().chain(self.updates.commit_deadline).min().filter(|_| ready)
+    }
+
+    pub(super) fn answer_update(&mut self, action: UpdateAction) -> Answer {
+        if let Some(reason) = &self.updates.unable {
+            return Answer::Refused(format!("this device cannot update: {reason}"));
+        }
+        if self.ending.is_some() || self.updates.worker.is_some() {
+            return Answer::Refused("another update is under way, or the system is going down".to_owned());
+        }
+        if let Some(version) = &self.updates.trial {
+            return Answer::Refused(format!("{version} is on trial: it has to be committed first"));
+        }
+        let order = match action {
+            UpdateAction::Check { from } => Order::Check(self.circumstances(from, false)),
+            UpdateAction::Install { from, full } => {
+                Order::Install { unasked: false, circumstances: self.circumstances(from, full) }
+            }
+            UpdateAction::Defer { seconds } => {
+                let most = u64::from(self.parts.config.update.defer_limit_seconds);
+                Order::Defer { until_seconds: time::unix().as_secs() + seconds.min(most) }
+            }
+        };
+        match self.begin(&order) {
+            true => Answer::Done,
+            false => Answer::Refused("the updater cannot be started; the log says why".to_owned()),
+        }
+    }
+
+    pub(super) fn updates_status(&self) -> Value {
+        json!({
+            "slot": self.parts.facts.slot, "version": self.parts.config.version, "state": self.updates.state,
+            "working": self.updates.worker.is_some(), "trial": self.updates.trial, "unable": self.updates.unable,
+            "result": self.updates.result, "text": self.updates.result.as_ref().map(Report::text),
+        })
+    }
+
+    fn circumstances(&self, from: Option<String>, full: bool) -> Circumstances {
+        let synchronized = self.parts.network.clock().server.is_some();
+        let left = self.updates_deferred_until.saturating_sub(time::now()).as_secs();
+        let deferred_until_seconds = if left == 0 { 0 } else { time::unix().as_secs() + left };
+        Circumstances { synchronized, deferred_until_seconds, from, full }
+    }
+
+    fn begin(&mut self, order: &Order) -> bool {
+        match start(order) {
+            Ok(worker) => {
+                self.updates.worker = Some(worker);
+                true
+            }
+            Err(error) => {
+                self.parts.log.warn(&format!("the updater cannot be started: {error}"));
+                self.updates.result = Some(Report::Failed { reason: error.to_string() });
+                false
+            }
+        }
+    }
+
+    pub(super) fn hear_worker(&mut self) {
+        let Some(worker) = &mut self.updates.worker else { return };
+        let mut part = [0; 1024];
+        match worker.output.read(&mut part) {
+            Ok(0) => {}
+            Ok(count) => {
+                let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
+                return worker.heard.extend(&part[..count.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            // As good as its end.
+            Err(_) => {}
+        }
+        let Some(worker) = self.updates.worker.take() else { return };
+        self.updates.state = shown();
+        let report = Report::parse(&worker.heard);
+        self.parts.log.info(&format!("update: {}", report.text()));
+        self.conclude(&report, worker.commits);
+        self.updates.result = Some(report);
+    }
+
+    fn conclude(&mut self, report: &Report, commits: bool) {
+        match report {
+            Report::Armed { version } => {
+                self.parts.log.tell(&format!("restarting for {version}"));
+                self.end(End::Reboot);
+            }
+            Report::Committed => {
+                let version = self.updates.trial.take().unwrap_or_default();
+                self.updates.commit_deadline = None;
+                self.parts.log.tell(&format!("{version} is committed"));
+            }
+            report if commits => {
+                self.parts.log.error(&format!("the release on trial is not committed: {}; rebooting", report.text()));
+                self.end(End::Reboot);
+            }
+            Report::NotNow { details, .. } => {
+                // A time at which the reason ends, or else the time of the next check.
+                let known = ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64());
+                let at = known.or_else(|| {
+                    let state = state()?;
+                    Some(next_check(&policy(&self.parts.config), state.checked_seconds, self.parts.apps.device_id()))
+                });
+                let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
+                self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
+            }
+            Report::Failed { .. } | Report::Offered { .. } | Report::Deferred { .. } => {}
+        }
+    }
+}
+
+/// What is on `/data`. None: it cannot be read.
+fn state() -> Option<State> {
+    let storage = Partitions::only_state().ok()?;
+    Journal::load(&storage).ok().map(|(_, state, _)| state)
+}
+
+/// The same for people and programs.
+fn shown() -> Value {
+    state().map_or(Value::Null, |state| serde_json::to_value(state).unwrap_or_default())
+}
+
+fn start(order: &Order) -> io::Result<Worker> {
+    let mut command = Command::new(PROGRAM);
+    command.arg(COMMAND).arg(serde_json::to_string(order)?).current_dir("/").env_clear();
+    let mut child = spawn(command, &Credentials { uid: 0, gid: 0 }, Input::Null, group()?.as_ref())?;
+    // What it says in words goes nowhere: its report has the reason.
+    drop(child.stderr.take());
+    let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
+    let output = File::from(OwnedFd::from(output));
+    rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
+    Ok(Worker { output, heard: Vec::new(), commits: matches!(order, Order::Commit) })
+}
+
+/// The file a process writes to in order to enter the group; none without control groups.
+fn group() -> io::Result<Option<File>> {
+    let folder = Path::new(GROUP);
+    if !folder.parent().is_some_and(|parent| parent.join("cgroup.procs").exists()) {
+        return Ok(None);
+    }
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Only where a system with apps has divided the machine's memory.
+    if folder.join("memory.max").exists() {
+        file::set(folder.join("memory.max"), GROUP_BYTES)?;
+    }
+    OpenOptions::new().write(true).open(folder.join("cgroup.procs")).map(Some)
+}

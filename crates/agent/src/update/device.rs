@@ -1,0 +1,67 @@
+//! Everything of this device that an update reads and writes.
+//!
+//! Invariant: one process at a time has it; PID 1 before it starts a worker, and after that the worker alone.
+
+use super::epoch;
+use super::firmware::{variables::EfiVariables, Firmware};
+use super::partitions::Partitions;
+use crate::boot::facts::Facts;
+use crate::boot::slot::Disk;
+use osbuild_format::command_line::Slot;
+use osbuild_format::hex;
+use osbuild_update::device::{Area, BootManager, Epoch, Storage};
+use osbuild_update::install::InstallError;
+use osbuild_update::state::{Found, Journal, State};
+use osbuild_update::trial::{self, Start};
+use sha2::{Digest, Sha256};
+use std::io;
+
+const CHUNK_BYTES: usize = 256 << 10;
+
+pub struct Device {
+    pub storage: Partitions,
+    pub boot: Firmware<EfiVariables>,
+    pub epoch: Box<dyn Epoch>,
+    pub journal: Journal,
+    pub state: State,
+    pub running: Slot,
+    /// Both records of the state were damaged: what was under way is forgotten.
+    pub forgot: bool,
+}
+
+impl Device {
+    pub fn open(facts: &Facts) -> io::Result<Device> {
+        let running = Slot::from_letter(&facts.slot).ok_or_else(|| io::Error::other("no slot runs"))?;
+        let disk = Disk::read(&facts.disk).map_err(|error| io::Error::other(crate::error::chain(&error)))?;
+        let storage = Partitions::open(&disk, running)?;
+        let mut boot = Firmware::new(&disk, EfiVariables)?;
+        boot.provide_options()?;
+        let (journal, state, found) = Journal::load(&storage).map_err(io::Error::other)?;
+        let (epoch, forgot) = (epoch::open()?, found == Found::Damage);
+        Ok(Device { storage, boot, epoch, journal, state, running, forgot })
+    }
+
+    pub fn at_start(&mut self) -> Result<Start, InstallError> {
+        let Device { storage, boot, epoch, journal, state, running, .. } = self;
+        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running)
+    }
+
+    pub fn commit(&mut self) -> Result<(), InstallError> {
+        let Device { storage, boot, epoch, journal, state, running, .. } = self;
+        trial::commit(storage, boot, epoch.as_mut(), journal, state, *running)
+    }
+
+    /// Name of the release that runs: SHA-256 of its ESP.
+    pub fn release(&self) -> io::Result<String> {
+        let esp = Area::Esp(self.running);
+        let size = self.storage.size_bytes(esp)?;
+        let (mut hash, mut done, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+        while done < size {
+            let length = usize::try_from(size - done).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            self.storage.read_at(esp, done, &mut chunk[..length])?;
+            hash.update(&chunk[..length]);
+            done += length as u64;
+        }
+        Ok(hex::encode(&hash.finalize()))
+    }
+}

@@ -1,0 +1,56 @@
+//! The product's health checks, one after the other.
+//!
+//! Invariant: each ends, by itself or by us; the first that fails is named.
+
+use osbuild_format::device::update::HealthCheck;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// Says why the system is not healthy.
+pub fn check_all(checks: &[HealthCheck]) -> Result<(), String> {
+    checks.iter().try_for_each(|check| run(check).map_err(|reason| format!("health check `{}` {reason}", check.name)))
+}
+
+fn run(check: &HealthCheck) -> Result<(), String> {
+    let program = check.argv.first().ok_or("has nothing to run")?;
+    let mut command = Command::new(program);
+    command.args(&check.argv[1..]).current_dir("/").env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    // A pipe that nobody reads would end a check that writes to it.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let deadline = Instant::now() + Duration::from_secs(check.timeout_seconds.into());
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(format!("failed: {status}")),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
+            Ok(None) => {
+                // It may have ended by itself meanwhile.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("took longer than {} s", check.timeout_seconds));
+            }
+            Err(error) => return Err(format!("cannot be waited for: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(script: &str) -> HealthCheck {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        HealthCheck { name: "web".into(), argv, timeout_seconds: 1 }
+    }
+
+    #[test]
+    fn the_first_check_that_fails_is_named() {
+        assert_eq!(check_all(&[check("exit 0")]), Ok(()));
+        let failed = check_all(&[check("exit 0"), check("exit 3")]).expect_err("it failed");
+        assert!(failed.starts_with("health check `web` failed: ") && failed.contains('3'), "{failed}");
+        assert!(check_all(&[check("sleep 9")]).expect_err("too long").contains("took longer than 1 s"));
+    }
+}

@@ -1,0 +1,88 @@
+//! What a worker has come to, as the line of JSON that it leaves for PID 1.
+//!
+//! Invariant: a line that is none, or none at all, is a failure; PID 1 does nothing about it but remember.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A worker writes one line.
+pub const LIMIT_BYTES: usize = 8192;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Report {
+    /// This release waits for somebody to install it.
+    Offered {
+        version: String,
+        target: String,
+        size_bytes: u64,
+    },
+    /// It is written, and the firmware starts it next.
+    Armed {
+        version: String,
+    },
+    /// Nothing was done, and why.
+    NotNow {
+        reason: String,
+        details: Value,
+    },
+    /// The slot on trial is the one that the firmware starts from now on.
+    Committed,
+    /// It is put off until then, in seconds since 1970.
+    Deferred {
+        until_seconds: u64,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+impl Report {
+    pub fn parse(line: &[u8]) -> Report {
+        let parsed = line.get(..LIMIT_BYTES).map_or(serde_json::from_slice(line), serde_json::from_slice);
+        parsed.unwrap_or_else(|_| Report::Failed { reason: "the updater ended without a word".to_owned() })
+    }
+
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("plain fields have a JSON form") + "\n"
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        match self {
+            Report::Offered { version, target, size_bytes } => {
+                format!("{version} can be installed: `{target}`, {size_bytes} bytes")
+            }
+            Report::Armed { version } => format!("{version} is installed and starts next"),
+            Report::NotNow { reason, .. } => reason.clone(),
+            Report::Committed => "the release that runs is committed".to_owned(),
+            Report::Deferred { until_seconds } => format!("updates are put off until {until_seconds} s since 1970"),
+            Report::Failed { reason } => format!("failed: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_report_survives_its_way_and_silence_is_a_failure() {
+        for report in [
+            Report::Armed { version: "2.0.0".into() },
+            Report::NotNow { reason: "no".into(), details: serde_json::json!({ "why": "up-to-date" }) },
+            Report::Committed,
+        ] {
+            assert_eq!(Report::parse(report.to_line().as_bytes()), report);
+        }
+        assert!(matches!(Report::parse(b""), Report::Failed { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Report::parse(&bytes).text();
+        }
+    }
+}

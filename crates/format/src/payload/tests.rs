@@ -1,0 +1,175 @@
+//! A segment there and back, and what is done to it on the way.
+
+use super::*;
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use std::io;
+
+struct Images(Vec<u8>);
+
+impl Source for Images {
+    fn read_at(&self, image: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let range = self.0.get(start..start.saturating_add(bytes.len())).filter(|_| image == ImageName::Root);
+        bytes.copy_from_slice(range.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+}
+
+fn compress(bytes: &[u8]) -> Result<Vec<u8>, SegmentError> {
+    Ok(ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest))
+}
+
+fn described(stored: &[u8], output: &[u8]) -> Segment {
+    let sha256 = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
+    Segment {
+        image: ImageName::Root,
+        output_bytes: output.len() as u32,
+        output_sha256: sha256(output),
+        stored_bytes: stored.len() as u32,
+        stored_sha256: sha256(stored),
+    }
+}
+
+type Coder = fn(&[u8]) -> Result<Vec<u8>, SegmentError>;
+
+const START: u64 = 8 << 20;
+const OLD: usize = 1 << 14;
+
+fn old() -> Images {
+    Images((0..OLD as u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0] >> (at % 7)).collect())
+}
+
+/// A new image of pieces of the old one and others, and the segment that makes it.
+fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
+    let old = old();
+    let space =
+        Space { pieces: vec![Piece { start: 0, shift: 0x40 }, Piece { start: 0x900, shift: -8 }], end: OLD as u64 };
+    let frame = Frame { space: 0, old_base: 16, new_base: START };
+    let mut parts = Parts { spaces: vec![space], frames: vec![frame], ..Parts::default() };
+    let (mut output, mut right, mut sources) = (Vec::new(), 0, Vec::new());
+    for (what, length, offset) in plan {
+        let length = usize::from(length % 4000) + 1;
+        let offset = usize::from(*offset) % (OLD - length);
+        let place = START + output.len() as u64;
+        let range = &old.0[offset..offset + length];
+        let from = (ImageName::Root, offset as u64);
+        let kind = match what % 4 {
+            0 => {
+                output.resize(output.len() + length, 0);
+                Kind::Zero
+            }
+            1 => {
+                let code = what & 4 != 0;
+                let mut literal = range.iter().rev().map(|byte| byte ^ what).collect::<Vec<_>>();
+                output.extend_from_slice(&literal);
+                if code {
+                    to_absolute(&mut literal, place);
+                }
+                parts.literals.extend(literal);
+                Kind::Literal { code }
+            }
+            2 => {
+                output.extend_from_slice(range);
+                sources.extend_from_slice(range);
+                Kind::Copy { image: from.0, offset: from.1 }
+            }
+            _ => {
+                let methods = Methods::from_bits(what >> 4).expect("four bits");
+                let mut predicted = range.to_vec();
+                predict(&mut predicted, from.1, place, methods, &frame, &parts.spaces[0]);
+                let wanted = range.iter().zip(0u32..).map(|(byte, at)| if at % 11 == 0 { byte ^ what } else { *byte });
+                let wanted = wanted.collect::<Vec<_>>();
+                parts.correct(&predicted, &wanted, &mut right);
+                output.extend(wanted);
+                sources.extend_from_slice(range);
+                Kind::Patch { image: from.0, offset: from.1, methods, frame: 0 }
+            }
+        };
+        parts.operations.push(Operation { length: length as u32, kind });
+    }
+    parts.source_sha256 = (!sources.is_empty()).then(|| Sha256::digest(&sources).into());
+    (parts.store(START, coding).expect("compresses"), output)
+}
+
+/// All operations and methods.
+fn whole(coding: Coder) -> (Vec<u8>, Vec<u8>) {
+    let patches = (0..16u16).map(|methods| (3 | (methods as u8) << 4, 700 + methods, 0x800 + 77 * methods));
+    segment(
+        &[(0, 50, 0), (1, 300, 9), (5, 300, 99), (2, 3000, 5000)].into_iter().chain(patches).collect::<Vec<_>>(),
+        coding,
+    )
+}
+
+#[test]
+fn the_format_is_what_it_was() {
+    // Plain, so that it does not depend on a compressor.
+    let (stored, output) = whole(|bytes| Ok(bytes.to_vec()));
+    let digest = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
+    assert_eq!(digest(&output), "39fb63f46adef4773dbc31b856b40b61b6a8dec7b6f4d7c9e1ded345a31fcbbf");
+    assert_eq!(digest(&stored), "ef0c892b1851421513ffa2b9a5baddc9a9af068c98e6d1b6df8d5bae73c0cd5b");
+}
+
+#[test]
+fn the_wrong_release_is_noticed_before_it_is_used() {
+    let (stored, output) = whole(compress);
+    let head = described(&stored, &output);
+    let mut other = old();
+    other.0[0x900] ^= 1;
+    assert!(matches!(apply(&head, &stored, Some(&other)), Err(SegmentError::Source { .. })));
+    assert!(matches!(apply(&head, &stored, None), Err(SegmentError::NoSource)));
+    assert!(matches!(apply(&head, &stored, Some(&Images(Vec::new()))), Err(SegmentError::Read(_))));
+    let wrong = Segment { output_sha256: head.stored_sha256.clone(), ..head.clone() };
+    assert!(matches!(apply(&wrong, &stored, Some(&old())), Err(SegmentError::Output { .. })));
+    assert_eq!(apply(&head, &stored, Some(&old())).expect("applies"), output);
+}
+
+#[test]
+fn columns_that_a_device_has_no_memory_for_are_refused() {
+    // Nothing but a declaration of 9 MiB of operations.
+    let mut stored = vec![0, 0, 1];
+    stream::push_number(&mut stored, 9 << 20);
+    stored.extend([0, 0, 0, 0]);
+    assert!(matches!(decode(&stored, 1, None), Err(SegmentError::Columns(_))));
+    let many =
+        Parts { operations: vec![Operation { length: 1, kind: Kind::Zero }; LIMIT_OPERATIONS + 1], ..Parts::default() };
+    let stored = many.store(0, compress).expect("compresses");
+    assert!(matches!(decode(&stored, LIMIT_OPERATIONS as u32 + 1, None), Err(SegmentError::Limit("operations"))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_segment_comes_back(plan in proptest::collection::vec(any::<(u8, u16, u16)>(), 1..40)) {
+        let (stored, output) = segment(&plan, compress);
+        let applied = apply(&described(&stored, &output), &stored, Some(&old()));
+        prop_assert_eq!(applied.expect("applies"), output);
+    }
+
+    #[test]
+    fn every_changed_bit_is_found(at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        let (stored, output) = whole(compress);
+        let mut changed = stored.clone();
+        changed[at.index(stored.len())] ^= 1 << bit;
+        let refused = matches!(apply(&described(&stored, &output), &changed, Some(&old())), Err(SegmentError::Stored { .. }));
+        prop_assert!(refused);
+        // Whoever could change that digest, too, still has to give the output that the header says.
+        let applied = apply(&described(&changed, &output), &changed, Some(&old()));
+        prop_assert!(applied.is_err() || applied.is_ok_and(|bytes| bytes == output));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), output_bytes in 1..100_000u32) {
+        let _ = decode(&bytes, output_bytes, Some(&old()));
+        // Plain columns, so that their contents are reached.
+        let columns = bytes.chunks(60.max(bytes.len() / 5 + 1)).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let mut stored = vec![0, 0];
+        for column in 0..5 {
+            stored.push(1);
+            stream::push_number(&mut stored, columns.get(column).map_or(0, Vec::len) as u64);
+        }
+        stored.append(&mut bytes);
+        let _ = decode(&stored, output_bytes, Some(&old()));
+    }
+}

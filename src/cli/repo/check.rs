@@ -1,0 +1,64 @@
+//! `osbuild repo check|rehearse`: a repository in, what a device finds in it out.
+//!
+//! Invariant: `check` needs public keys only, and neither of the two changes anything.
+
+use super::super::project::Project;
+use super::super::report::Failure;
+use super::super::signing::SigningArgs;
+use super::{explain, now_seconds, Hands};
+use crate::io::file;
+use crate::release::keys::PublicKeys;
+use crate::update::repository::check::{self, Trust};
+use osbuild_tuf::Time;
+use std::path::PathBuf;
+
+/// Sound, but not for long.
+const EXIT_SOON: u8 = 4;
+const LIMIT_ROOT_BYTES: u64 = 128 << 10;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The repository
+    folder: PathBuf,
+    /// The root that devices begin with; the first of the repository unless told
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Folder with `release.pub`; that of the project unless told
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
+    /// Say what expires within so many days, and end with status 4
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    warn_days: u64,
+}
+
+pub fn check(project: &Project, args: &CheckArgs) -> Result<(), Failure> {
+    let keys = args.keys.clone().unwrap_or_else(|| project.keys());
+    let release = PublicKeys::load(&keys)?.release;
+    let root = match &args.root {
+        Some(path) => file::read(path, LIMIT_ROOT_BYTES)?,
+        None => check::first_root(&args.folder).map_err(explain)?,
+    };
+    let (trust, now) = (Trust { root: &root, release: &release }, Time::from_seconds(now_seconds()));
+    let checked = check::check(&args.folder, &trust, now, args.warn_days).map_err(explain)?;
+    checked.lines.iter().for_each(|line| println!("ok  {line}"));
+    if checked.soon.is_empty() {
+        return Ok(());
+    }
+    let help = "`osbuild repo refresh` renews snapshot and timestamp, `publish` the targets, `rotate` the root";
+    Err(Failure { exit: EXIT_SOON, ..Failure::new(checked.soon.join("\n")).help(help) })
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct RehearseArgs {
+    /// The repository
+    folder: PathBuf,
+}
+
+pub fn rehearse(project: &Project, args: &RehearseArgs) -> Result<(), Failure> {
+    let signing = SigningArgs::default();
+    let mut hands = Hands::of(project, &signing)?;
+    let lines = check::rehearse(&args.folder, &mut hands.keyring, hands.now);
+    let lines = lines.map_err(|error| hands.explain(error, &signing))?;
+    lines.iter().for_each(|line| println!("ok  {line}"));
+    Ok(())
+}

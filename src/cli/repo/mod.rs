@@ -1,0 +1,117 @@
+//! `osbuild repo`: the repository that devices get their updates from.
+//!
+//! Invariant: a verb that changes the repository leaves it as it was, or changed and whole.
+
+mod check;
+mod init;
+mod publish;
+mod rotate;
+
+use super::keys;
+use super::project::Project;
+use super::report::Failure;
+use super::signing::SigningArgs;
+use crate::release::signer::Exchange;
+use crate::update::repository::{Keyring, RepositoryError};
+use osbuild_tuf::metadata::TopLevel;
+use osbuild_tuf::Time;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum RepoCommand {
+    /// Begin a repository: its root, and metadata without targets
+    Init(init::InitArgs),
+    /// Publish payloads
+    Publish(publish::PublishArgs),
+    /// Offer a published version to this share of the devices
+    Rollout(publish::RolloutArgs),
+    /// Renew snapshot and timestamp before they expire
+    Refresh(publish::RefreshArgs),
+    /// Give a role other keys, or renew the root
+    Rotate(rotate::RotateArgs),
+    /// Let others say which targets there are below some paths
+    Delegate(rotate::DelegateArgs),
+    /// Follow the repository as a device does, read all of it, and say what expires soon
+    Check(check::CheckArgs),
+    /// Try new keys for each role on a copy
+    Rehearse(check::RehearseArgs),
+}
+
+pub fn repo(project: &Project, command: &RepoCommand) -> Result<(), Failure> {
+    match command {
+        RepoCommand::Init(args) => init::init(project, args),
+        RepoCommand::Publish(args) => publish::publish(project, args),
+        RepoCommand::Rollout(args) => publish::rollout(project, args),
+        RepoCommand::Refresh(args) => publish::refresh(project, args),
+        RepoCommand::Rotate(args) => rotate::rotate(project, args),
+        RepoCommand::Delegate(args) => rotate::delegate(project, args),
+        RepoCommand::Check(args) => check::check(project, args),
+        RepoCommand::Rehearse(args) => check::rehearse(project, args),
+    }
+}
+
+/// A role of every repository, as the command line names it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum RoleArg {
+    Root,
+    Targets,
+    Snapshot,
+    Timestamp,
+}
+
+impl RoleArg {
+    fn top_level(self) -> TopLevel {
+        match self {
+            RoleArg::Root => TopLevel::Root,
+            RoleArg::Targets => TopLevel::Targets,
+            RoleArg::Snapshot => TopLevel::Snapshot,
+            RoleArg::Timestamp => TopLevel::Timestamp,
+        }
+    }
+}
+
+/// The keys of the project, those of others, and the time that what is signed speaks of.
+struct Hands {
+    folder: PathBuf,
+    keyring: Keyring,
+    exchange: Exchange,
+    now: Time,
+}
+
+impl Hands {
+    fn of(project: &Project, signing: &SigningArgs) -> Result<Hands, Failure> {
+        let folder = keys::present(project)?;
+        let exchange = signing.exchange()?;
+        let keyring = Keyring::load(&folder, &exchange).map_err(|error| keys::key_failure(error, &folder))?;
+        let now = Time::from_seconds(exchange.seconds().unwrap_or_else(now_seconds));
+        Ok(Hands { folder, keyring, exchange, now })
+    }
+
+    fn explain(&self, error: RepositoryError, signing: &SigningArgs) -> Failure {
+        match error {
+            error if error.is_wanted() => signing.wanted(&self.exchange, "one round is all that it takes"),
+            RepositoryError::Threshold { .. } => Failure::from(error).help(format!(
+                "private keys in `{}` are too few: `--sign-request FILE` asks those who have the others",
+                self.folder.display()
+            )),
+            other => explain(other),
+        }
+    }
+}
+
+fn explain(error: RepositoryError) -> Failure {
+    let help = match &error {
+        RepositoryError::None(folder) => format!("`osbuild repo init {}` begins one", folder.display()),
+        RepositoryError::Exists(_) => {
+            "choose another folder: a repository that devices trust is never overwritten".into()
+        }
+        RepositoryError::Busy(_) => "wait until the other command has ended, and run this one again".into(),
+        _ => return error.into(),
+    };
+    Failure::from(error).help(help)
+}
+
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

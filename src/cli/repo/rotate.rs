@@ -1,0 +1,74 @@
+//! `osbuild repo rotate|delegate`: other keys for a role, and a role for others.
+//!
+//! Invariant: keys are named as the folder of keys names them; their public halves are enough to let them in.
+
+use super::super::project::Project;
+use super::super::report::Failure;
+use super::super::signing::SigningArgs;
+use super::{explain, Hands, RoleArg};
+use crate::update::repository::change::RoleSpec;
+use crate::update::repository::Repository;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct RotateArgs {
+    /// The repository
+    folder: PathBuf,
+    /// The role that gets other keys; none: the root is renewed as it is
+    role: Option<RoleArg>,
+    /// Names of keys that may sign from now on
+    #[arg(long, value_name = "NAME", requires = "role")]
+    add: Vec<String>,
+    /// Names of keys that may not any more
+    #[arg(long, value_name = "NAME", requires = "role")]
+    remove: Vec<String>,
+    /// How many keys of the role have to sign; as many as before unless told
+    #[arg(long, value_name = "N", requires = "role")]
+    threshold: Option<u32>,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+pub fn rotate(project: &Project, args: &RotateArgs) -> Result<(), Failure> {
+    let hands = Hands::of(project, &args.signing)?;
+    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let mut specs = BTreeMap::new();
+    if let Some(role) = args.role.map(RoleArg::top_level) {
+        specs.insert(role, repository.role_with(role, &args.add, &args.remove, args.threshold, &hands.keyring)?);
+    }
+    let version =
+        repository.rotate(&specs, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
+    println!("root {version}");
+    Ok(())
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct DelegateArgs {
+    /// The repository
+    folder: PathBuf,
+    /// Name of the role
+    name: String,
+    /// Names of the keys that sign for it
+    #[arg(long, value_name = "NAME", required = true)]
+    key: Vec<String>,
+    /// How many of them have to
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threshold: u32,
+    /// Which targets it may name, as patterns such as `apps/acme/*`
+    #[arg(long, value_name = "PATTERN", required = true)]
+    path: Vec<String>,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+pub fn delegate(project: &Project, args: &DelegateArgs) -> Result<(), Failure> {
+    let hands = Hands::of(project, &args.signing)?;
+    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let spec = RoleSpec { keys: args.key.clone(), threshold: args.threshold };
+    repository
+        .delegate(&args.name, &spec, args.path.clone(), &hands.keyring, hands.now)
+        .map_err(|error| hands.explain(error, &args.signing))?;
+    println!("{}: {}", args.name, args.path.join(", "));
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! A message in, the signature that a token makes of it out (PKCS #11 3.0: CKM_EDDSA, CKM_SHA256_RSA_PKCS).
+//!
+//! Invariant: a PIN is never in the file that names the token, nor in any message; one process initialises a module once.
+
+use super::PublicKey;
+use crate::io::file::{self, FileError};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags};
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The token's library.
+    module: PathBuf,
+    /// Label of the token.
+    token: String,
+    /// Label of the private key on it.
+    key: String,
+    /// Environment variable with the PIN.
+    pin_env: Option<String>,
+    /// File with the PIN.
+    pin_file: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token's library `{}` does not do what it was asked", path.display())]
+    Module {
+        path: PathBuf,
+        #[source]
+        source: cryptoki::error::Error,
+    },
+    #[error("there is no token with the label `{0}`")]
+    NoToken(String),
+    #[error("token `{token}` has {found} private keys with the label `{key}`, it must be one")]
+    Key { token: String, key: String, found: usize },
+    #[error("the environment variable `{0}`, which is to hold the PIN, is not set")]
+    NoPin(String),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Those that this process has initialised.
+static MODULES: Mutex<BTreeMap<PathBuf, cryptoki::context::Pkcs11>> = Mutex::new(BTreeMap::new());
+
+impl Pkcs11 {
+    pub(super) fn sign(&self, public: &PublicKey, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+        let failed = |source| TokenError::Module { path: self.module.clone(), source };
+        // A session's login is that of all sessions of the process: one at a time.
+        let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = initialised(&mut modules, &self.module).map_err(failed)?;
+        let session = self.session(&module)?;
+        let pin = self.pin()?;
+        if let Some(pin) = &pin {
+            session.login(UserType::User, Some(pin)).map_err(failed)?;
+        }
+        let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(self.key.clone().into_bytes())];
+        let found = session.find_objects(&wanted).map_err(failed)?;
+        let [key] = found[..] else {
+            return Err(TokenError::Key { token: self.token.clone(), key: self.key.clone(), found: found.len() });
+        };
+        let mechanism = match public {
+            PublicKey::Ed25519(_) => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
+            PublicKey::Rsa(_) => Mechanism::Sha256RsaPkcs,
+        };
+        session.sign(&mechanism, key, message).map_err(failed)
+    }
+
+    fn session(&self, module: &cryptoki::context::Pkcs11) -> Result<Session, TokenError> {
+        let failed = |source| TokenError::Module { path: self.module.clone(), source };
+        for slot in module.get_slots_with_token().map_err(failed)? {
+            if module.get_token_info(slot).map_err(failed)?.label().trim_end() == self.token {
+                return module.open_ro_session(slot).map_err(failed);
+            }
+        }
+        Err(TokenError::NoToken(self.token.clone()))
+    }
+
+    fn pin(&self) -> Result<Option<AuthPin>, TokenError> {
+        let text = match (&self.pin_env, &self.pin_file) {
+            (Some(name), _) => std::env::var(name).map_err(|_| TokenError::NoPin(name.clone()))?,
+            (None, Some(path)) => file::read_text(path)?.trim_end_matches('\n').to_owned(),
+            // A token with a keypad asks there.
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(AuthPin::new(text.into())))
+    }
+}
+
+fn initialised(
+    modules: &mut BTreeMap<PathBuf, cryptoki::context::Pkcs11>,
+    path: &Path,
+) -> Result<cryptoki::context::Pkcs11, cryptoki::error::Error> {
+    if let Some(module) = modules.get(path) {
+        return Ok(module.clone());
+    }
+    let module = cryptoki::context::Pkcs11::new(path)?;
+    module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+    modules.insert(path.to_owned(), module.clone());
+    Ok(module)
+}

@@ -1,0 +1,214 @@
+//! Two images in shape to the places where the new one resembles the old one.
+//!
+//! First what is equal in windows of 32 bytes, wherever it lies, then, between two such places, what is equal in windows of 8.
+//! Each is carried on over bytes that differ for as long as more are equal (after Colin Percival's bsdiff). Invariant: matches
+//! are in the order of the new bytes and do not overlap there; they follow from the bytes alone.
+
+const WINDOW: usize = 32;
+/// Of the old image, every so many bytes a window is known.
+const STRIDE: usize = 8;
+const SMALL_WINDOW: usize = 8;
+/// How far a match goes on without getting better.
+const PATIENCE: i64 = 48;
+/// What is looked at of the old image around a gap.
+const GAP_LIMIT: usize = 256 << 10;
+const CHAIN_LIMIT: usize = 24;
+
+/// Bytes at `new` resemble those at `old`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    pub new: usize,
+    pub old: usize,
+    pub length: usize,
+}
+
+impl Match {
+    pub fn new_end(&self) -> usize {
+        self.new + self.length
+    }
+
+    pub fn old_end(&self) -> usize {
+        self.old + self.length
+    }
+}
+
+/// Windows of the old image.
+pub struct Index<'a> {
+    old: &'a [u8],
+    slots: Vec<u32>,
+    shift: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+fn hash(bytes: &[u8]) -> u64 {
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let mixed = (0..WINDOW)
+        .step_by(8)
+        .fold(0u64, |hash, at| (hash.rotate_left(23) ^ word(at)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed ^ mixed >> 29
+}
+
+impl<'a> Index<'a> {
+    /// `old` has less than 4 GiB.
+    pub fn new(old: &'a [u8]) -> Self {
+        let bits = (old.len() / STRIDE * 2).max(1024).next_power_of_two().trailing_zeros();
+        let (mut slots, shift) = (vec![NOWHERE; 1 << bits], 64 - bits);
+        for at in (0..old.len().saturating_sub(WINDOW)).step_by(STRIDE) {
+            let window = &old[at..at + WINDOW];
+            // Zeros and the like are everywhere.
+            if window[..8] == window[8..16] && window[8..16] == window[16..24] {
+                continue;
+            }
+            let slot = &mut slots[(hash(window).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize];
+            if *slot == NOWHERE {
+                *slot = at as u32;
+            }
+        }
+        Self { old, slots, shift }
+    }
+
+    fn find(&self, window: &[u8]) -> Option<usize> {
+        let slot = self.slots[(hash(window).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize];
+        let at = (slot != NOWHERE).then_some(slot as usize)?;
+        (self.old[at..at + WINDOW] == *window).then_some(at)
+    }
+
+    /// What resembles the old image in `new[start..end]`.
+    pub fn matches(&self, new: &[u8], start: usize, end: usize) -> Vec<Match> {
+        let coarse = self.coarse(new, start, end);
+        let mut matches = Vec::with_capacity(coarse.len());
+        let mut before: Option<Match> = None;
+        for next in coarse.into_iter().map(Some).chain([None]) {
+            let from = before.map_or(start, |before| before.new_end());
+            let to = next.map_or(end, |next| next.new);
+            if to - from >= SMALL_WINDOW {
+                self.fine(new, from, to, before, next, &mut matches);
+            }
+            matches.extend(next);
+            before = next;
+        }
+        matches
+    }
+
+    fn coarse(&self, new: &[u8], start: usize, end: usize) -> Vec<Match> {
+        let mut matches: Vec<Match> = Vec::new();
+        let mut at = start;
+        while at + WINDOW <= end {
+            let Some(old) = self.find(&new[at..at + WINDOW]) else {
+                at += 1;
+                continue;
+            };
+            let floor = matches.last().map_or(start, Match::new_end);
+            let found = self.grow(new, at, old, WINDOW, floor, end);
+            at = found.new_end();
+            matches.push(found);
+        }
+        matches
+    }
+
+    /// The match of `length` equal bytes, carried on to both sides within `floor..end`.
+    fn grow(&self, new: &[u8], at: usize, old: usize, length: usize, floor: usize, end: usize) -> Match {
+        let after = new[at + length..end].iter().zip(&self.old[old + length..]);
+        let forward = carried(after.map(|(new, old)| new == old));
+        let before = new[floor..at].iter().rev().zip(self.old[..old].iter().rev());
+        let backward = carried(before.map(|(new, old)| new == old));
+        Match { new: at - backward, old: old - backward, length: backward + length + forward }
+    }
+
+    /// What is between two matches, with small windows, near where the old bytes should be.
+    fn fine(
+        &self,
+        new: &[u8],
+        start: usize,
+        end: usize,
+        before: Option<Match>,
+        next: Option<Match>,
+        found: &mut Vec<Match>,
+    ) {
+        let reach = ((end - start) * 2 + 4096).min(GAP_LIMIT);
+        let window = match (before, next) {
+            (Some(before), Some(next)) if next.old >= before.old_end() && next.old - before.old_end() <= GAP_LIMIT => {
+                before.old_end().saturating_sub(64)..next.old + 64
+            }
+            (Some(before), _) => before.old_end().saturating_sub(reach / 4)..before.old_end() + reach,
+            (None, Some(next)) => next.old.saturating_sub(reach)..next.old + reach / 4,
+            (None, None) => return,
+        };
+        let window = window.start..window.end.min(self.old.len());
+        if window.len() < SMALL_WINDOW || end - start > GAP_LIMIT {
+            return;
+        }
+        let local = Local::new(&self.old[window.clone()]);
+        let (mut at, mut floor) = (start, start);
+        while at + SMALL_WINDOW <= end {
+            let Some((old, length)) = local.longest(&new[at..end]) else {
+                at += 1;
+                continue;
+            };
+            let grown = self.grow(new, at, window.start + old, length, floor, end);
+            if grown.length < 12 {
+                at += 1;
+                continue;
+            }
+            (at, floor) = (grown.new_end(), grown.new_end());
+            found.push(grown);
+        }
+    }
+}
+
+/// How many of the coming bytes to take, when more of them are equal than not.
+fn carried(equal: impl Iterator<Item = bool>) -> usize {
+    let (mut score, mut best, mut length) = (0, 0, 0);
+    for (at, equal) in equal.enumerate() {
+        score += if equal { 1 } else { -2 };
+        if score > best {
+            (best, length) = (score, at + 1);
+        } else if score < best - PATIENCE {
+            break;
+        }
+    }
+    length
+}
+
+/// All windows of a small range, by chains.
+struct Local<'a> {
+    old: &'a [u8],
+    heads: Vec<u32>,
+    next: Vec<u32>,
+    shift: u32,
+}
+
+impl<'a> Local<'a> {
+    fn new(old: &'a [u8]) -> Self {
+        let bits = old.len().max(64).next_power_of_two().trailing_zeros();
+        let mut local = Self { old, heads: vec![NOWHERE; 1 << bits], next: vec![NOWHERE; old.len()], shift: 64 - bits };
+        for at in (0..=old.len() - SMALL_WINDOW).rev() {
+            let slot = local.slot(&old[at..]);
+            local.next[at] = local.heads[slot];
+            local.heads[slot] = at as u32;
+        }
+        local
+    }
+
+    fn slot(&self, bytes: &[u8]) -> usize {
+        let word = u64::from_le_bytes(bytes[..SMALL_WINDOW].try_into().expect("8 bytes"));
+        (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    }
+
+    fn longest(&self, new: &[u8]) -> Option<(usize, usize)> {
+        let mut at = self.heads[self.slot(new)];
+        let mut best = None;
+        for _ in 0..CHAIN_LIMIT {
+            if at == NOWHERE {
+                break;
+            }
+            let length = new.iter().zip(&self.old[at as usize..]).take_while(|(new, old)| new == old).count();
+            if length >= SMALL_WINDOW && best.is_none_or(|(_, best)| length > best) {
+                best = Some((at as usize, length));
+            }
+            at = self.next[at as usize];
+        }
+        best
+    }
+}

@@ -1,0 +1,125 @@
+//! The images of two releases to the segments of a payload that makes one of the other; of one release to a full payload.
+//!
+//! Invariant: equal images give equal bytes, with however many threads; every segment was applied and compared.
+
+mod coder;
+mod matching;
+mod program;
+mod segment;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use matching::{Index, Match};
+use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Space, LIMIT_OUTPUT_BYTES};
+use rayon::prelude::*;
+use segment::{holder, Pair};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+/// What of a release travels.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    pub root: &'a [u8],
+    pub esp: &'a [u8],
+}
+
+/// Segments in their order, each with its bytes as they travel.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Generated {
+    pub segments: Vec<(Segment, Vec<u8>)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeltaError {
+    #[error("an image has {0} bytes; a payload is made of images of less than 4 GiB")]
+    Large(usize),
+    #[error("a column of a segment cannot be compressed")]
+    Compress(#[source] io::Error),
+    #[error("a segment that was made cannot be applied")]
+    Apply(#[from] SegmentError),
+}
+
+impl Source for Images<'_> {
+    fn read_at(&self, image: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let whole = self.image(image);
+        let range = usize::try_from(offset).ok().and_then(|start| whole.get(start..start.checked_add(bytes.len())?));
+        bytes.copy_from_slice(range.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+}
+
+impl<'a> Images<'a> {
+    fn image(&self, name: ImageName) -> &'a [u8] {
+        match name {
+            ImageName::Esp => self.esp,
+            ImageName::Root => self.root,
+        }
+    }
+}
+
+/// What makes `new` of `old`; without `old`, of nothing. Runs on the threads of the pool that it is called in.
+pub fn generate(old: Option<&Images>, new: &Images) -> Result<Generated, DeltaError> {
+    let mut segments = Vec::new();
+    for name in [ImageName::Root, ImageName::Esp] {
+        let images = (old.map_or(&[][..], |old| old.image(name)), new.image(name));
+        if let Some(large) = [images.0.len(), images.1.len()].into_iter().find(|length| u32::try_from(*length).is_err())
+        {
+            return Err(DeltaError::Large(large));
+        }
+        segments.extend(image(name, images.0, images.1)?);
+    }
+    Ok(Generated { segments })
+}
+
+fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
+    let (old_programs, new_programs) = (program::find(old), program::find(new));
+    let step = LIMIT_OUTPUT_BYTES as usize;
+    let ranges: Vec<Range<usize>> =
+        (0..new.len()).step_by(step).map(|start| start..new.len().min(start + step)).collect();
+    let matches: Vec<Vec<Match>> = match old.is_empty() {
+        true => ranges.iter().map(|_| Vec::new()).collect(),
+        false => {
+            let (old_shape, new_shape) = (program::shape(old, &old_programs), program::shape(new, &new_programs));
+            let index = Index::new(&old_shape);
+            ranges.par_iter().map(|range| index.matches(&new_shape, range.start, range.end)).collect()
+        }
+    };
+    let mut by_pair: BTreeMap<(usize, usize), Vec<Match>> = BTreeMap::new();
+    for found in matches.iter().flatten() {
+        let middle = found.length / 2;
+        let key = holder(&old_programs, found.old + middle).zip(holder(&new_programs, found.new + middle));
+        if let Some(key) = key {
+            by_pair.entry(key).or_default().push(*found);
+        }
+    }
+    let spaces: BTreeMap<(usize, usize), Space> = by_pair
+        .iter()
+        .map(|(key, found)| (*key, space::between(&old_programs[key.0], &new_programs[key.1], found.iter())))
+        .collect();
+    let pair = Pair { image, old, new, old_programs: &old_programs, new_programs: &new_programs, spaces: &spaces };
+    ranges.into_par_iter().zip(&matches).map(|(range, matches)| checked(&pair, range, matches)).collect()
+}
+
+/// The smaller of the segment with and without the old image, applied and compared.
+fn checked(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segment, Vec<u8>), DeltaError> {
+    let built = segment::build(pair, range.clone(), matches)?;
+    let source = match pair.image {
+        ImageName::Root => Images { root: pair.old, esp: &[] },
+        ImageName::Esp => Images { root: &[], esp: pair.old },
+    };
+    apply(&built.0, &built.1, Some(&source))?;
+    if pair.old.is_empty() {
+        return Ok(built);
+    }
+    let changed = built.0.stored_bytes > built.0.output_bytes / 8;
+    let without = if changed { Some(segment::build(pair, range, &[])?) } else { None };
+    match without.filter(|without| without.0.stored_bytes < built.0.stored_bytes) {
+        Some(without) => {
+            apply(&without.0, &without.1, None)?;
+            Ok(without)
+        }
+        None => Ok(built),
+    }
+}

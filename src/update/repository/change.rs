@@ -1,0 +1,201 @@
+//! A repository's state, and what is to be different, in; the next versions of its metadata out.
+//!
+//! Invariant: each change has one new timestamp, which appears last; equal changes at the same time give equal messages, so
+//! that signatures which others made of them are found.
+
+use super::open::{lock, DAYS};
+use super::write::{sync, Batch, Signatories};
+use super::{in_file, wrong, Days, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY, TARGETS};
+use crate::io::file;
+use osbuild_tuf::metadata::{
+    DelegatedRole, Delegations, MetaFile, RoleKeys, Root, Signed, Snapshot, Targets, Timestamp, TopLevel,
+};
+use osbuild_tuf::Time;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Names of keys in the keyring, or ids of keys in the root, and how many of them have to sign.
+#[derive(Clone, Debug)]
+pub struct RoleSpec {
+    pub keys: Vec<String>,
+    pub threshold: u32,
+}
+
+/// Makes a repository without targets. It appears with its timestamp.
+pub fn init(
+    folder: &Path,
+    roles: &BTreeMap<TopLevel, RoleSpec>,
+    days: Days,
+    keyring: &Keyring,
+    now: Time,
+) -> Result<(), RepositoryError> {
+    let metadata = folder.join(METADATA);
+    file::create_dir_all(&metadata)?;
+    file::create_dir_all(&folder.join(TARGETS))?;
+    let _lock = lock(folder)?;
+    if metadata.join("timestamp.json").exists() {
+        return Err(RepositoryError::Exists(folder.to_owned()));
+    }
+    let mut root = Root::new(1, until(now, days.root));
+    for (role, spec) in roles {
+        set_role(&mut root, *role, spec, keyring)?;
+    }
+    // A number and no text: it is for whoever renews, and says nothing to clients.
+    root.extra.insert(DAYS.to_owned(), serde_json::to_value(days).unwrap_or_default());
+    let root = Signed::new(root).map_err(in_file("1.root.json"))?;
+    let targets = Signed::new(Targets::new(1, until(now, days.targets))).map_err(in_file("1.targets.json"))?;
+    let meta = BTreeMap::from([("targets.json".to_owned(), MetaFile::version(1))]);
+    let mut batch = Batch::default();
+    batch.sign("1.root.json", root.clone(), &[top(&root.signed, TopLevel::Root, &[])?], keyring)?;
+    let by = [top(&root.signed, TopLevel::Targets, &[])?];
+    batch.sign("1.targets.json", targets, &by, keyring)?;
+    finish(&mut batch, &root.signed, Versions { meta, snapshot: 1, timestamp: 1 }, days, keyring, now, &[])?;
+    batch.commit(folder)
+}
+
+/// Gives `role` these keys in place of those that it has.
+pub(super) fn set_role(
+    root: &mut Root,
+    role: TopLevel,
+    spec: &RoleSpec,
+    keyring: &Keyring,
+) -> Result<(), RepositoryError> {
+    // A key that the root has already needs no file here; it goes by its id then.
+    let find = |name: &String| match root.keys.get(name) {
+        Some(key) => Ok((name.clone(), key.clone())),
+        None => keyring.by_name(name),
+    };
+    let keys = spec.keys.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let ids: std::collections::BTreeSet<&String> = keys.iter().map(|(id, _)| id).collect();
+    if ids.len() != keys.len() || spec.threshold == 0 || spec.threshold as usize > keys.len() {
+        return wrong(format!("role `{role}` cannot ask for {} of {} different keys", spec.threshold, ids.len()));
+    }
+    root.roles.insert(role.name().to_owned(), RoleKeys::new(Vec::new(), spec.threshold));
+    keys.into_iter().for_each(|(id, key)| root.allow(role, id, key));
+    let used: Vec<String> = root.roles.values().flat_map(|role| role.keyids.clone()).collect();
+    root.keys.retain(|id, _| used.contains(id));
+    Ok(())
+}
+
+/// Who signs for a role by this root.
+pub(super) fn top<'a>(root: &'a Root, role: TopLevel, also: &'a [String]) -> Result<Signatories<'a>, RepositoryError> {
+    let wanted = root.role(role).ok_or_else(|| RepositoryError::Wrong(format!("the root has no role `{role}`")))?;
+    Ok(Signatories { role: role.name(), keys: &root.keys, wanted, also })
+}
+
+/// Whole seconds of whole days.
+pub(super) fn until(now: Time, days: u64) -> Time {
+    Time::from_seconds(now.seconds().saturating_add(days.saturating_mul(SECONDS_PER_DAY)))
+}
+
+/// The versions that a new snapshot names, and those of itself and of the timestamp.
+pub(super) struct Versions {
+    pub meta: BTreeMap<String, MetaFile>,
+    pub snapshot: u64,
+    pub timestamp: u64,
+}
+
+/// Adds the snapshot and, last, the timestamp.
+pub(super) fn finish(
+    batch: &mut Batch,
+    root: &Root,
+    versions: Versions,
+    days: Days,
+    keyring: &Keyring,
+    now: Time,
+    also: &[String],
+) -> Result<(), RepositoryError> {
+    let name = format!("{}.snapshot.json", versions.snapshot);
+    let snapshot = Snapshot::new(versions.snapshot, until(now, days.snapshot), versions.meta);
+    let snapshot = Signed::new(snapshot).map_err(in_file(&name))?;
+    batch.sign(&name, snapshot, &[top(root, TopLevel::Snapshot, also)?], keyring)?;
+    let meta = MetaFile::version(versions.snapshot);
+    let timestamp = Timestamp::new(versions.timestamp, until(now, days.timestamp), meta);
+    let timestamp = Signed::new(timestamp).map_err(in_file("timestamp.json"))?;
+    batch.sign("timestamp.json", timestamp, &[top(root, TopLevel::Timestamp, also)?], keyring)
+}
+
+impl Repository {
+    /// What the next snapshot says when `changed` files of targets get their next version.
+    pub(super) fn next(&self, changed: &[&str]) -> Versions {
+        let mut meta = self.snapshot.signed.meta.clone();
+        for name in changed {
+            let file = meta.entry(format!("{name}.json")).or_insert_with(|| MetaFile::version(0));
+            *file = MetaFile::version(file.version + 1);
+        }
+        let (snapshot, timestamp) = (self.snapshot.signed.version + 1, self.timestamp.signed.version + 1);
+        Versions { meta, snapshot, timestamp }
+    }
+
+    /// Publishes `targets` in place of the top-level ones. Their files must be there.
+    pub fn replace_targets(&self, mut targets: Targets, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        for (name, target) in &targets.targets {
+            let sha256 = target.hashes.get("sha256").map_or("", String::as_str);
+            if !self.target_path(name, sha256).is_file() {
+                return wrong(format!("the file of target `{}` is not in the repository", name.escape_debug()));
+            }
+        }
+        sync(&self.folder.join(TARGETS))?;
+        let (days, root) = (self.days(), &self.root.signed);
+        targets.version = self.targets.signed.version + 1;
+        targets.expires = until(now, days.targets);
+        let name = format!("{}.targets.json", targets.version);
+        let mut batch = Batch::default();
+        let signed = Signed::new(targets).map_err(in_file(&name))?;
+        batch.sign(&name, signed, &[top(root, TopLevel::Targets, &[])?], keyring)?;
+        finish(&mut batch, root, self.next(&["targets"]), days, keyring, now, &[])?;
+        batch.commit(&self.folder)
+    }
+
+    /// Renews snapshot and timestamp, for which an online key is enough.
+    pub fn refresh(&self, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        let mut batch = Batch::default();
+        finish(&mut batch, &self.root.signed, self.next(&[]), self.days(), keyring, now, &[])?;
+        batch.commit(&self.folder)
+    }
+
+    /// Lets the keys of `spec` say, as role `name`, which targets there are that match `paths`.
+    pub fn delegate(
+        &self,
+        name: &str,
+        spec: &RoleSpec,
+        paths: Vec<String>,
+        keyring: &Keyring,
+        now: Time,
+    ) -> Result<(), RepositoryError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if name.is_empty() || !name.bytes().all(plain) || TopLevel::ALL.iter().any(|role| role.name() == name) {
+            return wrong(format!("this is no name for a delegated role: `{}`", name.escape_debug()));
+        }
+        let (days, root) = (self.days(), &self.root.signed);
+        let keys = spec.keys.iter().map(|name| keyring.by_name(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut targets = self.targets.signed.clone();
+        let delegations = targets.delegations.get_or_insert_with(Delegations::default);
+        let wanted = RoleKeys::new(keys.iter().map(|(id, _)| id.clone()).collect(), spec.threshold);
+        if delegations.roles.iter().any(|role| role.name == name) {
+            return wrong(format!("there is a delegated role `{name}` already"));
+        }
+        delegations.keys.extend(keys);
+        let role = DelegatedRole {
+            name: name.to_owned(),
+            keys: wanted.clone(),
+            terminating: true,
+            paths: Some(paths),
+            path_hash_prefixes: None,
+        };
+        delegations.roles.push(role);
+        let delegated_keys = delegations.keys.clone();
+        targets.version += 1;
+        targets.expires = until(now, days.targets);
+        let file = format!("{}.targets.json", targets.version);
+        let mut batch = Batch::default();
+        let own = format!("1.{name}.json");
+        let empty = Signed::new(Targets::new(1, until(now, days.targets))).map_err(in_file(&own))?;
+        let by = Signatories { role: name, keys: &delegated_keys, wanted: &wanted, also: &[] };
+        batch.sign(&own, empty, &[by], keyring)?;
+        let signed = Signed::new(targets).map_err(in_file(&file))?;
+        batch.sign(&file, signed, &[top(root, TopLevel::Targets, &[])?], keyring)?;
+        finish(&mut batch, root, self.next(&["targets", name]), days, keyring, now, &[])?;
+        batch.commit(&self.folder)
+    }
+}

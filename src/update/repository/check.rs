@@ -1,0 +1,147 @@
+//! A repository in, what a device would find in it out: followed by the device's own client from the first root.
+//!
+//! Invariant: nothing is checked in another way than devices do it; the time is the only thing that is given.
+
+use super::target::{custom_of, Described, HEAD_BYTES};
+use super::{wrong, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY};
+use crate::io::file::{self, at};
+use crate::release::signer::Signer;
+use ed25519_dalek::SigningKey;
+use osbuild_format::dsse::VerifyingKey;
+use osbuild_tuf::metadata::{TargetFile, TopLevel};
+use osbuild_tuf::{FolderFetcher, FolderStore, Limits, Time, Updater};
+use rand_core::OsRng;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// What was found sound, a line each, and what expires soon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub lines: Vec<String>,
+    pub soon: Vec<String>,
+}
+
+/// What a device trusts at first.
+pub struct Trust<'a> {
+    pub root: &'a [u8],
+    /// Of payloads.
+    pub release: &'a VerifyingKey,
+}
+
+/// The root that a repository began with.
+pub fn first_root(folder: &Path) -> Result<Vec<u8>, RepositoryError> {
+    Ok(file::read(&folder.join(METADATA).join("1.root.json"), Limits::device().root_length)?)
+}
+
+/// Follows the repository, reads every target whole, and looks at what expires within `warn_days`, or within half of the time
+/// that its role's signatures are good.
+pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<Checked, RepositoryError> {
+    let repository = Repository::open(folder)?;
+    let store = tempfile::tempdir().map_err(at("create a folder in", Path::new("the temporary folder")))?;
+    let mut client = client(folder, trust.root, store.path())?;
+    client.refresh(now)?;
+    let mut checked = Checked::default();
+    checked.lines.push(format!("root {} of {} is trusted", client.root().version, repository.root.signed.version));
+    let delegated = repository.delegated.values().flat_map(|targets| &targets.signed.targets);
+    for (name, target) in repository.targets.signed.targets.iter().chain(delegated) {
+        match client.target(name)? {
+            Some(found) if found == *target => {}
+            _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
+        }
+        let mut head = Head::default();
+        client.download(name, target, &mut head)?;
+        check_payload(target, &head, trust.release)
+            .map_err(|error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug())))?;
+        checked.lines.push(format!("{name}, {} bytes", target.length));
+    }
+    let days = repository.days();
+    let mut look = |what: &str, expires: Time, days: u64| {
+        let left = expires.seconds().saturating_sub(now.seconds()) / SECONDS_PER_DAY;
+        checked.lines.push(format!("{what} is good until {expires}"));
+        if left < warn_days.min(days / 2) {
+            checked.soon.push(format!("{what} expires in {left} days: {expires}"));
+        }
+    };
+    look("root", repository.root.signed.expires, days.of(TopLevel::Root));
+    look("targets", repository.targets.signed.expires, days.of(TopLevel::Targets));
+    for (name, targets) in &repository.delegated {
+        look(&format!("targets of {name}"), targets.signed.expires, days.of(TopLevel::Targets));
+    }
+    look("snapshot", repository.snapshot.signed.expires, days.of(TopLevel::Snapshot));
+    look("timestamp", repository.timestamp.signed.expires, days.of(TopLevel::Timestamp));
+    Ok(checked)
+}
+
+fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetcher, FolderStore>, RepositoryError> {
+    Ok(Updater::from_root(root, FolderStore::new(store), FolderFetcher::new(folder), Limits::device())?)
+}
+
+fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<(), RepositoryError> {
+    let custom = custom_of(target)?;
+    let described = Described::read(&head.bytes, head.length, release)?;
+    match described.custom(custom.rollout_percent) == custom {
+        true => Ok(()),
+        false => wrong("the payload is not what the metadata says of it"),
+    }
+}
+
+/// Keeps the first bytes and counts the rest.
+#[derive(Default)]
+struct Head {
+    bytes: Vec<u8>,
+    length: u64,
+}
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = HEAD_BYTES.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(&bytes[..room]);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Changes each role's keys on a copy of the metadata, with keys made for it, and lets a client of the first root and one that
+/// has seen each step follow. Says what was done.
+pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<String>, RepositoryError> {
+    let scratch = tempfile::tempdir().map_err(at("create a folder in", Path::new("the temporary folder")))?;
+    let copy = scratch.path().join("repository");
+    file::copy_tree(&folder.join(METADATA), &copy.join(METADATA))?;
+    let root = first_root(&copy)?;
+    let follower = scratch.path().join("follower");
+    let follow = |store: &Path| -> Result<u64, RepositoryError> {
+        let mut client = client(&copy, &root, store)?;
+        client.refresh(now)?;
+        Ok(client.root().version)
+    };
+    let mut lines = vec![format!("before: a device follows to root {}", follow(&follower)?)];
+    for role in TopLevel::ALL {
+        let name = format!("rehearsal-{role}");
+        keyring.add(Signer::of_ed25519(&name, SigningKey::generate(&mut OsRng)));
+        let version = {
+            let repository = Repository::open(&copy)?;
+            let has = repository.role_with(role, &[], &[], None, keyring)?;
+            let leaves: Vec<String> = has.keys.first().cloned().into_iter().collect();
+            let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
+            repository.rotate(&BTreeMap::from([(role, spec)]), keyring, now)?
+        };
+        let fresh = scratch.path().join(format!("fresh-{role}"));
+        for store in [&follower, &fresh] {
+            let reached = follow(store)?;
+            if reached != version {
+                return wrong(format!(
+                    "a device reached root {reached} instead of {version} after new keys for {role}"
+                ));
+            }
+        }
+        Repository::open(&copy)?.refresh(keyring, now)?;
+        follow(&follower)?;
+        lines.push(format!("{role}: a key replaced, old and new devices follow to root {version}"));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,61 @@
+//! A folder of keys in, those that sign for a repository's roles out, found by their public halves.
+//!
+//! Invariant: a key signs under the id that the repository's metadata has for it.
+
+use super::RepositoryError;
+use crate::io::file;
+use crate::release::keys::KeyError;
+use crate::release::signer::{Exchange, PublicKey, Signer};
+use osbuild_tuf::metadata::Key;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Every Ed25519 key of the folder, by its id in metadata.
+pub struct Keyring {
+    signers: BTreeMap<String, Signer>,
+    exchange: Exchange,
+}
+
+impl Keyring {
+    pub fn load(folder: &Path, exchange: &Exchange) -> Result<Keyring, KeyError> {
+        let mut keyring = Keyring { signers: BTreeMap::new(), exchange: exchange.clone() };
+        // Keys that are not here are looked for when they are needed: a publisher has not all of them.
+        let lenient = Exchange::open(&[], 0).unwrap_or_else(|_| Exchange::closed());
+        let source = if exchange.is_open() { exchange } else { &lenient };
+        for name in file::list(folder)?.iter().filter_map(|file| file.strip_suffix(".pub")) {
+            keyring.add(Signer::load(folder, name, source)?);
+        }
+        Ok(keyring)
+    }
+
+    /// A key of no folder, as of a rehearsal.
+    pub fn add(&mut self, signer: Signer) {
+        if let Some(id) = metadata_key(signer.public()).and_then(|key| key.id().ok()) {
+            self.signers.insert(id, signer);
+        }
+    }
+
+    /// The key with that id, when it can sign or be asked for.
+    pub fn by_id(&self, id: &str) -> Option<&Signer> {
+        self.signers.get(id).filter(|signer| signer.is_here() || self.exchange.is_open())
+    }
+
+    /// Id and metadata of the key with that file name.
+    pub fn by_name(&self, name: &str) -> Result<(String, Key), RepositoryError> {
+        let found = self.signers.iter().find(|(_, signer)| signer.name() == name);
+        let key = found.and_then(|(id, signer)| Some((id.clone(), metadata_key(signer.public())?)));
+        key.ok_or_else(|| RepositoryError::Wrong(format!("there is no Ed25519 key `{name}` in the folder of keys")))
+    }
+
+    /// What people call the key with that id.
+    pub fn name_of(&self, id: &str) -> String {
+        self.signers.get(id).map_or_else(|| id.to_owned(), |signer| signer.name().to_owned())
+    }
+}
+
+fn metadata_key(public: &PublicKey) -> Option<Key> {
+    match public {
+        PublicKey::Ed25519(key) => Some(Key::ed25519(key.as_bytes())),
+        PublicKey::Rsa(_) => None,
+    }
+}

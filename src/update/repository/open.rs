@@ -1,0 +1,87 @@
+//! A repository's folder in, its newest metadata out.
+//!
+//! Invariant: what is read here is what `timestamp.json` leads to; files of a publish that was interrupted are not looked at.
+
+use super::{in_file, Days, RepositoryError, METADATA, TARGETS};
+use crate::io::file::{self, at};
+use osbuild_tuf::metadata::{Metadata, Root, Signed, Snapshot, Targets, Timestamp};
+use rustix::fs::{flock, FlockOperation};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Of one file.
+const LIMIT_BYTES: usize = 16 << 20;
+/// Where the root keeps [`Days`].
+pub(super) const DAYS: &str = "x-osbuild-days";
+
+/// The newest state of a repository, which nobody else changes while this value lives.
+pub struct Repository {
+    pub folder: PathBuf,
+    pub root: Signed<Root>,
+    pub targets: Signed<Targets>,
+    pub snapshot: Signed<Snapshot>,
+    pub timestamp: Signed<Timestamp>,
+    /// By name of the delegated role.
+    pub delegated: BTreeMap<String, Signed<Targets>>,
+    _lock: File,
+}
+
+impl Repository {
+    pub fn open(folder: &Path) -> Result<Repository, RepositoryError> {
+        if !folder.join(METADATA).join("timestamp.json").exists() {
+            return Err(RepositoryError::None(folder.to_owned()));
+        }
+        let lock = lock(folder)?;
+        let root = read(folder, &format!("{}.root.json", last_root(folder)?))?;
+        let timestamp: Signed<Timestamp> = read(folder, "timestamp.json")?;
+        let version = timestamp.signed.snapshot().map_or(0, |file| file.version);
+        let snapshot: Signed<Snapshot> = read(folder, &format!("{version}.snapshot.json"))?;
+        let mut delegated = BTreeMap::new();
+        let mut targets = None;
+        for (name, meta) in &snapshot.signed.meta {
+            let found: Signed<Targets> = read(folder, &format!("{}.{name}", meta.version))?;
+            match name.strip_suffix(".json") {
+                Some("targets") => targets = Some(found),
+                Some(role) => drop(delegated.insert(role.to_owned(), found)),
+                None => {
+                    return super::wrong(format!("the snapshot names `{}`, which is no metadata", name.escape_debug()))
+                }
+            }
+        }
+        let targets =
+            targets.ok_or_else(|| RepositoryError::Wrong("the snapshot does not name the targets".to_owned()))?;
+        Ok(Repository { folder: folder.to_owned(), root, targets, snapshot, timestamp, delegated, _lock: lock })
+    }
+
+    /// For how long signatures are to be good.
+    pub fn days(&self) -> Days {
+        let found = self.root.signed.extra.get(DAYS).cloned();
+        found.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    }
+
+    pub fn target_path(&self, name: &str, sha256: &str) -> PathBuf {
+        self.folder.join(TARGETS).join(format!("{sha256}.{name}"))
+    }
+}
+
+/// Held by whoever changes the repository.
+pub(super) fn lock(folder: &Path) -> Result<File, RepositoryError> {
+    let lock = file::open(folder)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(RepositoryError::Busy(folder.to_owned())),
+        Err(error) => Err(at("lock", folder)(error.into()).into()),
+    }
+}
+
+pub(super) fn read<T: Metadata>(folder: &Path, name: &str) -> Result<Signed<T>, RepositoryError> {
+    let bytes = file::read(&folder.join(METADATA).join(name), LIMIT_BYTES as u64)?;
+    Signed::from_json(&bytes, LIMIT_BYTES).map_err(in_file(name))
+}
+
+fn last_root(folder: &Path) -> Result<u64, RepositoryError> {
+    let names = file::list(&folder.join(METADATA))?;
+    let versions = names.iter().filter_map(|name| name.strip_suffix(".root.json")?.parse::<u64>().ok());
+    versions.max().ok_or_else(|| RepositoryError::None(folder.to_owned()))
+}

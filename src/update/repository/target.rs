@@ -1,0 +1,112 @@
+//! A payload's file in, what the repository's metadata says of it out; and the file at its place.
+//!
+//! Invariant: a payload gets into a repository only with a header that the release key signed, and with as many bytes behind
+//! it as the header says.
+
+use super::{wrong, Repository, RepositoryError};
+use crate::io::file::{self, at};
+use crate::model::digest::Digester;
+use osbuild_format::dsse::{self, VerifyingKey};
+use osbuild_format::payload::{self, Header, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
+use osbuild_format::target::{TargetCustom, FORMAT, LIMIT_MEMORY_BYTES};
+use osbuild_tuf::metadata::TargetFile;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Most that has to be read of a payload to know what it is.
+pub const HEAD_BYTES: usize = PREFIX_BYTES + LIMIT_ENVELOPE_BYTES;
+const NAME_DIGITS: usize = 8;
+
+/// A payload's header, whose signature holds.
+#[derive(Clone, Debug)]
+pub struct Described {
+    pub header: Header,
+    /// SHA-256 of its JSON, in hex.
+    pub header_sha256: String,
+}
+
+impl Described {
+    /// `start` is the payload's first [`HEAD_BYTES`], or all of it; `length` that of the whole file.
+    pub fn read(start: &[u8], length: u64, release: &VerifyingKey) -> Result<Described, RepositoryError> {
+        let failed = |error: &dyn std::error::Error| RepositoryError::Wrong(format!("it is no payload: {error}"));
+        let envelope_bytes = payload::envelope_length(start).map_err(|error| failed(&error))?;
+        let end = PREFIX_BYTES + envelope_bytes;
+        let Some(envelope) = start.get(PREFIX_BYTES..end) else { return wrong("it ends within its header") };
+        let json = dsse::verify(envelope, payload::PAYLOAD_TYPE, release, &dsse::key_id(release))
+            .map_err(|error| failed(&error))?;
+        let header = Header::from_json(&json).map_err(|error| failed(&error))?;
+        let wanted = end as u64 + header.stored_bytes();
+        match wanted == length {
+            true => Ok(Described { header, header_sha256: hex::encode(Sha256::digest(&json)) }),
+            false => wrong(format!("it has {length} bytes, its header speaks of: {wanted}")),
+        }
+    }
+
+    pub fn custom(&self, rollout_percent: u8) -> TargetCustom {
+        let Header { product, machine, from, to, .. } = &self.header;
+        TargetCustom {
+            format: FORMAT,
+            product: product.clone(),
+            machine: machine.clone(),
+            version: to.version.clone(),
+            epoch: to.epoch,
+            to: to.esp.sha256.clone(),
+            from: from.as_ref().map(|from| from.esp.sha256.clone()),
+            header: self.header_sha256.clone(),
+            // What the limits of the format let a segment take; no payload needs more.
+            memory_bytes: LIMIT_MEMORY_BYTES,
+            rollout_percent,
+        }
+    }
+
+    /// `PRODUCT-VERSION-TO8.full.payload` or `PRODUCT-VERSION-FROM8-TO8.delta.payload`.
+    pub fn name(&self) -> String {
+        let Header { product, from, to, .. } = &self.header;
+        let short = |digest: &str| digest.chars().take(NAME_DIGITS).collect::<String>();
+        match from {
+            None => format!("{product}-{}-{}.full.payload", to.version, short(&to.esp.sha256)),
+            Some(from) => {
+                let (from, version) = (short(&from.esp.sha256), &to.version);
+                format!("{product}-{version}-{from}-{}.delta.payload", short(&to.esp.sha256))
+            }
+        }
+    }
+}
+
+impl Repository {
+    /// Brings a payload's file to its place, where no metadata names it yet.
+    pub fn place(
+        &self,
+        payload: &Path,
+        release: &VerifyingKey,
+        rollout_percent: u8,
+    ) -> Result<(String, TargetFile), RepositoryError> {
+        let length = file::open(payload)?.metadata().map_err(at("look at", payload))?.len();
+        let start = file::read_start(payload, HEAD_BYTES as u64)?;
+        let described = Described::read(&start, length, release)
+            .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
+        let (name, custom) = (described.name(), described.custom(rollout_percent));
+        if let Err(error) = custom.validate() {
+            return wrong(format!("`{}` cannot be published: {error}", payload.display()));
+        }
+        let mut digester = Digester::default();
+        std::io::copy(&mut file::open(payload)?, &mut digester).map_err(at("read", payload))?;
+        let sha256 = digester.finish().hex();
+        let place = self.target_path(&name, &sha256);
+        if !place.exists() {
+            let mut pending = file::Pending::create(&place, 0o644)?;
+            std::io::copy(&mut file::open(payload)?, pending.file()).map_err(at("write", &place))?;
+            pending.commit()?;
+        }
+        let custom = serde_json::to_value(custom).unwrap_or_default();
+        let hashes = BTreeMap::from([("sha256".to_owned(), sha256)]);
+        Ok((name, TargetFile { length, hashes, custom: Some(custom), extra: BTreeMap::new() }))
+    }
+}
+
+/// What a target's metadata says, when it is that of a payload.
+pub fn custom_of(target: &TargetFile) -> Result<TargetCustom, RepositoryError> {
+    let json = target.custom.as_ref().map(ToString::to_string).unwrap_or_default();
+    TargetCustom::from_json(json.as_bytes()).map_err(|error| RepositoryError::Wrong(error.to_string()))
+}

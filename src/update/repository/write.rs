@@ -1,0 +1,76 @@
+//! Metadata and a keyring in, files with enough signatures out.
+//!
+//! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for.
+
+use super::{in_file, Keyring, RepositoryError, METADATA};
+use crate::io::file::{self, at, FileError};
+use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed};
+use std::path::Path;
+
+/// Who has to sign, and of whom one signs in addition where it can.
+pub(super) struct Signatories<'a> {
+    pub role: &'a str,
+    pub keys: &'a Keys,
+    pub wanted: &'a RoleKeys,
+    /// Ids of keys that clients of an older root ask for.
+    pub also: &'a [String],
+}
+
+/// Files in the order in which they appear.
+#[derive(Default)]
+pub(super) struct Batch {
+    files: Vec<(String, Vec<u8>)>,
+    /// Others have to sign first; the rest of the change is signed nevertheless, so that one request asks for all.
+    wanted: Option<RepositoryError>,
+}
+
+impl Batch {
+    /// Signs and keeps `signed` under `name`. Signatures that it has stay.
+    pub fn sign<T: Metadata>(
+        &mut self,
+        name: &str,
+        mut signed: Signed<T>,
+        by: &[Signatories],
+        keyring: &Keyring,
+    ) -> Result<(), RepositoryError> {
+        let ids = by.iter().flat_map(|by| by.wanted.keyids.iter().chain(by.also));
+        let mut seen = Vec::new();
+        for id in ids {
+            let Some(signer) = keyring.by_id(id).filter(|_| !seen.contains(id)) else { continue };
+            seen.push(id.clone());
+            match signer.sign(&format!("{name} of a repository"), signed.message()) {
+                Ok(signature) => signed.attach(id, &signature),
+                Err(error) if error.is_wanted() => self.wanted = Some(error.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for by in by {
+            let valid = signed.count_valid(by.keys, by.wanted);
+            let enough = u32::try_from(valid).is_ok_and(|valid| valid >= by.wanted.threshold);
+            if !enough && self.wanted.is_none() {
+                let (role, wanted) = (by.role.to_owned(), by.wanted.threshold);
+                return Err(RepositoryError::Threshold { role, signed: valid, wanted });
+            }
+        }
+        self.files.push((name.to_owned(), signed.to_json().map_err(in_file(name))?));
+        Ok(())
+    }
+
+    /// Writes the files, one after the other, and brings them to the disk before the last appears.
+    pub fn commit(self, folder: &Path) -> Result<(), RepositoryError> {
+        if let Some(wanted) = self.wanted {
+            return Err(wanted);
+        }
+        let metadata = folder.join(METADATA);
+        for (name, bytes) in &self.files {
+            file::write_atomic(&metadata.join(name), bytes, 0o644)?;
+            sync(&metadata)?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings a folder's names to the disk.
+pub(super) fn sync(folder: &Path) -> Result<(), FileError> {
+    file::open(folder)?.sync_all().map_err(at("sync", folder))
+}
