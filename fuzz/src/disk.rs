@@ -110,6 +110,7 @@ fn disk() -> Disk {
         store: &store,
         product: "p",
         version: "1",
+        security_epoch: 1,
         production: true,
         machine: &machine,
         parts: parts(&store),

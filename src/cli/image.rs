@@ -126,6 +126,7 @@ fn run_and_write(
         store: &session.store,
         product: product.name.as_str(),
         version: &product.version,
+        security_epoch: product.security_epoch,
         production: product.production,
         machine: &session.config.machine,
         parts,

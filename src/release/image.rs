@@ -55,6 +55,7 @@ pub struct ReleaseInputs<'a> {
     pub store: &'a Store,
     pub product: &'a str,
     pub version: &'a str,
+    pub security_epoch: u32,
     /// Whether the product is one for the field.
     pub production: bool,
     pub machine: &'a Machine,
@@ -246,6 +247,7 @@ fn predicate(
         product: inputs.product.to_owned(),
         version: inputs.version.to_owned(),
         machine: inputs.machine.name.to_string(),
+        security_epoch: inputs.security_epoch,
         architecture: inputs.machine.architecture.gnu_cpu().to_owned(),
         keys: inputs.keys.purpose.word().to_owned(),
         production: inputs.production,

@@ -36,6 +36,9 @@ pub struct Predicate {
     pub product: String,
     pub version: String,
     pub machine: String,
+    /// A device that has committed one takes no release with a lower one.
+    #[serde(default = "first_epoch")]
+    pub security_epoch: u32,
     pub architecture: String,
     /// `development` or `production`: whose keys signed it.
     pub keys: String,
@@ -73,6 +76,11 @@ pub struct App {
     /// SHA-256 of the app's manifest, which names its image.
     pub digest: String,
     pub packages: Vec<Package>,
+}
+
+/// Of manifests from before there were updates.
+fn first_epoch() -> u32 {
+    1
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,52 @@
 //! Releases in, what brings devices from one to the next out: payloads, and the repository that carries them.
 //!
-//! Invariant: each segment of a payload was applied to the release that it starts from, and gave what it writes; metadata is visible
-//! only when everything that it names is.
+//! Invariant: a payload is published when a device's own code has installed it on the release that it starts from; metadata is
+//! visible only when everything that it names is.
 
 pub mod delta;
 pub mod guide;
+pub mod payload;
+pub mod publish;
+pub mod release;
 pub mod repository;
+pub mod simulate;
+#[cfg(test)]
+mod tests;
+
+use crate::io::file::FileError;
+use crate::release::signer::SignError;
+use osbuild_format::payload::{HeadError, HeaderError};
+use osbuild_update::simulate::SimulateError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Delta(#[from] delta::DeltaError),
+    #[error(transparent)]
+    Release(#[from] release::ReleaseError),
+    #[error(transparent)]
+    Repository(#[from] repository::RepositoryError),
+    #[error("the payload's header cannot be signed")]
+    Sign(#[from] SignError),
+    #[error("the payload's header is not valid")]
+    Header(#[from] HeaderError),
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("a device could not install the payload")]
+    Simulate(#[from] SimulateError),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl UpdateError {
+    /// Whether others have to sign first.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            UpdateError::Sign(error) => error.is_wanted(),
+            UpdateError::Repository(error) => error.is_wanted(),
+            _ => false,
+        }
+    }
+}

@@ -43,6 +43,10 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rotate", "site", "root", "--remove", "third"]).fails_with(&["key `third` does not sign for"]);
     let checked = repo(&project, &["check", "site"]).succeeds();
     assert!(checked.output.starts_with("ok  root 2 of 2 is trusted\n"), "{}", checked.output);
+    let public = project.root.join("public");
+    std::fs::create_dir(&public).expect("made");
+    std::fs::copy(keys.join("release.pub"), public.join("release.pub")).expect("copied");
+    repo(&project, &["check", "site", "--keys", "public"]).succeeds();
     let soon = repo(&project, &["check", "site", "--warn-days", "9999"]);
     assert_eq!(soon.status, 0, "half of the time is left: {}", soon.errors);
     let rehearsed = repo(&project, &["rehearse", "site"]).succeeds();
@@ -51,6 +55,18 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);
+    let nothing = ["`out/nothing` cannot be published", "manifest.dsse.json", "`osbuild image PRODUCT`"];
+    repo(&project, &["publish", "site", "--image", "out/nothing"]).fails_with(&nothing);
+    let neither = repo(&project, &["publish", "site"]);
+    assert_eq!(neither.status, 2, "{}", neither.errors);
+    let simulated = osbuild(&project, &["update", "simulate", "--from", "out/nothing", "--to", "out/nothing"]);
+    simulated.fails_with(&["`out/nothing` cannot be used", "manifest.dsse.json", "`osbuild image PRODUCT`"]);
+}
+
+#[test]
+fn a_repository_of_development_keys_says_so() {
+    let begun = repo(&Project::copy(), &["init", "site"]).succeeds();
+    assert!(begun.errors.contains("signed with DEVELOPMENT KEYS: this repository"), "{}", begun.errors);
 }
 
 #[test]
@@ -76,6 +92,8 @@ fn keys_that_are_elsewhere_sign_by_request() {
         "{}",
         signed.output
     );
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
     repo(&project, &["init", "site", "--signatures", "signatures.json"]).succeeds();
     repo(&project, &["check", "site"]).succeeds();
     // What was signed for one request is of no use for another.

@@ -2,45 +2,125 @@
 //!
 //! Invariant: files of targets are whole at their place before any metadata names them.
 
+use super::super::keys;
+use super::super::progress::seconds;
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::{explain, Hands};
-use crate::release::keys::PublicKeys;
+use crate::release::keys::{release_key, PublicKeys};
+use crate::release::signer::Signer;
+use crate::update::publish::{Published, Publishing, Step};
+use crate::update::release::{ReleaseError, ReleaseImages};
 use crate::update::repository::target::custom_of;
 use crate::update::repository::Repository;
-use std::path::PathBuf;
+use crate::update::UpdateError;
+use osbuild_tuf::metadata::Targets;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
     /// The repository
     folder: PathBuf,
+    /// An image folder, as `out/images/PRODUCT/latest`: its payloads are made, tried and published
+    #[arg(long, value_name = "FOLDER", required_unless_present = "payloads")]
+    image: Option<PathBuf>,
+    /// From how many releases before it there are to be deltas
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "image")]
+    deltas: usize,
     /// Files of payloads, signed by the release key
-    #[arg(long = "payload", value_name = "FILE", required = true)]
+    #[arg(long = "payload", value_name = "FILE", conflicts_with = "image")]
     payloads: Vec<PathBuf>,
-    /// Share of the devices that may take them
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
-    rollout: u8,
+    /// Share of the devices that may take them; what it is, when the version is published already, or else 100
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    rollout: Option<u8>,
     #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn publish(project: &Project, args: &PublishArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let release = PublicKeys::load(&hands.folder)?.release;
     let repository = Repository::open(&args.folder).map_err(explain)?;
     let mut targets = repository.targets.signed.clone();
-    let mut names = Vec::new();
-    for payload in &args.payloads {
-        let (name, target) = repository.place(payload, &release, args.rollout)?;
-        names.push(name.clone());
-        targets.targets.insert(name, target);
-    }
+    let names = match &args.image {
+        Some(image) => of_image(args, &hands, &PublicKeys::load(&hands.folder)?, &repository, image, &mut targets)?,
+        None => {
+            let release = release_key(&hands.folder)?;
+            let mut names = Vec::new();
+            for payload in &args.payloads {
+                let (name, target) = repository.place(payload, &release, args.rollout.unwrap_or(100))?;
+                names.push(name.clone());
+                targets.targets.insert(name, target);
+            }
+            names
+        }
+    };
     repository
         .replace_targets(targets, &hands.keyring, hands.now)
         .map_err(|error| hands.explain(error, &args.signing))?;
     names.iter().for_each(|name| println!("{name}"));
     Ok(())
+}
+
+/// Names of the targets. Says on the way what becomes of each pair of releases.
+fn of_image(
+    args: &PublishArgs,
+    hands: &Hands,
+    keys: &PublicKeys,
+    repository: &Repository,
+    folder: &Path,
+    targets: &mut Targets,
+) -> Result<Vec<String>, Failure> {
+    let signer = Signer::load(&hands.folder, "release", &hands.exchange)
+        .map_err(|error| keys::key_failure(error, &hands.folder))?;
+    let image = ReleaseImages::of_folder(folder, keys).map_err(|error| unreadable(folder, error))?;
+    let publishing = Publishing {
+        repository,
+        release: &signer,
+        key: keys.release,
+        deltas: args.deltas,
+        rollout_percent: args.rollout,
+    };
+    let mut names = Vec::new();
+    let added = publishing.add(&image, targets, &mut |step| {
+        eprintln!("{}", line(step));
+        if let Step::Published(published) = step {
+            names.push(published.name.clone());
+        }
+    });
+    match added {
+        Ok(()) => Ok(names),
+        Err(error) if error.is_wanted() => {
+            let rounds =
+                "publishing takes two rounds: the payloads' headers, then the metadata, which names their files";
+            Err(args.signing.wanted(&hands.exchange, rounds))
+        }
+        Err(UpdateError::Repository(error)) => Err(hands.explain(error, &args.signing)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unreadable(folder: &Path, error: ReleaseError) -> Failure {
+    let failure = Failure::from(error);
+    Failure::new(format!("`{}` cannot be published\n  because: {}", folder.display(), failure.message)).help(
+        "an image folder is `out/images/PRODUCT/latest`, made by `osbuild image PRODUCT` with the keys of this repository",
+    )
+}
+
+/// A step in words.
+fn line(step: &Step) -> String {
+    match step {
+        Step::Published(Published { name, bytes, from, was_there, report }) => {
+            let from = from.as_ref().map_or("full".to_owned(), |from| format!("from {from}"));
+            let made = if *was_there { "was there" } else { "made" };
+            let took = seconds(report.time);
+            format!("{name}: {from}, {bytes} bytes, {made}; a simulated device installed it in {took}")
+        }
+        Step::NoGain { from, bytes } => {
+            format!("no delta from {from}: it would have {bytes} bytes, no fewer than the full payload")
+        }
+        Step::Wanted(from) => format!("made from {from}; its header is not signed yet"),
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -73,14 +73,20 @@ fn unsound(part: &str, reason: impl Into<String>) -> VerifyError {
     VerifyError { part: part.to_owned(), source: Unsound::Other(reason.into()) }
 }
 
-/// Checks the manifest, that the folder holds the files it names and no others, each of them, and the disk, which
-/// must be what the manifest says of it. `production`: neither the keys nor the product may be a developer's.
-pub fn folder(folder: &Path, keys: &PublicKeys, production: bool) -> Result<Report, VerifyError> {
+/// The manifest of an image folder, when the release key signed it.
+pub fn manifest(folder: &Path, keys: &PublicKeys) -> Result<Statement, VerifyError> {
     let part = "the manifest";
     plain_file_bytes(&folder.join(MANIFEST), part)?;
     let envelope = file::read(&folder.join(MANIFEST), dsse::LIMIT_BYTES as u64).map_err(in_part(part))?;
     let payload = dsse::verify(&envelope, PAYLOAD_TYPE, &keys.release, &keys.key_id()).map_err(in_part(part))?;
-    let statement = Statement::parse(&payload).map_err(in_part(part))?;
+    Statement::parse(&payload).map_err(in_part(part))
+}
+
+/// Checks the manifest, that the folder holds the files it names and no others, each of them, and the disk, which
+/// must be what the manifest says of it. `production`: neither the keys nor the product may be a developer's.
+pub fn folder(folder: &Path, keys: &PublicKeys, production: bool) -> Result<Report, VerifyError> {
+    let part = "the manifest";
+    let statement = manifest(folder, keys)?;
     let files = statement.files().map_err(in_part(part))?;
     let predicate = &statement.predicate;
     if production && (predicate.keys != "production" || !predicate.production) {

@@ -105,6 +105,13 @@ pub(super) fn finish(
     now: Time,
     also: &[String],
 ) -> Result<(), RepositoryError> {
+    let age = keyring.age_seconds() / SECONDS_PER_DAY;
+    if age >= days.targets.min(days.snapshot).min(days.timestamp) {
+        return wrong(format!(
+            "the signatures answer a request of {age} days ago: what they are for has expired; ask for new ones, without \
+             `--signatures`"
+        ));
+    }
     let name = format!("{}.snapshot.json", versions.snapshot);
     let snapshot = Snapshot::new(versions.snapshot, until(now, days.snapshot), versions.meta);
     let snapshot = Signed::new(snapshot).map_err(in_file(&name))?;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is checked in another way than devices do it; the time is the only thing that is given.
 
+use super::segments::Segments;
 use super::target::{custom_of, Described, HEAD_BYTES};
 use super::{wrong, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY};
 use crate::io::file::{self, at};
@@ -45,8 +46,12 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     checked.lines.push(format!("root {} of {} is trusted", client.root().version, repository.root.signed.version));
     for (name, target) in &repository.targets.signed.targets {
         let head = read_whole(&mut client, name, target)?;
-        check_payload(target, &head, trust.release)
-            .map_err(|error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug())))?;
+        let named = |error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug()));
+        let described = check_payload(target, &head, trust.release).map_err(named)?;
+        // Its digest is that of the metadata; its segments are looked at by the header, which came first.
+        let mut segments = Segments::new(&described, head.length);
+        client.download(name, target, &mut segments)?;
+        segments.finish().map_err(named)?;
         checked.lines.push(format!("{name}, {} bytes", target.length));
     }
     // No device takes a payload from those to whom targets are delegated: what they have may be anything.
@@ -93,11 +98,11 @@ fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetc
     Ok(Updater::from_root(root, FolderStore::new(store), FolderFetcher::new(folder), Limits::device())?)
 }
 
-fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<(), RepositoryError> {
+fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<Described, RepositoryError> {
     let custom = custom_of(target)?;
     let described = Described::read(&head.bytes, head.length, release)?;
     match described.custom(custom.rollout_percent) == custom {
-        true => Ok(()),
+        true => Ok(described),
         false => wrong("the payload is not what the metadata says of it"),
     }
 }

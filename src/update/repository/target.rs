@@ -1,13 +1,14 @@
 //! A payload's file in, what the repository's metadata says of it out; and the file at its place.
 //!
-//! Invariant: a payload gets into a repository only with a header that the release key signed, and with as many bytes behind
-//! it as the header says.
+//! Invariant: a payload gets into a repository only with a header that the release key signed, and with the segments behind it that
+//! the header names.
 
+use super::segments::Segments;
 use super::{wrong, Repository, RepositoryError};
 use crate::io::file::{self, at};
 use crate::model::digest::Digester;
 use osbuild_format::dsse::{self, VerifyingKey};
-use osbuild_format::payload::{self, Header, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
+use osbuild_format::payload::{self, Header, Release, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
 use osbuild_format::target::{TargetCustom, FORMAT, LIMIT_MEMORY_BYTES};
 use osbuild_tuf::metadata::TargetFile;
 use sha2::{Digest, Sha256};
@@ -60,17 +61,36 @@ impl Described {
         }
     }
 
-    /// `PRODUCT-VERSION-TO8.full.payload` or `PRODUCT-VERSION-FROM8-TO8.delta.payload`.
     pub fn name(&self) -> String {
         let Header { product, from, to, .. } = &self.header;
+        Self::name_of(product, from.as_ref(), to)
+    }
+
+    /// `PRODUCT-VERSION-TO8.full.payload` or `PRODUCT-VERSION-FROM8-TO8.delta.payload`.
+    pub fn name_of(product: &str, from: Option<&Release>, to: &Release) -> String {
         let short = |digest: &str| digest.chars().take(NAME_DIGITS).collect::<String>();
+        let version = &to.version;
         match from {
-            None => format!("{product}-{}-{}.full.payload", to.version, short(&to.esp.sha256)),
+            None => format!("{product}-{version}-{}.full.payload", short(&to.esp.sha256)),
             Some(from) => {
-                let (from, version) = (short(&from.esp.sha256), &to.version);
-                format!("{product}-{version}-{from}-{}.delta.payload", short(&to.esp.sha256))
+                format!("{product}-{version}-{}-{}.delta.payload", short(&from.esp.sha256), short(&to.esp.sha256))
             }
         }
+    }
+
+    pub(super) fn target(
+        &self,
+        length: u64,
+        sha256: String,
+        rollout_percent: u8,
+    ) -> Result<TargetFile, RepositoryError> {
+        let custom = self.custom(rollout_percent);
+        if let Err(error) = custom.validate() {
+            return wrong(format!("`{}` cannot be published: {error}", self.name()));
+        }
+        let custom = serde_json::to_value(custom).unwrap_or_default();
+        let hashes = BTreeMap::from([("sha256".to_owned(), sha256)]);
+        Ok(TargetFile { length, hashes, custom: Some(custom), extra: BTreeMap::new() })
     }
 }
 
@@ -86,22 +106,38 @@ impl Repository {
         let start = file::read_start(payload, HEAD_BYTES as u64)?;
         let described = Described::read(&start, length, release)
             .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
-        let (name, custom) = (described.name(), described.custom(rollout_percent));
-        if let Err(error) = custom.validate() {
-            return wrong(format!("`{}` cannot be published: {error}", payload.display()));
-        }
+        let mut segments = Segments::new(&described, length);
+        std::io::copy(&mut file::open(payload)?, &mut segments).map_err(at("read", payload))?;
+        segments
+            .finish()
+            .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
         let mut digester = Digester::default();
         std::io::copy(&mut file::open(payload)?, &mut digester).map_err(at("read", payload))?;
-        let sha256 = digester.finish().hex();
+        let (name, sha256) = (described.name(), digester.finish().hex());
         let place = self.target_path(&name, &sha256);
+        let target = described.target(length, sha256, rollout_percent)?;
         if !place.exists() {
             let mut pending = file::Pending::create(&place, 0o644)?;
             std::io::copy(&mut file::open(payload)?, pending.file()).map_err(at("write", &place))?;
             pending.commit()?;
         }
-        let custom = serde_json::to_value(custom).unwrap_or_default();
-        let hashes = BTreeMap::from([("sha256".to_owned(), sha256)]);
-        Ok((name, TargetFile { length, hashes, custom: Some(custom), extra: BTreeMap::new() }))
+        Ok((name, target))
+    }
+
+    /// The same of one that is in memory.
+    pub fn place_bytes(
+        &self,
+        bytes: &[u8],
+        described: &Described,
+        rollout_percent: u8,
+    ) -> Result<(String, TargetFile), RepositoryError> {
+        let (name, sha256) = (described.name(), hex::encode(Sha256::digest(bytes)));
+        let place = self.target_path(&name, &sha256);
+        let target = described.target(bytes.len() as u64, sha256, rollout_percent)?;
+        if !place.exists() {
+            file::write_atomic(&place, bytes, 0o644)?;
+        }
+        Ok((name, target))
     }
 }
 

@@ -137,6 +137,22 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
     assert!(matches!(decode(&stored, LIMIT_OPERATIONS as u32 + 1, None), Err(SegmentError::Limit("operations"))));
 }
 
+#[test]
+fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_decoded() {
+    // 400 blocks of 128 KiB zeros: without a size but with a window of 64 MiB, and as one piece of 50 MiB.
+    let blocks: Vec<u8> = (0..400u32).flat_map(|n| [&[u8::from(n == 399) | 2, 0, 0x10][..], &[0]].concat()).collect();
+    let size = ((400u64 * 128) << 10).to_le_bytes();
+    let magic = 0xfd2f_b528u32.to_le_bytes();
+    for head in [[&magic[..], &[0, 16 << 3]].concat(), [&magic[..], &[0xe0], &size].concat()] {
+        let frame = [&head[..], &blocks].concat();
+        let operations = [1, 10];
+        let mut stored = vec![0, 0, 1, operations.len() as u8, 0, 0, 0, 2, 10];
+        stream::push_number(&mut stored, frame.len() as u64);
+        stored.extend(operations.iter().chain(&frame));
+        assert!(matches!(decode(&stored, 10, None), Err(SegmentError::Window("literals"))));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -1,0 +1,200 @@
+//! A release and a repository in; its full payload, and deltas from the releases before it, at their places out.
+//!
+//! Invariant: no payload gets a place before a device's own code has installed it on the release that it starts from; no delta
+//! is larger than the full payload. What metadata says is the caller's to change.
+
+use super::payload::Unsigned;
+use super::release::ReleaseImages;
+use super::repository::target::{custom_of, Described};
+use super::repository::{Repository, TARGETS};
+use super::simulate::{self, InMemory, Running};
+use super::UpdateError;
+use crate::io::file;
+use crate::release::signer::Signer;
+use osbuild_format::dsse::VerifyingKey;
+use osbuild_format::target::TargetCustom;
+use osbuild_tuf::metadata::Targets;
+use osbuild_update::choose::version;
+use osbuild_update::simulate::Report;
+use std::path::PathBuf;
+
+/// Of a payload that is in a repository already; larger ones are made again.
+const LIMIT_PAYLOAD_BYTES: u64 = u32::MAX as u64;
+
+pub struct Publishing<'a> {
+    pub repository: &'a Repository,
+    /// Signs headers.
+    pub release: &'a Signer,
+    /// Its public half.
+    pub key: VerifyingKey,
+    /// From how many releases before this one there are to be deltas.
+    pub deltas: usize,
+    /// As it is for this version, or all of the devices, unless told.
+    pub rollout_percent: Option<u8>,
+}
+
+/// A payload at its place.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Of the target.
+    pub name: String,
+    pub bytes: u64,
+    /// Version that it starts from.
+    pub from: Option<String>,
+    /// Whether it is the one of an earlier run.
+    pub was_there: bool,
+    /// What it cost the simulated device.
+    pub report: Report,
+}
+
+/// What came of one pair of releases.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Published(Published),
+    /// A delta that would have had as many bytes as the full payload, or more.
+    NoGain {
+        from: String,
+        bytes: u64,
+    },
+    /// Others have to sign its header first.
+    Wanted(String),
+}
+
+impl Publishing<'_> {
+    /// Adds to `targets`, and tells each step. An error says that others have to sign when they have to, with everything asked
+    /// for that can be.
+    pub fn add(
+        &self,
+        image: &ReleaseImages,
+        targets: &mut Targets,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), UpdateError> {
+        let known = described(targets);
+        follows(image, &known)?;
+        let same = known.iter().find(|known| known.is_of(image) && known.custom.version == image.release.version);
+        let kept = same.map(|known| known.custom.rollout_percent);
+        let percent = self.rollout_percent.or(kept).unwrap_or(100);
+        let mut wanted = None;
+        let mut full_bytes = None;
+        let before = before(image, &known);
+        let olds = before.iter().take(self.deltas).map(|known| Some(*known));
+        for old in [None].into_iter().chain(olds) {
+            let from = match old {
+                Some(old) => Some(ReleaseImages::of_payload(&self.path(old), &self.key)?),
+                None => None,
+            };
+            let (bytes, was_there) = match self.payload(from.as_ref(), image) {
+                Ok(found) => found,
+                Err(error) if error.is_wanted() => {
+                    tell(&Step::Wanted(from.map_or("nothing".to_owned(), |from| from.release.version)));
+                    wanted = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let length = bytes.len() as u64;
+            let version = from.as_ref().map(|from| from.release.version.clone());
+            if let (Some(from), true) = (&version, full_bytes.is_some_and(|full| length >= full)) {
+                tell(&Step::NoGain { from: from.clone(), bytes: length });
+                continue;
+            }
+            full_bytes.get_or_insert(length);
+            let described = Described::read(&bytes, length, &self.key)?;
+            let running = Running::of_images(from.as_ref().map(ReleaseImages::images).as_ref())?;
+            drop(from);
+            let report = simulate::run(&described, &mut InMemory(&bytes), running, &self.key)?;
+            let (name, target) = self.repository.place_bytes(&bytes, &described, percent)?;
+            targets.targets.insert(name.clone(), target);
+            tell(&Step::Published(Published { name, bytes: length, from: version, was_there, report }));
+        }
+        wanted.map_or(Ok(()), Err)
+    }
+
+    /// The payload's bytes, and whether an earlier run left them: then nobody has to sign again.
+    fn payload(&self, from: Option<&ReleaseImages>, to: &ReleaseImages) -> Result<(Vec<u8>, bool), UpdateError> {
+        if let Some(bytes) = self.left(from, to)? {
+            return Ok((bytes, true));
+        }
+        Ok((Unsigned::make(from, to)?.sign(self.release)?, false))
+    }
+
+    fn left(&self, from: Option<&ReleaseImages>, to: &ReleaseImages) -> Result<Option<Vec<u8>>, UpdateError> {
+        let folder = self.repository.folder.join(TARGETS);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let name = Described::name_of(&to.product, from.map(|from| &from.release), &to.release);
+        let ending = format!(".{name}");
+        for file in file::list(&folder)?.iter().filter(|file| file.ends_with(&ending)) {
+            let bytes = file::read(&folder.join(file), LIMIT_PAYLOAD_BYTES)?;
+            // What is damaged or of another key is made again.
+            let Ok(found) = Described::read(&bytes, bytes.len() as u64, &self.key) else { continue };
+            let header = &found.header;
+            let same = header.from.as_ref() == from.map(|from| &from.release) && header.to == to.release;
+            if same && header.product == to.product && header.machine == to.machine {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    fn path(&self, known: &Known) -> PathBuf {
+        self.repository.target_path(&known.name, &known.sha256)
+    }
+}
+
+/// A payload that the metadata names.
+struct Known {
+    name: String,
+    sha256: String,
+    custom: TargetCustom,
+}
+
+impl Known {
+    fn is_of(&self, image: &ReleaseImages) -> bool {
+        self.custom.product == image.product && self.custom.machine == image.machine
+    }
+}
+
+fn described(targets: &Targets) -> Vec<Known> {
+    let known = targets.targets.iter().filter_map(|(name, target)| {
+        let sha256 = target.hashes.get("sha256")?.clone();
+        Some(Known { name: name.clone(), sha256, custom: custom_of(target).ok()? })
+    });
+    known.collect()
+}
+
+/// Full payloads of lower versions, the highest first.
+fn before<'a>(image: &ReleaseImages, known: &'a [Known]) -> Vec<&'a Known> {
+    let lower = |known: &&Known| version(&known.custom.version) < version(&image.release.version);
+    let full = known.iter().filter(|known| known.is_of(image) && known.custom.from.is_none());
+    let mut found: Vec<&Known> = full.filter(lower).collect();
+    found.sort_by_key(|known| std::cmp::Reverse(version(&known.custom.version)));
+    found
+}
+
+/// Refuses what no device would take, or what some would take for something else.
+fn follows(image: &ReleaseImages, known: &[Known]) -> Result<(), UpdateError> {
+    let (title, release) = (image.title(), &image.release);
+    let wrong = |text: String| Err(UpdateError::Wrong(text));
+    if version(&release.version).is_none() {
+        return wrong(format!("{title} cannot be published: its version is not MAJOR.MINOR.PATCH"));
+    }
+    for known in known.iter().filter(|known| known.is_of(image)) {
+        let custom = &known.custom;
+        if custom.version == release.version && custom.to != release.esp.sha256 {
+            return wrong(format!(
+                "another {title} is published already, as `{}`; give the new one a higher `version`",
+                known.name
+            ));
+        }
+        if version(&custom.version) < version(&release.version) && custom.epoch > release.epoch {
+            return wrong(format!(
+                "{title} has security epoch {}, and {} before it has {}: its devices would refuse it; raise \
+                 `security-epoch`",
+                release.epoch, custom.version, custom.epoch
+            ));
+        }
+    }
+    Ok(())
+}
