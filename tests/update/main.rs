@@ -82,7 +82,12 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
         assert!(events.iter().any(|event| event == "WATCHDOG"), "{events:?}");
         say(&format!("{} came and went: {:?}\n", variant.version, start.elapsed()));
     }
-    releases.publish("site", &releases.build(BEHIND), 1);
+    // By somebody with all keys, in a repository without the release that raised the epoch.
+    server.behaviour().folder = releases.path("before");
+    releases.publish("before", &releases.build(BEHIND), 0);
+    for percent in [1, 2, 3, 4, 100] {
+        releases.offer("before", "4.0.0", percent);
+    }
     let refused = device.ask("check");
     assert_eq!(
         (&refused["details"]["why"], &refused["details"]["committed"]),

@@ -72,6 +72,12 @@ impl Releases {
         osbuild(&self.project, &["repo", "publish", site, "--image", &image, "--deltas", &deltas]).succeeds().errors
     }
 
+    /// To so many percent of the devices; the metadata's versions rise.
+    pub fn offer(&self, site: &str, version: &str, percent: u32) {
+        let release = format!("{PRODUCT}-{version}");
+        osbuild(&self.project, &["repo", "rollout", site, &release, &percent.to_string()]).succeeds();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.project.root.join(name)
     }

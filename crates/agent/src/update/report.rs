@@ -52,6 +52,39 @@ pub struct Progress {
     pub size_bytes: u64,
 }
 
+/// What a worker says, as it comes.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// Of a line that has no end yet.
+    open: Vec<u8>,
+    /// The last line that was not about progress.
+    last: Vec<u8>,
+}
+
+impl Words {
+    /// The newest progress among `bytes`.
+    pub fn hear(&mut self, bytes: &[u8]) -> Option<Progress> {
+        let mut newest = None;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LIMIT_BYTES.saturating_sub(self.open.len());
+            self.open.extend(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.open);
+                match Progress::parse(&line) {
+                    Some(progress) => newest = Some(progress),
+                    None => self.last = line,
+                }
+            }
+        }
+        newest
+    }
+
+    /// What it has come to, now that it has ended.
+    pub fn report(&self) -> Report {
+        Report::parse(&self.last)
+    }
+}
+
 impl Progress {
     /// None: the line is something else.
     pub fn parse(line: &[u8]) -> Option<Progress> {
@@ -117,6 +150,23 @@ mod tests {
         assert_eq!(Progress::parse(line.as_bytes()), Some(progress));
         assert!(matches!(Report::parse(line.as_bytes()), Report::Failed { .. }));
         assert_eq!(Progress::parse(Report::Committed { epoch: 1 }.to_line().as_bytes()), None);
+    }
+
+    #[test]
+    fn words_are_heard_however_they_are_cut_and_the_last_line_is_the_report() {
+        let progress = |done_bytes| Progress { version: "2.0.0".into(), done_bytes, size_bytes: 20 };
+        let report = Report::Armed { version: "2.0.0".into(), peak_bytes: None };
+        let text = [progress(1).to_line(), progress(2).to_line(), report.to_line()].concat();
+        for length in 1..text.len() {
+            let mut words = Words::default();
+            let heard: Vec<Progress> = text.as_bytes().chunks(length).filter_map(|part| words.hear(part)).collect();
+            assert_eq!(heard.last(), Some(&progress(2)), "{length}");
+            assert_eq!(words.report(), report, "{length}");
+        }
+        let mut endless = Words::default();
+        (0..100).for_each(|_| assert_eq!(endless.hear(&[b'x'; 1024]), None));
+        assert_eq!(endless.open.len(), LIMIT_BYTES);
+        assert!(matches!(endless.report(), Report::Failed { .. }));
     }
 
     proptest! {

@@ -75,7 +75,7 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
                 Kind::Copy { image: from.0, offset: from.1 }
             }
             _ => {
-                let methods = Methods::from_bits(what >> 4).expect("four bits");
+                let methods = Methods::from_bits(what >> 3).expect("five bits");
                 let mut predicted = range.to_vec();
                 predict(&mut predicted, from.1, place, methods, &frame, &parts.spaces[0]);
                 let wanted = range.iter().zip(0u32..).map(|(byte, at)| if at % 11 == 0 { byte ^ what } else { *byte });
@@ -94,7 +94,7 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
 
 /// All operations and methods.
 fn whole(coding: Coder) -> (Vec<u8>, Vec<u8>) {
-    let patches = (0..16u16).map(|methods| (3 | (methods as u8) << 4, 700 + methods, 0x800 + 77 * methods));
+    let patches = (0..32u16).map(|methods| (3 | (methods as u8) << 3, 700 + methods, 0x800 + 77 * methods));
     segment(
         &[(0, 50, 0), (1, 300, 9), (5, 300, 99), (2, 3000, 5000)].into_iter().chain(patches).collect::<Vec<_>>(),
         coding,

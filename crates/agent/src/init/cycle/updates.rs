@@ -6,7 +6,7 @@ use super::Agent;
 use crate::control::{Answer, UpdateAction};
 use crate::end::End;
 use crate::update::partitions::Partitions;
-use crate::update::report::{Progress, Report, LIMIT_BYTES};
+use crate::update::report::{Progress, Report, Words};
 use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
@@ -30,7 +30,7 @@ const GROUP_BYTES: &str = "67108864";
 const AGAIN: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
-const TO_COMMIT: Duration = Duration::from_secs(60);
+const TO_COMMIT: Duration = Duration::from_secs(180);
 
 pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
@@ -52,10 +52,7 @@ pub struct Updates {
 
 pub struct Worker {
     pub output: File,
-    /// Of a line that has no end yet.
-    heard: Vec<u8>,
-    /// The last line that was not about progress.
-    last: Vec<u8>,
+    words: Words,
     commits: bool,
     /// Until when apps had put updates off when it began; none: it was asked for, whatever they say.
     deferred_until: Option<Duration>,
@@ -179,17 +176,8 @@ impl Agent {
         match worker.output.read(&mut part) {
             Ok(0) => {}
             Ok(count) => {
-                for line in part[..count].split_inclusive(|byte| *byte == b'\n') {
-                    let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
-                    worker.heard.extend(&line[..line.len().min(room)]);
-                    if line.ends_with(b"\n") {
-                        match Progress::parse(&worker.heard) {
-                            Some(progress) => self.updates.progress = Some(progress),
-                            None => worker.last = std::mem::take(&mut worker.heard),
-                        }
-                        worker.heard.clear();
-                    }
-                }
+                let progress = worker.words.hear(&part[..count]);
+                self.updates.progress = progress.or(self.updates.progress.take());
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -200,7 +188,7 @@ impl Agent {
         let before = done(&self.updates.state);
         self.updates.progress = None;
         self.updates.state = shown();
-        let report = Report::parse(&worker.last);
+        let report = worker.words.report();
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
@@ -233,8 +221,7 @@ impl Agent {
             }
             Report::NotNow { details, .. } => {
                 // A time at which the reason ends, or else the time of the next check.
-                let known = ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64());
-                let at = known.or_else(|| {
+                let at = ends(details).or_else(|| {
                     let state = state()?;
                     Some(next_check(&policy(&self.parts.config), state.checked_seconds, self.parts.apps.device_id()))
                 });
@@ -245,7 +232,9 @@ impl Agent {
                 let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
                 self.updates.next = time::now() + pause(self.updates.failures, interval);
             }
-            Report::Offered { .. } | Report::Deferred { .. } => {}
+            // What was put off until now may be put off for less long now.
+            Report::Deferred { .. } => self.updates.next = self.updates.next.min(time::now() + AGAIN),
+            Report::Offered { .. } => {}
         }
     }
 }
@@ -253,6 +242,13 @@ impl Agent {
 /// Whether an app has put updates off since a worker began that takes notice of it.
 fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
     then.is_some_and(|then| then < now)
+}
+
+/// When the reason ends for which nothing was done, in seconds since 1970; none: with the next check.
+fn ends(details: &Value) -> Option<u64> {
+    // A time server is asked all the while.
+    let soon = details.get("why").is_some_and(|why| why == "no-time").then_some(0);
+    soon.or_else(|| ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64()))
 }
 
 /// Until the next try. A payload that is damaged on the server, or a medium that does not keep what is written, would be paid for
@@ -289,7 +285,7 @@ fn start(order: &Order) -> io::Result<Worker> {
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
     let commits = matches!(order, Order::Commit);
-    Ok(Worker { output, heard: Vec::new(), last: Vec::new(), commits, deferred_until: None })
+    Ok(Worker { output, words: Words::default(), commits, deferred_until: None })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
@@ -313,6 +309,7 @@ fn group() -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
+    use osbuild_update::reason::NotNow;
     use osbuild_update::state::{Candidate, Phase};
 
     #[test]
@@ -327,6 +324,15 @@ mod tests {
         };
         assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
         assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn each_reason_that_ends_by_itself_says_when() {
+        let details = |why: &NotNow| serde_json::to_value(why).expect("JSON");
+        assert_eq!(ends(&details(&NotNow::OutsideWindow { at_seconds: 7 })), Some(7));
+        assert_eq!(ends(&details(&NotNow::Deferred { until_seconds: 8 })), Some(8));
+        assert_eq!(ends(&details(&NotNow::NoTime)), Some(0), "soon");
+        assert_eq!(ends(&details(&NotNow::UpToDate)), None);
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl<V: Variables> BootManager for Firmware<V> {
                 Some((_, true)) => continue,
                 Some((number, false)) => number,
                 None => {
-                    let taken = self.numbers()?;
+                    // Not one that the order still names, after the firmware has lost its option: that place may be the other slot's.
+                    let taken = [self.numbers()?, self.order()?].concat();
                     let free = (0..=u16::MAX).find(|number| !taken.contains(number));
                     free.ok_or_else(|| io::Error::other("the firmware has no room for another boot option"))?
                 }

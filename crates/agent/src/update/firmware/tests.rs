@@ -78,6 +78,29 @@ fn options_are_made_once_and_those_of_others_stay() {
 }
 
 #[test]
+fn a_firmware_that_lost_its_order_or_its_options_prefers_neither_slot_until_it_is_told() {
+    let mut before = firmware(fresh());
+    before.provide_options().expect("made");
+    before.commit(Slot::A).expect("committed");
+    let mut map = before.variables.clone();
+    map.values.remove(ORDER);
+    let mut without_order = firmware(map);
+    without_order.provide_options().expect("nothing to do");
+    assert_eq!(without_order.committed().expect("read"), None);
+    without_order.commit(Slot::A).expect("committed");
+    assert_eq!(without_order.variables.values[ORDER], [1, 0, 3, 0]);
+    // Slot b's number was the first of the order, and somebody has made room below it.
+    before.commit(Slot::B).expect("committed");
+    let mut map = before.variables;
+    for number in ["Boot0000", "Boot0001", "Boot0003"] {
+        map.values.remove(number);
+    }
+    let mut without_options = firmware(map);
+    without_options.provide_options().expect("made");
+    assert_eq!(without_options.committed().expect("read"), None, "a number that the order names was given again");
+}
+
+#[test]
 fn next_is_named_and_taken_back() {
     let mut firmware = firmware(fresh());
     assert!(firmware.set_next(Some(Slot::B)).is_err(), "there is no option yet");
