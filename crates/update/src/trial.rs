@@ -5,7 +5,7 @@
 
 use crate::device::{BootManager, Epoch, Storage};
 use crate::install::{other, InstallError};
-use crate::state::{Candidate, Home, Journal, Phase, State};
+use crate::state::{Candidate, Failure, Home, Journal, Phase, State};
 use osbuild_format::command_line::Slot;
 
 /// What a start of the device finds.
@@ -23,6 +23,8 @@ pub enum Start {
     CommittedOther(Candidate),
     /// The same, and it runs.
     Committed(Candidate),
+    /// The same, but the security epoch cannot be raised, for this reason: the system goes on, and [`settle`] tries it again.
+    Unraised(Candidate, String),
     /// The firmware had forgotten which slot is committed and started the other one: restart.
     Astray,
 }
@@ -84,11 +86,40 @@ pub fn at_start(
             }
             (false, _) => arm(storage, boot, journal, state).map(|()| Start::Again(candidate)),
         },
-        Phase::Committing { candidate, slot } => {
-            finish(storage, boot, epoch, journal, state)?;
-            Ok(if slot == running { Start::Committed(candidate) } else { Start::CommittedOther(candidate) })
-        }
+        Phase::Committing { candidate, slot } => match finish(storage, boot, epoch, journal, state) {
+            Ok(()) if slot == running => Ok(Start::Committed(candidate)),
+            Ok(()) => Ok(Start::CommittedOther(candidate)),
+            // A TPM that never obeys must not keep the device from what does not need it.
+            Err(error @ InstallError::Epoch(_)) => {
+                let failure = Failure::new(candidate.version.clone(), error.word(), &error);
+                let reason = failure.reason.clone();
+                let goes_there =
+                    slot != running && !state.home.as_ref().is_some_and(|home| home.slot == slot && home.told);
+                let before = state.clone();
+                state.failure = Some(failure);
+                if goes_there {
+                    // Once: firmware that cannot start the other slot comes back here.
+                    state.home = Some(Home { slot, told: true });
+                }
+                if *state != before {
+                    journal.save(storage, state)?;
+                }
+                Ok(if goes_there { Start::CommittedOther(candidate) } else { Start::Unraised(candidate, reason) })
+            }
+            Err(error) => Err(error),
+        },
     }
+}
+
+/// Ends a commit that [`Start::Unraised`] has left open. No effect when there is none.
+pub fn settle(
+    storage: &mut dyn Storage,
+    boot: &mut dyn BootManager,
+    epoch: &mut dyn Epoch,
+    journal: &mut Journal,
+    state: &mut State,
+) -> Result<(), InstallError> {
+    finish(storage, boot, epoch, journal, state)
 }
 
 /// What a start comes to that cannot read or write what [`at_start`] needs: the release that is on trial here and can never be
@@ -149,7 +180,7 @@ pub fn commit(
     }
 }
 
-/// Everything here may be done twice.
+/// Everything here may be done twice, and what is done already is not written again.
 fn finish(
     storage: &mut dyn Storage,
     boot: &mut dyn BootManager,
@@ -158,10 +189,15 @@ fn finish(
     state: &mut State,
 ) -> Result<(), InstallError> {
     let Phase::Committing { candidate, slot } = state.phase.clone() else { return Ok(()) };
-    boot.commit(slot).map_err(InstallError::Firmware)?;
-    boot.set_next(None).map_err(InstallError::Firmware)?;
+    if boot.committed().map_err(InstallError::Firmware)? != Some(slot) {
+        boot.commit(slot).map_err(InstallError::Firmware)?;
+    }
+    if boot.next().map_err(InstallError::Firmware)?.is_some() {
+        boot.set_next(None).map_err(InstallError::Firmware)?;
+    }
     epoch.raise(candidate.epoch).map_err(InstallError::Epoch)?;
     state.home = Home::of(slot);
+    state.failure = None;
     state.end(candidate, true, "");
     Ok(journal.save(storage, state)?)
 }

@@ -51,6 +51,12 @@ impl Device {
         trial::commit(storage, boot, epoch.as_mut(), journal, state, *running)
     }
 
+    /// Ends a commit whose epoch could not be raised when the device started.
+    pub fn settle(&mut self) -> Result<(), InstallError> {
+        let Device { storage, boot, epoch, journal, state, .. } = self;
+        trial::settle(storage, boot, epoch.as_mut(), journal, state)
+    }
+
     /// Name of the release that runs: SHA-256 of its ESP.
     pub fn release(&self) -> io::Result<String> {
         let esp = Area::Esp(self.running);

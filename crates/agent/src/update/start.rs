@@ -108,5 +108,9 @@ fn of_start(start: Start, log: &Log) -> Beginning {
             log.tell(&format!("{} is committed", candidate.version));
             Beginning::Ordinary
         }
+        Start::Unraised(candidate, reason) => {
+            log.warn(&format!("{} is committed but for its epoch: {reason}", candidate.version));
+            Beginning::Ordinary
+        }
     }
 }

@@ -177,6 +177,7 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
+    device.settle().map_err(|error| chain(&error))?;
     if let Some(version) = waiting(&device.state, device.running) {
         is_the_moment(&device.state, config, circumstances, unasked)?;
         return Ok(Report::Armed { version, peak_bytes: None });

@@ -37,6 +37,8 @@ pub struct Machine {
     /// What the firmware starts that has no order any more.
     pub found_first: Slot,
     pub epoch: u32,
+    /// The TPM refuses to raise it.
+    pub epoch_is_stuck: bool,
     /// Changes of storage, firmware and epoch so far.
     pub operations: u64,
     /// By the number of the operation.
@@ -58,6 +60,7 @@ impl Machine {
             next: None,
             found_first: Slot::A,
             epoch: 1,
+            epoch_is_stuck: false,
             operations: 0,
             faults: Vec::new(),
             running: None,
@@ -278,6 +281,9 @@ impl Epoch for Shared {
     }
 
     fn raise(&mut self, to: u32) -> io::Result<()> {
+        if self.0.borrow().epoch_is_stuck {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.0.borrow_mut().atomic(|machine| machine.epoch = machine.epoch.max(to))
     }
 }

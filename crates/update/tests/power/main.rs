@@ -3,6 +3,7 @@
 //! After each: the firmware finds a whole release, the old one or the new one, and the device gets to the new one in the end.
 
 mod disk;
+mod starts;
 #[path = "../world/mod.rs"]
 mod world;
 
