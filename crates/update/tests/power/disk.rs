@@ -129,7 +129,11 @@ impl Machine {
         let area = self.durable.get_mut(&write.area).expect("an area of the machine");
         area[write.offset + from..write.offset + to].copy_from_slice(&write.bytes[from..to]);
         if write.is_damaged && from < to {
-            area[write.offset + from] ^= 0x40;
+            // Where the firmware looks for an ESP, that has become one, and the damage is in another place.
+            let is_first_sector =
+                matches!(write.area, Area::Esp(_)) && write.offset == 0 && write.bytes.len() == SECTOR;
+            let damaged = if is_first_sector { area.len() - 1 } else { write.offset + from };
+            area[damaged] ^= 0x40;
         }
     }
 
