@@ -178,7 +178,7 @@ impl Installer<'_> {
         let output = self.fetch(payload, payloads, *first)?;
         self.finish_esp(payload, slot, &output)?;
         self.state.failure = None;
-        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1) };
+        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1), used: false };
         self.journal.save(self.storage, self.state)?;
         trial::arm(self.storage, self.boot, self.journal, self.state)?;
         Ok(())

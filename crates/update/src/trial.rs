@@ -19,6 +19,8 @@ pub enum Start {
     Again(Candidate),
     /// The other slot has failed and this one is back.
     RolledBack(Candidate),
+    /// This slot has failed, and the firmware starts it all the same, since it cannot start the other one: the system stays up.
+    Fallen(Candidate),
     /// An update that had shown to be healthy is committed; the slot that runs is the other one: restart.
     CommittedOther(Candidate),
     /// The same, and it runs.
@@ -31,6 +33,7 @@ pub enum Start {
 
 /// Why a release is denied.
 const FAILED: &str = "it was not healthy within its trial boots";
+const FALLEN: &str = "it was not healthy within its trial boots, and runs because the slot before does not start";
 const UNABLE: &str = "it could not be committed: it has no access to what that takes";
 
 /// Decides, and does all but the restart.
@@ -66,7 +69,7 @@ pub fn at_start(
             }
             Ok(Start::Ordinary)
         }
-        Phase::Trial { candidate, slot, boots_left } => match (slot == running, boots_left) {
+        Phase::Trial { candidate, slot, boots_left, used } => match (slot == running, boots_left) {
             (true, _) => {
                 // Firmware whose variables were lost would start the slot that it finds first, this one, for ever.
                 if boot.committed().map_err(InstallError::Firmware)? != Some(other(slot)) {
@@ -74,6 +77,13 @@ pub fn at_start(
                 }
                 if boots_left > 0 {
                     arm(storage, boot, journal, state)?;
+                } else if used {
+                    state.deny(candidate.clone(), FALLEN);
+                    journal.save(storage, state)?;
+                    return Ok(Start::Fallen(candidate));
+                } else {
+                    state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left, used: true };
+                    journal.save(storage, state)?;
                 }
                 Ok(Start::Trial(candidate))
             }
@@ -133,11 +143,11 @@ pub fn unable(
     running: Slot,
 ) -> Result<Option<Candidate>, InstallError> {
     match state.phase.clone() {
-        Phase::Trial { candidate, slot, boots_left } if slot == running => {
+        Phase::Trial { candidate, slot, boots_left, used } if slot == running => {
             match boots_left.checked_sub(1) {
                 None => state.deny(candidate.clone(), UNABLE),
                 Some(boots_left) => {
-                    state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left };
+                    state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left, used };
                 }
             }
             journal.save(storage, state)?;

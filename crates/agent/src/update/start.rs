@@ -96,6 +96,11 @@ fn of_start(start: Start, log: &Log) -> Beginning {
             log.tell(&format!("{} was not healthy: this slot is back", candidate.version));
             Beginning::Ordinary
         }
+        Start::Fallen(candidate) => {
+            let version = candidate.version;
+            log.error(&format!("{version} was not healthy, but the other slot does not start: this one stays up"));
+            Beginning::Ordinary
+        }
         Start::CommittedOther(candidate) => {
             log.tell(&format!("{} is committed, in the other slot", candidate.version));
             Beginning::Restart

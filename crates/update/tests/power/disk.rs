@@ -105,6 +105,11 @@ impl Machine {
         self.durable.get_mut(&area).expect("an area of the machine")[at] ^= 1;
     }
 
+    /// The part of the medium has died.
+    pub fn erase(&mut self, area: Area) {
+        self.durable.get_mut(&area).expect("an area of the machine").fill(0);
+    }
+
     /// The caches lose what they hold, or do not.
     pub fn cut_power(&mut self) {
         self.has_power = false;

@@ -2,8 +2,9 @@
 
 use crate::disk::Shared;
 use crate::world::Server;
-use crate::{Bench, MOST_STARTS};
+use crate::{Bench, MOST_STARTS, TRIAL_BOOTS};
 use osbuild_format::command_line::Slot;
+use osbuild_update::device::Area;
 use osbuild_update::state::{Journal, Phase, State};
 use osbuild_update::trial::{self, Start};
 
@@ -46,4 +47,17 @@ fn an_epoch_that_cannot_be_raised_is_told_and_tried_again_by_a_device_that_runs(
     trial::settle(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state).expect("raised");
     assert_eq!((state.phase, state.failure, machine.0.borrow().epoch), (Phase::Idle, None, 2));
     assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "it settles");
+}
+
+#[test]
+fn a_trial_that_fails_stays_up_when_the_slot_before_is_dead() {
+    let bench = Bench::new(true, false);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    assert!(bench.run(&machine, &mut server).is_some(), "installed");
+    machine.0.borrow_mut().erase(Area::Esp(Slot::A));
+    let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+    assert!(starts < MOST_STARTS, "it settles");
+    assert_eq!(machine.0.borrow().trials, TRIAL_BOOTS, "each start that it has is used");
+    assert!(state(&machine).denies(&bench.new.name()), "and it is not tried again");
+    assert_eq!(bench.start(&machine).0, Slot::B);
 }
