@@ -27,7 +27,8 @@ pub enum Start {
     Committed(Candidate),
     /// The same, but the security epoch cannot be raised, for this reason: the system goes on, and [`settle`] tries it again.
     Unraised(Candidate, String),
-    /// The firmware had forgotten which slot is committed and started the other one: restart.
+    /// The firmware had forgotten which slot is committed, or somebody has chosen the other one, whose release is behind the
+    /// security epoch: restart.
     Astray,
 }
 
@@ -36,7 +37,7 @@ const FAILED: &str = "it was not healthy within its trial boots";
 const FALLEN: &str = "it was not healthy within its trial boots, and runs because the slot before does not start";
 const UNABLE: &str = "it could not be committed: it has no access to what that takes";
 
-/// Decides, and does all but the restart.
+/// Decides, and does all but the restart. `runs_epoch`: the security epoch of the release that runs.
 pub fn at_start(
     storage: &mut dyn Storage,
     boot: &mut dyn BootManager,
@@ -44,17 +45,24 @@ pub fn at_start(
     journal: &mut Journal,
     state: &mut State,
     running: Slot,
+    runs_epoch: u32,
 ) -> Result<Start, InstallError> {
     match state.phase.clone() {
         Phase::Idle | Phase::Installing { .. } => {
-            let forgot = boot.committed().map_err(InstallError::Firmware)?.is_none();
+            let committed = boot.committed().map_err(InstallError::Firmware)?;
+            let forgot = committed.is_none();
+            // An epoch that cannot be read is no reason to leave a system that runs.
+            let is_behind = || epoch.read().is_ok_and(|committed| runs_epoch < committed);
             match state.home.as_mut() {
-                // The slot that the firmware found may have the release before, which was left for a reason.
-                Some(home) if forgot && home.slot != running && !home.told => {
+                // The slot that the firmware found may have the release before, which was left for a reason. Once: where the
+                // other one does not start, an old release is better than none.
+                Some(home) if home.slot != running && !home.told && (forgot || is_behind()) => {
                     home.told = true;
                     let slot = home.slot;
                     journal.save(storage, state)?;
-                    boot.commit(slot).map_err(InstallError::Firmware)?;
+                    if committed != Some(slot) {
+                        boot.commit(slot).map_err(InstallError::Firmware)?;
+                    }
                     return Ok(Start::Astray);
                 }
                 Some(home) if home.slot == running && home.told => {

@@ -41,9 +41,9 @@ impl Device {
         Ok(Device { storage, boot, epoch, journal, state, running, forgot })
     }
 
-    pub fn at_start(&mut self) -> Result<Start, InstallError> {
+    pub fn at_start(&mut self, runs_epoch: u32) -> Result<Start, InstallError> {
         let Device { storage, boot, epoch, journal, state, running, .. } = self;
-        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running)
+        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running, runs_epoch)
     }
 
     pub fn commit(&mut self) -> Result<(), InstallError> {

@@ -14,10 +14,11 @@ fn state(machine: &Shared) -> State {
 
 /// One start, and nothing after it.
 fn at_start(bench: &Bench, machine: &Shared) -> Start {
-    let (running, _) = bench.start(machine);
+    let (running, images) = bench.start(machine);
     let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
     let (mut journal, mut state, _) = Journal::load(machine).expect("readable");
-    trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running).expect("it starts")
+    trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running, images.epoch)
+        .expect("it starts")
 }
 
 #[test]
@@ -60,4 +61,22 @@ fn a_trial_that_fails_stays_up_when_the_slot_before_is_dead() {
     assert_eq!(machine.0.borrow().trials, TRIAL_BOOTS, "each start that it has is used");
     assert!(state(&machine).denies(&bench.new.name()), "and it is not tried again");
     assert_eq!(bench.start(&machine).0, Slot::B);
+}
+
+#[test]
+fn a_release_behind_the_epoch_that_somebody_chose_gives_way_once() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "installed and committed");
+    for _ in 0..2 {
+        machine.0.borrow_mut().next = Some(Slot::A);
+        assert_eq!(at_start(&bench, &machine), Start::Astray);
+        assert_eq!(at_start(&bench, &machine), Start::Ordinary);
+        assert_eq!(bench.start(&machine).0, Slot::B);
+    }
+    // The one that is committed is dead.
+    machine.0.borrow_mut().erase(Area::Esp(Slot::B));
+    assert_eq!(at_start(&bench, &machine), Start::Astray);
+    assert_eq!(at_start(&bench, &machine), Start::Ordinary);
+    assert_eq!(bench.start(&machine).0, Slot::A);
 }
