@@ -166,7 +166,7 @@ impl Client {
         sink: &mut dyn Write,
     ) -> Result<u64, HttpError> {
         let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let mut body = Paced::new(body, self.pace).take(extent.most);
+        let mut body = Paced::new(body, self.pace.of_body(extent.wanted.unwrap_or(0))).take(extent.most);
         let mut part = vec![0; PART_BYTES];
         let mut found = 0;
         loop {
