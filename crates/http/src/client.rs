@@ -22,7 +22,9 @@ const PART_BYTES: usize = 16 << 10;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Name, address, TCP and TLS together.
+    /// A name's addresses.
+    pub resolve_timeout: Duration,
+    /// TCP and TLS together.
     pub connect_timeout: Duration,
     /// From the request to the end of the answer's headers.
     pub answer_timeout: Duration,
@@ -38,6 +40,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            resolve_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
             answer_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(30),
@@ -68,6 +71,7 @@ impl Client {
             .max_response_header_size(LIMIT_HEADERS_BYTES)
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
+            .timeout_resolve(Some(settings.resolve_timeout))
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_send_request(Some(settings.answer_timeout))
             .timeout_recv_response(Some(settings.answer_timeout))
@@ -166,7 +170,7 @@ impl Client {
         sink: &mut dyn Write,
     ) -> Result<u64, HttpError> {
         let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let mut body = Paced::new(body, self.pace).take(extent.most);
+        let mut body = Paced::new(body, self.pace.of_body(extent.wanted.unwrap_or(0))).take(extent.most);
         let mut part = vec![0; PART_BYTES];
         let mut found = 0;
         loop {
@@ -227,5 +231,20 @@ fn authorities(pem: &[u8]) -> Result<RootCerts, HttpError> {
         0 => Err(HttpError::Authorities("the PEM holds no certificate")),
         1..=LIMIT_CERTIFICATES => Ok(RootCerts::Specific(Arc::new(certificates))),
         _ => Err(HttpError::Authorities("the PEM holds too many certificates")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that has none would keep an updater waiting for ever.
+    #[test]
+    fn each_step_of_a_request_has_a_time_limit() {
+        let client = Client::new(&Settings::default()).expect("made");
+        let limits = client.agent.config().timeouts();
+        for limit in [limits.resolve, limits.connect, limits.send_request, limits.recv_response] {
+            assert!(limit.is_some_and(|limit| limit < Duration::from_secs(60)), "{limits:?}");
+        }
     }
 }

@@ -178,7 +178,7 @@ impl Installer<'_> {
         let output = self.fetch(payload, payloads, *first)?;
         self.finish_esp(payload, slot, &output)?;
         self.state.failure = None;
-        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1) };
+        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1), used: false };
         self.journal.save(self.storage, self.state)?;
         trial::arm(self.storage, self.boot, self.journal, self.state)?;
         Ok(())
@@ -300,8 +300,13 @@ impl Installer<'_> {
         let (first, rest) = output.split_at(output.len().min(BOOT_SECTOR_BYTES));
         self.write(esp, first.len() as u64, rest)?;
         self.reads_back("ESP", esp, to.size_bytes, first, &to.sha256)?;
-        self.write(esp, 0, first)?;
-        self.reads_back("ESP", esp, to.size_bytes, &[], &to.sha256)
+        let whole =
+            self.write(esp, 0, first).and_then(|()| self.reads_back("ESP", esp, to.size_bytes, &[], &to.sha256));
+        if whole.is_err() {
+            // Firmware that cannot start the slot that runs must not find a damaged one. The first error is the one to tell.
+            let _ = self.write(esp, 0, &[0; BOOT_SECTOR_BYTES]);
+        }
+        whole
     }
 
     /// What the medium has, with `start` in the place of its first bytes.

@@ -79,6 +79,9 @@ pub enum Phase {
         slot: Slot,
         /// Starts that it may still have, after the one that is armed or under way.
         boots_left: u32,
+        /// The last start has begun: the firmware was not told to start this slot again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        used: bool,
     },
     /// The slot is healthy; the firmware and the epoch may not know yet.
     Committing {
@@ -342,7 +345,7 @@ mod tests {
     fn a_record_of_a_newer_release_counts() {
         let mut state = State::default();
         state.deny(candidate('d'), "why");
-        state.phase = Phase::Trial { candidate: candidate('x'), slot: Slot::B, boots_left: 1 };
+        state.phase = Phase::Trial { candidate: candidate('x'), slot: Slot::B, boots_left: 1, used: true };
         let mut value = serde_json::to_value(&state).expect("JSON");
         for place in ["", "/phase", "/phase/candidate", "/last"] {
             value.pointer_mut(place).expect(place)["new"] = serde_json::json!({ "of": [1] });

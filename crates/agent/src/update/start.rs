@@ -37,13 +37,13 @@ pub enum Beginning {
     Unable(String),
 }
 
-/// Calls `feed` again and again while it waits for firmware and TPM.
-pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Begun {
+/// Calls `feed` again and again while it waits for firmware and TPM. `runs_epoch`: the security epoch of this release.
+pub fn begin(facts: &Facts, runs_epoch: u32, log: &Log, feed: &mut dyn FnMut()) -> Begun {
     let (sender, answer) = channel();
     let (facts, slot) = (facts.clone(), facts.slot.clone());
     let within = thread::within("updates", PATIENCE, feed, move || {
         let began = Device::open(&facts).map_err(|error| error.to_string()).and_then(|mut device| {
-            let start = device.at_start().map_err(|error| chain(&error))?;
+            let start = device.at_start(runs_epoch).map_err(|error| chain(&error))?;
             Ok((start, device.forgot, device.epoch.read().ok()))
         });
         // Nobody listens any more if it took too long.
@@ -96,16 +96,25 @@ fn of_start(start: Start, log: &Log) -> Beginning {
             log.tell(&format!("{} was not healthy: this slot is back", candidate.version));
             Beginning::Ordinary
         }
+        Start::Fallen(candidate) => {
+            let version = candidate.version;
+            log.error(&format!("{version} was not healthy, but the other slot does not start: this one stays up"));
+            Beginning::Ordinary
+        }
         Start::CommittedOther(candidate) => {
             log.tell(&format!("{} is committed, in the other slot", candidate.version));
             Beginning::Restart
         }
         Start::Astray => {
-            log.tell("the firmware had forgotten which slot is committed: restarting in that one");
+            log.tell("this is not the slot that is committed, and must not stay: restarting in that one");
             Beginning::Restart
         }
         Start::Committed(candidate) => {
             log.tell(&format!("{} is committed", candidate.version));
+            Beginning::Ordinary
+        }
+        Start::Unraised(candidate, reason) => {
+            log.warn(&format!("{} is committed but for its epoch: {reason}", candidate.version));
             Beginning::Ordinary
         }
     }

@@ -177,6 +177,7 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
+    device.settle().map_err(|error| chain(&error))?;
     if let Some(version) = waiting(&device.state, device.running) {
         is_the_moment(&device.state, config, circumstances, unasked)?;
         return Ok(Report::Armed { version, peak_bytes: None });
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
         let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
-        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2 };
+        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2, used: false };
         let mut state = State { phase, ..State::default() };
         assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
         assert_eq!(waiting(&state, Slot::B), None, "it runs");

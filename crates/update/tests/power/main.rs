@@ -3,6 +3,7 @@
 //! After each: the firmware finds a whole release, the old one or the new one, and the device gets to the new one in the end.
 
 mod disk;
+mod starts;
 #[path = "../world/mod.rs"]
 mod world;
 
@@ -123,7 +124,7 @@ impl Bench {
     ) -> Result<(), Box<dyn std::error::Error>> {
         let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
         let (mut journal, mut state, _) = Journal::load(machine)?;
-        match trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running)? {
+        match trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running, images.epoch)? {
             Start::Trial(_) if !self.is_healthy => machine.0.borrow_mut().trials += 1,
             Start::Trial(_) => {
                 trial::commit(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running)?;
