@@ -149,7 +149,7 @@ pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<S
             let has = repository.role_with(role, &[], &[], None, keyring)?;
             let leaves: Vec<String> = has.keys.first().cloned().into_iter().collect();
             let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
-            repository.rotate(&BTreeMap::from([(role, spec)]), keyring, now)?
+            repository.rotate(&BTreeMap::from([(role, spec)]), &[], keyring, now)?
         };
         let fresh = scratch.path().join(format!("fresh-{role}"));
         for store in [&follower, &fresh] {
