@@ -89,7 +89,8 @@ fn publish(folder: &Path, payload: &Path, now: Time) {
 }
 
 fn checked(folder: &Path, now: Time) -> Result<Checked, RepositoryError> {
-    let trust = Trust { root: &first_root(folder)?, release: &key("release").verifying_key() };
+    let trust =
+        Trust { root: &first_root(folder)?, releases: &[("release".to_owned(), key("release").verifying_key())] };
     check(folder, &trust, now, 14)
 }
 
