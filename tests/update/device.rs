@@ -45,7 +45,9 @@ impl Device<'_> {
     pub fn ask(&self, words: &str) -> Value {
         self.rests();
         let text = self.shell(&format!("osagent update {words} --json || true"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        // A reason follows for people.
+        let result = serde_json::Deserializer::from_str(&text).into_iter().next();
+        result.and_then(Result::ok).unwrap_or_else(|| panic!("no result: {text}"))
     }
 
     /// The device may just have begun to look for an update by itself.
