@@ -80,9 +80,9 @@ impl Device<'_> {
         self.0.board().console().mark()
     }
 
-    /// Waits for a line of the console that begins so, after `mark`.
-    pub fn says_line(&self, mark: Mark, start: &str) -> String {
-        self.says(mark, &format!("^{}", regex::escape(start)))
+    /// Waits for a line of the console with this text, after `mark`; a shell's prompt may stand before it.
+    pub fn says_line(&self, mark: Mark, text: &str) -> String {
+        self.says(mark, &regex::escape(text))
     }
 
     /// The same for a line that matches `pattern`.
