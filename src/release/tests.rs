@@ -98,6 +98,7 @@ fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Rele
         sources,
         actions,
         keys,
+        layout: None,
         folder,
     };
     image::write(&inputs).expect("written")
