@@ -118,6 +118,7 @@ fn disk() -> Disk {
         sources,
         actions,
         keys: &keys,
+        layout: None,
         folder: &images,
     };
     let path = image::write(&inputs).expect("written").folder.join("disk.img");

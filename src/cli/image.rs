@@ -3,6 +3,7 @@
 //! Invariant: keys are read, or made and loudly announced, only after every task has run.
 
 use super::keys;
+use super::layout::{self, LayoutArgs};
 use super::project::Project;
 use super::report::Failure;
 use super::session::{BuildArgs, Session};
@@ -26,6 +27,8 @@ pub struct ImageArgs {
     #[command(flatten)]
     pub build: BuildArgs,
     #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
     pub signing: SigningArgs,
 }
 
@@ -33,6 +36,7 @@ pub fn image(project: Project, args: &ImageArgs) -> Result<(), Failure> {
     let start = Instant::now();
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
     let exchange = args.signing.exchange()?;
+    let session = layout::apply(session, &args.layout)?;
     let written = run_and_heal(&session, &folder(&session)?, &exchange)?;
     let release = written.map_err(|error| match error.is_wanted() {
         true => {
@@ -133,6 +137,7 @@ fn run_and_write(
         sources,
         actions,
         keys: &keys,
+        layout: session.layout()?,
         folder,
     };
     Ok(image::write(&inputs))

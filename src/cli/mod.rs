@@ -14,6 +14,7 @@ mod image;
 mod interrupt;
 mod kernel;
 mod keys;
+mod layout;
 mod lock;
 mod plan;
 mod progress;

@@ -9,10 +9,11 @@ use super::{keys, progress, steps};
 use crate::config::{self, lock, Config, Diagnostic};
 use crate::exec::step::StepRegistry;
 use crate::exec::{self, Environment, ExecError, Outcome};
+use crate::image::erofs::{Layout, LIMIT_LAYOUT_BYTES};
 use crate::io::file;
 use crate::io::store::{Store, StoreError, StoreLock};
 use crate::model::lock::Lock;
-use crate::model::Origin;
+use crate::model::{Digest, Origin};
 use crate::plan::task::{OutputRef, Plan};
 use crate::plan::{self, LocalInputs};
 use crate::tools::fetch::{FetchOptions, Fetcher};
@@ -58,6 +59,7 @@ pub struct Session {
     pub store: Store,
     pub config: Config,
     pub plan: Plan,
+    local: LocalInputs,
     args: BuildArgs,
     fetcher: Fetcher,
     steps: StepRegistry,
@@ -91,17 +93,24 @@ impl Session {
                 local.nodes.insert(path, store.ingest_node(&place, false)?);
             }
         }
-        let plan = plan::plan(&config, &lock, &local).map_err(|problems| {
-            let diagnostics = problems
-                .into_iter()
-                .map(|problem| Diagnostic::at(&problem.origin, problem.message).maybe_help(problem.help))
-                .collect();
-            Failure::from(config::explain(&project.root, diagnostics))
-        })?;
+        let plan = make_plan(&project, &config, &lock, &local)?;
         let fetcher = fetcher(&project, args.offline);
         let args = BuildArgs { jobs: Some(jobs), ..args.clone() };
         let (steps, interruption) = (steps::registry(), Interruption::watch()?);
-        Ok(Session { project, store, config, plan, args, fetcher, steps, interruption, _in_use: in_use })
+        Ok(Session { project, store, config, plan, local, args, fetcher, steps, interruption, _in_use: in_use })
+    }
+
+    /// The same, with the files of the product's root where `layout`, in the store, wants them.
+    pub fn with_layout(mut self, layout: Digest) -> Result<Session, Failure> {
+        self.local.layout = Some(layout);
+        self.plan = make_plan(&self.project, &self.config, &read_lock(&self.project)?, &self.local)?;
+        Ok(self)
+    }
+
+    /// Where the files of the product's root are to lie, when the plan says so.
+    pub fn layout(&self) -> Result<Option<Layout>, Failure> {
+        let Some(digest) = &self.local.layout else { return Ok(None) };
+        Ok(Some(serde_json::from_slice(&self.store.read(digest, LIMIT_LAYOUT_BYTES)?)?))
     }
 
     /// Runs what `goals` need; a failure points at the line that caused the task.
@@ -172,6 +181,16 @@ impl Session {
             other => other.into(),
         }
     }
+}
+
+fn make_plan(project: &Project, config: &Config, lock: &Lock, local: &LocalInputs) -> Result<Plan, Failure> {
+    plan::plan(config, lock, local).map_err(|problems| {
+        let diagnostics = problems
+            .into_iter()
+            .map(|problem| Diagnostic::at(&problem.origin, problem.message).maybe_help(problem.help))
+            .collect();
+        Failure::from(config::explain(&project.root, diagnostics))
+    })
 }
 
 /// Shows the line of the configuration that is behind a failure.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no step reads more than the limit that it states.
 
+use super::erofs::PlaceError;
 use super::pe::PeError;
 use super::uki::UkiError;
 use super::verity::VerityError;
@@ -24,6 +25,8 @@ pub enum ImageError {
     Verity(#[from] VerityError),
     #[error("the unified kernel image cannot be made")]
     Uki(#[from] UkiError),
+    #[error("the files of the root cannot be placed")]
+    Place(#[from] PlaceError),
     #[error("the app's manifest cannot be written")]
     Manifest(#[from] ManifestError),
     #[error("the app's file cannot be made")]

@@ -44,6 +44,20 @@ pub(super) fn erofs(
     Some(output(task, image))
 }
 
+/// The image of [`erofs`] with its files where `layout` wants them.
+pub(super) fn placed(
+    builder: &mut PlanBuilder,
+    task: &str,
+    origin: &Origin,
+    image: OutputRef,
+    layout: Digest,
+) -> OutputRef {
+    let layout = Input::File { digest: layout, executable: false };
+    let inputs = vec![mount("root.erofs", Input::Output(image)), mount("layout.json", layout)];
+    let task = builder.task(task.to_owned(), origin, step(steps::PLACE, &json!({})), inputs, &["root.erofs"]);
+    output(task, "root.erofs")
+}
+
 /// The task with the hash device `verity` and the text `root-hash` of an image; the salt is that of `name`.
 pub(super) fn verity(builder: &mut PlanBuilder, task: &str, origin: &Origin, image: &OutputRef, name: &str) -> TaskId {
     let inputs = vec![mount("root.erofs", Input::Output(image.clone()))];

@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::io::store::Node;
 use crate::model::recipe::Place;
-use crate::model::RelPath;
+use crate::model::{Digest, RelPath};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The content of each path of [`paths`], already in the store. A path that does not exist is absent.
@@ -14,6 +14,8 @@ pub struct LocalInputs {
     pub nodes: BTreeMap<RelPath, Node>,
     /// Project path and permission bits of each file among them that sets a user or group id: nodes keep no such bit.
     pub set_id: BTreeMap<RelPath, u32>,
+    /// Where the files of the product's root are to lie; none: where `mkfs.erofs` puts them.
+    pub layout: Option<Digest>,
 }
 
 /// Every project path that the configuration refers to.

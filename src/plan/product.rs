@@ -39,7 +39,10 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
     let rootfs = rootfs(builder, &origin)?;
     let label = format!("{} root", builder.config.product.name);
     let tar = output(rootfs, "root.tar");
-    let root = filesystem::erofs(builder, "image:erofs", &origin, tar, &label, "root.erofs")?;
+    let mut root = filesystem::erofs(builder, "image:erofs", &origin, tar, &label, "root.erofs")?;
+    if let Some(layout) = builder.local.layout {
+        root = filesystem::placed(builder, "image:place", &origin, root, layout);
+    }
     let kernel = needed_recipe(builder, &builder.config.machine.kernel.clone(), &origin)?;
     let stub = needed_recipe(builder, &builder.config.machine.efi_stub.clone(), &origin)?;
 

@@ -25,6 +25,8 @@ pub const SYSROOT: StepKind = StepKind { name: "sysroot", version: 1 };
 pub const PACKAGES: StepKind = StepKind { name: "packages", version: 1 };
 /// Packages, skeletons and metadata become a root file system.
 pub const ROOTFS: StepKind = StepKind { name: "rootfs", version: 5 };
+/// The files of a root file system go where a layout wants them.
+pub const PLACE: StepKind = StepKind { name: "place", version: 1 };
 pub const VERITY: StepKind = StepKind { name: "verity", version: 2 };
 /// Packages and skeletons become the root of an app.
 pub const APP_ROOT: StepKind = StepKind { name: "app-root", version: 1 };
@@ -34,5 +36,18 @@ pub const INITRAMFS: StepKind = StepKind { name: "initramfs", version: 2 };
 pub const UKI: StepKind = StepKind { name: "uki", version: 2 };
 
 /// All of them, in the order in which an image needs them.
-pub const ALL: [StepKind; 12] =
-    [SOURCE, TOOL_TREE, MERGE, KCONFIG_CHECK, SYSROOT, PACKAGES, APP_ROOT, VERITY, APP_PACKAGE, ROOTFS, INITRAMFS, UKI];
+pub const ALL: [StepKind; 13] = [
+    SOURCE,
+    TOOL_TREE,
+    MERGE,
+    KCONFIG_CHECK,
+    SYSROOT,
+    PACKAGES,
+    APP_ROOT,
+    VERITY,
+    APP_PACKAGE,
+    ROOTFS,
+    PLACE,
+    INITRAMFS,
+    UKI,
+];

@@ -9,6 +9,7 @@ use super::keys::{Keys, PublicKeys};
 use super::manifest::{App, Package, Predicate, Statement, PAYLOAD_TYPE};
 use super::signer::SignError;
 use crate::disk::{self, DiskError, Payload, SlotContents};
+use crate::image::erofs::Layout;
 use crate::image::esp::{self, EspError};
 use crate::image::uki::{self, UkiError};
 use crate::io::file::{self, at, FileError};
@@ -65,6 +66,8 @@ pub struct ReleaseInputs<'a> {
     /// Part to the digest of its action.
     pub actions: BTreeMap<String, String>,
     pub keys: &'a Keys,
+    /// Where the root's files were to lie; none: where `mkfs.erofs` puts them.
+    pub layout: Option<Layout>,
     /// Folder that holds the releases of the product.
     pub folder: &'a Path,
 }
@@ -259,6 +262,7 @@ fn predicate(
         apps: packages.apps.iter().map(app).collect(),
         sources: inputs.sources.clone(),
         actions: inputs.actions.clone(),
+        layout: inputs.layout.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: equal images give equal bytes; every file beside the manifest is a subject of it.
 
+use crate::image::erofs::Layout;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -58,6 +59,9 @@ pub struct Predicate {
     pub sources: BTreeMap<String, String>,
     /// Part of the image to the digest of the action that made it.
     pub actions: BTreeMap<String, String>,
+    /// Where the root's files lie, when they follow the release before; none: where `mkfs.erofs` puts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

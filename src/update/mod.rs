@@ -5,6 +5,7 @@
 
 pub mod delta;
 pub mod guide;
+pub mod layout;
 pub mod payload;
 pub mod publish;
 pub mod release;

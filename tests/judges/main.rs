@@ -173,7 +173,7 @@ fn files_lie_where_the_map_of_the_root_says() {
     let judge = Judge::new("c+erofs-utils");
     let image = judge.path("root.erofs");
     let bytes = std::fs::read(&image).expect("read");
-    let placed = osbuild::update::guide::placed(&bytes).expect("sound");
+    let placed = osbuild::image::erofs::placed(&bytes).expect("sound");
     let mut in_pieces = 0;
     for file in &placed {
         let (accepted, said) = judge.ask("/usr/bin/dump.erofs", &["-e", "--path", &format!("/{}", file.path), &image]);

@@ -3,7 +3,7 @@
 //! Invariant: every step that a plan can contain is here, and nothing of what a step does.
 
 use crate::exec::step::{Outputs, StepError, StepRegistry};
-use crate::image::{app_step, initramfs_step, kconfig, uki, verity};
+use crate::image::{app_step, initramfs_step, kconfig, place_step, uki, verity};
 use crate::io::store::Store;
 use crate::model::Digest;
 use crate::plan::steps::{self, StepKind};
@@ -23,6 +23,7 @@ pub fn registry() -> StepRegistry {
     add(&mut registry, steps::APP_PACKAGE, app_step);
     add(&mut registry, steps::ROOTFS, rootfs::step);
     add(&mut registry, steps::VERITY, verity::step);
+    add(&mut registry, steps::PLACE, place_step);
     add(&mut registry, steps::INITRAMFS, initramfs_step);
     add(&mut registry, steps::UKI, uki::step);
     registry

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::exec::step::StepContext;
+use crate::image::erofs::tests::example;
+use crate::image::erofs::Layout;
 use crate::io::store::{Node, TreeBuilder};
 use crate::model::RelPath;
 use crate::plan::steps::ALL;
@@ -18,7 +20,7 @@ type Pin = (StepKind, fn() -> Fixture, &'static str);
 
 /// Does one of these fail? Then whoever has the old output in a cache would never see the new one: raise the
 /// version in `plan::steps`, and write it and the new digest here.
-const PINS: [Pin; 12] = [
+const PINS: [Pin; 13] = [
     (
         StepKind { name: "source", version: 1 },
         source_fixture,
@@ -63,6 +65,11 @@ const PINS: [Pin; 12] = [
         StepKind { name: "rootfs", version: 5 },
         rootfs_fixture,
         "e226f40054b60d8c8fecb2c31a072232d62a20a8a6becb94c3395c9b5ad58eb3",
+    ),
+    (
+        StepKind { name: "place", version: 1 },
+        place_fixture,
+        "b39ffb7dc15ce31d34204072669bf568a4288694b5e0636438cdbe60cfa7c521",
     ),
     (
         StepKind { name: "verity", version: 2 },
@@ -317,6 +324,19 @@ fn app_package_fixture() -> Fixture {
 }
 
 /// 130 blocks: a tree of two levels.
+/// Two files change places.
+fn place_fixture() -> Fixture {
+    let (one, two) = ([1; 5000], [2; 4096]);
+    let image = example(&[("etc/one", &one), ("usr/bin/two", &two)]);
+    let mut layout = Layout::of(&image).expect("sound");
+    let before = layout.clone();
+    for (path, other) in [("/etc/one", "/usr/bin/two"), ("/usr/bin/two", "/etc/one")] {
+        layout.places.get_mut(path).expect("there").block = before.places[other].block;
+    }
+    let files = vec![("root.erofs", image), ("layout.json", layout.to_json())];
+    Fixture { files, parameters: json!({}) }
+}
+
 fn verity_fixture() -> Fixture {
     let root = (0..130 * 4096).map(|i| (i / 7 % 251) as u8).collect();
     Fixture { files: vec![("root.erofs", root)], parameters: json!({ "salt": "ab".repeat(32) }) }

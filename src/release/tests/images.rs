@@ -101,6 +101,7 @@ fn write_version(
         sources,
         actions,
         keys,
+        layout: None,
         folder,
     };
     image::write(&inputs).expect("written")

@@ -4,12 +4,10 @@
 //! region covers are as good as others, and damaged bytes give an error or fewer regions, never a panic.
 
 mod elf;
-mod erofs;
 mod extent;
 mod uki;
 
-pub use erofs::{placed, Placed, PlacedKind};
-
+use crate::image::erofs::{placed, ErofsError, PlacedKind};
 use crate::image::esp::{self, EspError};
 use crate::image::pe::PeError;
 use crate::model::machine::Architecture;
@@ -19,12 +17,10 @@ use std::ops::Range;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GuideError {
-    #[error("the root is no EROFS that this reader knows: {0}")]
-    Unknown(&'static str),
-    #[error("the EROFS is damaged: {0}")]
-    Damaged(&'static str),
-    #[error("the EROFS has more than {0}")]
-    Limit(&'static str),
+    #[error("the root cannot be read")]
+    Root(#[from] ErofsError),
+    #[error("the unified kernel image is not all there")]
+    Cut,
     #[error(transparent)]
     Esp(#[from] EspError),
     #[error("the unified kernel image is damaged")]
@@ -77,7 +73,7 @@ impl Guide {
     /// Of a root as `mkfs.erofs` makes it without compression.
     pub fn of_root(image: &[u8]) -> Result<Guide, GuideError> {
         let mut draft = Draft::new(ImageName::Root);
-        for file in erofs::placed(image)? {
+        for file in placed(image)? {
             draft.add(format!("{}#inode", file.path), file.inode.clone(), RegionKind::Inode, None);
             let extents = Extents::new(file.extents);
             match file.kind {

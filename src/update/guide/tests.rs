@@ -1,6 +1,7 @@
 //! A small file system by hand, whole and damaged; and images that the builder made, judged by its own tools.
 
 use super::*;
+use crate::image::erofs::Placed;
 use crate::image::pe;
 use proptest::prelude::*;
 
@@ -71,10 +72,10 @@ fn files_are_found_where_they_lie() {
 fn compressed_file_systems_are_refused() {
     let mut image = example();
     image[1024 + 80] = 1;
-    assert!(matches!(Guide::of_root(&image), Err(GuideError::Unknown(_))));
+    assert!(matches!(Guide::of_root(&image), Err(GuideError::Root(ErofsError::Unknown(_)))));
     let mut image = example();
     put(&mut image, BLOCK + 40 * 32, &(3u16 << 1).to_le_bytes());
-    assert!(matches!(Guide::of_root(&image), Err(GuideError::Unknown(_))));
+    assert!(matches!(Guide::of_root(&image), Err(GuideError::Root(ErofsError::Unknown(_)))));
 }
 
 fn assert_ordered(guide: &Guide, image_bytes: usize) {

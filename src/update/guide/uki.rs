@@ -14,7 +14,7 @@ const LIMIT_BLOCKS: usize = 128;
 
 /// Adds the regions of the program at `path`, which `extents` hold.
 pub(super) fn sections(image: &[u8], path: &str, extents: &Extents, draft: &mut Draft) -> Result<(), GuideError> {
-    let content = extents.content(image).ok_or(GuideError::Damaged("the kernel's image is not all there"))?;
+    let content = extents.content(image).ok_or(GuideError::Cut)?;
     let pe = Pe::parse(&content)?;
     let mut sections = pe.sections;
     sections.sort_by_key(|section| section.raw.start);

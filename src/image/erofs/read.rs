@@ -3,15 +3,17 @@
 //! Source: Linux 6.12, `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h`. Invariant: no bytes make it
 //! panic, go around in circles, or use more memory than its limits.
 
-use super::GuideError;
+use super::{ErofsError, SLOT_BYTES, SUPERBLOCK};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-const SUPERBLOCK: usize = 1024;
 const MAGIC: u32 = 0xe0f5_e1e2;
 /// `INCOMPAT_CHUNKED_FILE` and `INCOMPAT_XATTR_PREFIXES`: what changes nothing here, or what is read.
 const KNOWN_INCOMPATIBLE: u32 = 0x04 | 0x40;
-const NID_BYTES: u64 = 32;
+/// How an inode says where its file's bytes are: `EROFS_INODE_FLAT_PLAIN` and so on.
+const FLAT: u64 = 0;
+const INLINE: u64 = 2;
+const CHUNKS: u64 = 4;
 const ENTRY_BYTES: usize = 12;
 const LIMIT_INODES: usize = 1 << 21;
 const LIMIT_EXTENTS: usize = 1 << 22;
@@ -37,7 +39,24 @@ pub struct Placed {
     pub inode: Range<u64>,
     /// In the order of the file's bytes. Holes are left out.
     pub extents: Vec<Range<u64>>,
+    /// Of the last extent, when it follows the inode.
+    pub tail_bytes: u64,
     pub size_bytes: u64,
+    /// What programs see as the number of the inode.
+    pub serial: u32,
+    /// A folder's entries, with `.` and `..`.
+    pub links: Vec<Link>,
+    /// Whether its bytes are kept in chunks of their own places.
+    pub is_chunked: bool,
+}
+
+/// An entry of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where the number stands, eight bytes.
+    pub at: u64,
+    /// Of the inode.
+    pub number: u64,
 }
 
 struct Erofs<'a> {
@@ -49,14 +68,20 @@ struct Erofs<'a> {
 }
 
 /// Every inode that the root leads to, in the order of the paths.
-pub fn placed(image: &[u8]) -> Result<Vec<Placed>, GuideError> {
+pub fn placed(image: &[u8]) -> Result<Vec<Placed>, ErofsError> {
     let (mut erofs, root) = Erofs::open(image)?;
     let mut found = BTreeMap::new();
     let mut seen = BTreeSet::from([root]);
     let mut path_bytes = 0;
     let mut folders = vec![(String::new(), erofs.inode(root, String::new())?)];
     while let Some((path, folder)) = folders.pop() {
-        for (name, number) in erofs.entries(&folder)? {
+        let mut folder = folder;
+        let entries = erofs.entries(&folder)?;
+        folder.links = entries.iter().map(|(_, link)| *link).collect();
+        for (name, Link { number, .. }) in entries {
+            if matches!(&name[..], "." | "..") {
+                continue;
+            }
             // Hard links, too: an inode has one place.
             if !seen.insert(number) {
                 continue;
@@ -64,7 +89,7 @@ pub fn placed(image: &[u8]) -> Result<Vec<Placed>, GuideError> {
             let path = if path.is_empty() { name } else { format!("{path}/{name}") };
             path_bytes += path.len();
             if seen.len() > LIMIT_INODES || path.len() > LIMIT_PATH || path_bytes > LIMIT_PATH_BYTES {
-                return Err(GuideError::Limit("2,097,152 inodes, or 256 MiB of paths"));
+                return Err(ErofsError::Limit("2,097,152 inodes, or 256 MiB of paths"));
             }
             let inode = erofs.inode(number, path.clone())?;
             if inode.kind == PlacedKind::Folder {
@@ -80,38 +105,38 @@ pub fn placed(image: &[u8]) -> Result<Vec<Placed>, GuideError> {
 
 impl<'a> Erofs<'a> {
     /// And the number of the root's inode.
-    fn open(image: &'a [u8]) -> Result<(Self, u64), GuideError> {
+    fn open(image: &'a [u8]) -> Result<(Self, u64), ErofsError> {
         let mut erofs = Erofs { image, block_bits: 12, inodes: 0, extents: 0 };
-        let at = SUPERBLOCK as u64;
+        let at = SUPERBLOCK;
         if erofs.number(at, 4)? != u64::from(MAGIC) {
-            return Err(GuideError::Unknown("it has no superblock"));
+            return Err(ErofsError::Unknown("it has no superblock"));
         }
         if erofs.number(at + 80, 4)? & !u64::from(KNOWN_INCOMPATIBLE) != 0 {
-            return Err(GuideError::Unknown("it is compressed, or of a newer kind"));
+            return Err(ErofsError::Unknown("it is compressed, or of a newer kind"));
         }
         erofs.block_bits = erofs.number(at + 12, 1)? as u32;
         if !(9..=16).contains(&erofs.block_bits) {
-            return Err(GuideError::Damaged("its blocks have no valid size"));
+            return Err(ErofsError::Damaged("its blocks have no valid size"));
         }
         erofs.inodes = erofs.number(at + 40, 4)? << erofs.block_bits;
         let root = erofs.number(at + 14, 2)?;
         Ok((erofs, root))
     }
 
-    fn number(&self, at: u64, length: u64) -> Result<u64, GuideError> {
+    fn number(&self, at: u64, length: u64) -> Result<u64, ErofsError> {
         let bytes = self.bytes(at..at.saturating_add(length))?;
         Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
-    fn bytes(&self, range: Range<u64>) -> Result<&'a [u8], GuideError> {
-        let out = || GuideError::Damaged("something lies behind its end");
+    fn bytes(&self, range: Range<u64>) -> Result<&'a [u8], ErofsError> {
+        let out = || ErofsError::Damaged("something lies behind its end");
         let range = usize::try_from(range.start).map_err(|_| out())?..usize::try_from(range.end).map_err(|_| out())?;
         self.image.get(range).ok_or_else(out)
     }
 
-    fn inode(&mut self, number: u64, path: String) -> Result<Placed, GuideError> {
-        let place = number.checked_mul(NID_BYTES).and_then(|at| at.checked_add(self.inodes));
-        let start = place.ok_or(GuideError::Damaged("an inode has no valid number"))?;
+    fn inode(&mut self, number: u64, path: String) -> Result<Placed, ErofsError> {
+        let place = number.checked_mul(SLOT_BYTES).and_then(|at| at.checked_add(self.inodes));
+        let start = place.ok_or(ErofsError::Damaged("an inode has no valid number"))?;
         let format = self.number(start, 2)?;
         let (inode_bytes, size_bytes) = match format & 1 {
             0 => (32, self.number(start + 8, 4)?),
@@ -131,24 +156,38 @@ impl<'a> Erofs<'a> {
         };
         let mode = self.number(start + 4, 2)? & 0o170000;
         let has_content = kind != PlacedKind::Other || mode == 0o120000;
+        let layout = if has_content { format >> 1 & 7 } else { FLAT };
         let extents = match has_content {
-            true => self.extents(format >> 1 & 7, self.number(start + 16, 4)?, end, size_bytes)?,
+            true => self.extents(layout, self.number(start + 16, 4)?, end, size_bytes)?,
             false => Vec::new(),
         };
-        Ok(Placed { path, kind, inode: start..end, extents, size_bytes })
+        let tail_bytes = if layout == INLINE { size_bytes & ((1 << self.block_bits) - 1) } else { 0 };
+        let serial = self.number(start + 20, 4)? as u32;
+        let is_chunked = layout == CHUNKS;
+        Ok(Placed {
+            path,
+            kind,
+            inode: start..end,
+            extents,
+            tail_bytes,
+            size_bytes,
+            serial,
+            links: Vec::new(),
+            is_chunked,
+        })
     }
 
     /// `word` is the first block, or how the chunks are kept; `end` is where the inode ends.
-    fn extents(&mut self, layout: u64, word: u64, end: u64, size: u64) -> Result<Vec<Range<u64>>, GuideError> {
-        if size > self.image.len() as u64 && layout != 4 {
-            return Err(GuideError::Damaged("a file is larger than the file system"));
+    fn extents(&mut self, layout: u64, word: u64, end: u64, size: u64) -> Result<Vec<Range<u64>>, ErofsError> {
+        if size > self.image.len() as u64 && layout != CHUNKS {
+            return Err(ErofsError::Damaged("a file is larger than the file system"));
         }
         let start = word << self.block_bits;
         let tail = match layout {
-            0 => 0,
-            2 => size & ((1 << self.block_bits) - 1),
-            4 => return self.chunks(word, end, size),
-            _ => return Err(GuideError::Unknown("a file is compressed")),
+            FLAT => 0,
+            INLINE => size & ((1 << self.block_bits) - 1),
+            CHUNKS => return self.chunks(word, end, size),
+            _ => return Err(ErofsError::Unknown("a file is compressed")),
         };
         let extents = [start..start + (size - tail), end..end + tail];
         let extents: Vec<_> = extents.into_iter().filter(|extent| !extent.is_empty()).collect();
@@ -159,7 +198,7 @@ impl<'a> Erofs<'a> {
         Ok(extents)
     }
 
-    fn chunks(&mut self, word: u64, end: u64, size: u64) -> Result<Vec<Range<u64>>, GuideError> {
+    fn chunks(&mut self, word: u64, end: u64, size: u64) -> Result<Vec<Range<u64>>, ErofsError> {
         const HOLE: u64 = 0xffff_ffff;
         let has_indexes = word & 0x20 != 0;
         let chunk_bits = self.block_bits + (word & 0x1f) as u32;
@@ -169,7 +208,7 @@ impl<'a> Erofs<'a> {
         let count = size.div_ceil(1 << chunk_bits);
         // A table that is not in the image would ask for memory before it is found out.
         let table_end = count.checked_mul(unit).and_then(|bytes| bytes.checked_add(table));
-        self.bytes(table..table_end.ok_or(GuideError::Damaged("a file has no valid size"))?)?;
+        self.bytes(table..table_end.ok_or(ErofsError::Damaged("a file has no valid size"))?)?;
         let mut extents: Vec<Range<u64>> = Vec::new();
         for index in 0..count {
             let block = self.number(table + index * unit + skip, 4)?;
@@ -190,24 +229,25 @@ impl<'a> Erofs<'a> {
         Ok(extents)
     }
 
-    fn count(&mut self, more: usize) -> Result<(), GuideError> {
+    fn count(&mut self, more: usize) -> Result<(), ErofsError> {
         self.extents += more;
         if self.extents > LIMIT_EXTENTS {
-            return Err(GuideError::Limit("4,194,304 pieces of files"));
+            return Err(ErofsError::Limit("4,194,304 pieces of files"));
         }
         Ok(())
     }
 
-    /// Names and numbers, without `.` and `..`.
-    fn entries(&self, folder: &Placed) -> Result<Vec<(String, u64)>, GuideError> {
-        let damaged = || GuideError::Damaged("a folder's entries are not where they should be");
+    /// With `.` and `..`.
+    fn entries(&self, folder: &Placed) -> Result<Vec<(String, Link)>, ErofsError> {
+        let damaged = || ErofsError::Damaged("a folder's entries are not where they should be");
         let block_bytes = 1usize << self.block_bits;
         let mut entries = Vec::new();
         for extent in &folder.extents {
-            for block in self.bytes(extent.clone())?.chunks(block_bytes) {
+            for (index, block) in self.bytes(extent.clone())?.chunks(block_bytes).enumerate() {
+                let block_at = extent.start + (index * block_bytes) as u64;
                 let field = |at: usize, length: usize| {
                     let bytes = block.get(at..at + length).ok_or_else(damaged)?;
-                    Ok::<_, GuideError>(bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
+                    Ok::<_, ErofsError>(bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
                 };
                 let names = field(8, 2)? as usize;
                 if !names.is_multiple_of(ENTRY_BYTES) || names == 0 {
@@ -222,12 +262,13 @@ impl<'a> Erofs<'a> {
                     let name = block.get(start..end).ok_or_else(damaged)?;
                     // Behind the last name of a block there may be zeros.
                     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                    if !matches!(name, b"." | b".." | b"") {
-                        entries.push((String::from_utf8_lossy(name).into_owned(), field(at, 8)?));
+                    if !name.is_empty() {
+                        let link = Link { at: block_at + at as u64, number: field(at, 8)? };
+                        entries.push((String::from_utf8_lossy(name).into_owned(), link));
                     }
                 }
                 if entries.len() > LIMIT_INODES {
-                    return Err(GuideError::Limit("2,097,152 entries in a folder"));
+                    return Err(ErofsError::Limit("2,097,152 entries in a folder"));
                 }
             }
         }
