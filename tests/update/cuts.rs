@@ -1,7 +1,7 @@
 //! The power goes at seeded moments of an update, again and again: what runs then is one of the two releases, whole, and in the
 //! end it is the new one.
 //!
-//! Invariant: the seed of the moments is said before the first; `OSBUILD_SEED` tries others.
+//! Invariant: the seed of the moments is said before the first; `OSBUILD_TEST_SEED` tries others.
 
 use crate::command::copy;
 use crate::command::guest::Guest;
@@ -112,8 +112,8 @@ struct Bench {
 fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
     let _turn = turn();
     let start = Instant::now();
-    let seed = std::env::var("OSBUILD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
-    say(&format!("OSBUILD_SEED={seed}\n"));
+    let seed = std::env::var("OSBUILD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
+    say(&format!("OSBUILD_TEST_SEED={seed}\n"));
     let (mut bench, mut random, mut cuts) = (Bench::new(), Random(seed), 0);
     say(&format!("two releases and a device: {:?}\n", start.elapsed()));
     while cuts < CUTS {
