@@ -45,6 +45,7 @@ fn statement() -> Vec<u8> {
         product: "p".into(),
         version: "1".into(),
         machine: "m".into(),
+        security_epoch: 1,
         architecture: "x86_64".into(),
         keys: "development".into(),
         root_hash: "ab".repeat(32),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Pace {
     pub least_bytes: u64,
     pub window: Duration,
-    /// For a whole body.
+    /// For a whole body; a long one has as long as it takes at that rate.
     pub deadline: Duration,
 }
 
@@ -19,6 +19,16 @@ impl Default for Pace {
     /// Of the slowest radios, a tenth.
     fn default() -> Pace {
         Pace { least_bytes: 8 << 10, window: Duration::from_secs(60), deadline: Duration::from_secs(3600) }
+    }
+}
+
+impl Pace {
+    /// For a body of this length.
+    pub(crate) fn of_body(self, length: u64) -> Pace {
+        // The last window may have no more than the rest of it.
+        let windows = length.checked_div(self.least_bytes).map_or(0, |windows| windows.saturating_add(1));
+        let at_least_rate = self.window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX));
+        Pace { deadline: self.deadline.max(at_least_rate), ..self }
     }
 }
 
@@ -62,5 +72,23 @@ impl<R: Read> Read for Paced<R> {
             (self.in_window, self.got_in_window) = (Duration::ZERO, 0);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Or a long part of a payload would be refused again and again by a network that is as fast as it has to be.
+    #[test]
+    fn a_body_at_the_least_rate_is_never_late() {
+        let pace = Pace::default();
+        assert_eq!(pace.of_body(1 << 10).deadline, pace.deadline);
+        let length = 8u64 << 20;
+        let takes = Duration::from_secs(length * pace.window.as_secs() / pace.least_bytes);
+        assert!(pace.of_body(length).deadline > takes);
+        assert!(pace.of_body(u64::MAX).deadline > takes, "and no length is too long to count");
+        let no_rate = Pace { least_bytes: 0, ..pace };
+        assert_eq!(no_rate.of_body(length).deadline, pace.deadline);
     }
 }

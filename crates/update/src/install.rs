@@ -6,12 +6,12 @@
 
 use crate::device::{Area, BootManager, Payloads, Storage};
 use crate::payload::Payload;
-use crate::state::{Candidate, Failure, Journal, Phase, State, StateError};
+use crate::state::{Candidate, Failure, Home, Journal, Phase, State, StateError};
 use crate::{digest, trial, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
-use osbuild_format::verity::BLOCK_BYTES;
+use osbuild_format::verity::{size_bytes, BLOCK_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -178,7 +178,7 @@ impl Installer<'_> {
         let output = self.fetch(payload, payloads, *first)?;
         self.finish_esp(payload, slot, &output)?;
         self.state.failure = None;
-        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1) };
+        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1), used: false };
         self.journal.save(self.storage, self.state)?;
         trial::arm(self.storage, self.boot, self.journal, self.state)?;
         Ok(())
@@ -196,7 +196,7 @@ impl Installer<'_> {
         if header.from.as_ref().is_some_and(|from| from.esp.sha256 != self.release) {
             return Err(InstallError::From);
         }
-        let tree = verity::size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
+        let tree = size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
         for (partition, area, wanted, whole) in [
             ("ESP", Area::Esp(slot), header.to.esp.size_bytes, true),
             ("root partition", Area::Root(slot), header.to.root.size_bytes, false),
@@ -222,6 +222,7 @@ impl Installer<'_> {
         if resumed.is_none() {
             let header = payload.digest.clone();
             self.state.phase = Phase::Installing { candidate: candidate.clone(), slot, header, done: 0 };
+            self.state.home = Home::of(self.running);
             self.journal.save(self.storage, self.state)?;
         }
         // The slot that is about to be written is not the one that the firmware prefers: a device that lost its state on
@@ -299,8 +300,13 @@ impl Installer<'_> {
         let (first, rest) = output.split_at(output.len().min(BOOT_SECTOR_BYTES));
         self.write(esp, first.len() as u64, rest)?;
         self.reads_back("ESP", esp, to.size_bytes, first, &to.sha256)?;
-        self.write(esp, 0, first)?;
-        self.reads_back("ESP", esp, to.size_bytes, &[], &to.sha256)
+        let whole =
+            self.write(esp, 0, first).and_then(|()| self.reads_back("ESP", esp, to.size_bytes, &[], &to.sha256));
+        if whole.is_err() {
+            // Firmware that cannot start the slot that runs must not find a damaged one. The first error is the one to tell.
+            let _ = self.write(esp, 0, &[0; BOOT_SECTOR_BYTES]);
+        }
+        whole
     }
 
     /// What the medium has, with `start` in the place of its first bytes.

@@ -84,7 +84,7 @@ pub fn run(
     if firmware.next.take() != Some(slot) {
         return Err(SimulateError::NotCommitted("its start is not armed"));
     }
-    restart(&mut device, &mut firmware, &mut epoch, slot)?;
+    restart(&mut device, &mut firmware, &mut epoch, slot, payload.header.to.epoch)?;
     let time = started.elapsed();
     let (fetched_bytes, requests, variables) = (payloads.bytes, payloads.requests, firmware.changes);
     Ok(Report { fetched_bytes, requests, variables, time, ..device.report() })
@@ -96,9 +96,10 @@ fn restart(
     boot: &mut Firmware,
     epoch: &mut dyn Epoch,
     slot: Slot,
+    runs_epoch: u32,
 ) -> Result<(), SimulateError> {
     let (mut journal, mut state, _) = Journal::load(storage)?;
-    trial::at_start(storage, boot, epoch, &mut journal, &mut state, slot)?;
+    trial::at_start(storage, boot, epoch, &mut journal, &mut state, slot, runs_epoch)?;
     trial::commit(storage, boot, epoch, &mut journal, &mut state, slot)?;
     let (_, State { phase, .. }, _) = Journal::load(storage)?;
     match phase == Phase::Idle && boot.order == slot {

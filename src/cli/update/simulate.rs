@@ -5,6 +5,7 @@
 
 use super::super::project::Project;
 use super::super::report::Failure;
+use crate::io::command;
 use crate::io::file::{self, at};
 use crate::release::image::{ESP, ROOT};
 use crate::release::keys::PublicKeys;
@@ -18,7 +19,7 @@ use osbuild_sys::memory;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -135,11 +136,7 @@ fn measured(payload: &Path, running: Option<&Path>, key: &VerifyingKey) -> Resul
     if let Some(running) = running {
         command.arg("--running").arg(running);
     }
-    let output = command.stderr(Stdio::inherit()).output().map_err(at("start", &program))?;
-    match output.status.success() {
-        true => Ok(serde_json::from_slice(&output.stdout)?),
-        false => Err(Failure::new(format!("the installation did not end well: {}", output.status))),
-    }
+    Ok(serde_json::from_slice(&command::run(&mut command)?.stdout)?)
 }
 
 pub fn measure(args: &MeasureArgs) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is checked in another way than devices do it; the time is the only thing that is given.
 
+use super::segments::Segments;
 use super::target::{custom_of, Described, HEAD_BYTES};
 use super::{wrong, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY};
 use crate::io::file::{self, at};
@@ -25,8 +26,8 @@ pub struct Checked {
 /// What a device trusts at first.
 pub struct Trust<'a> {
     pub root: &'a [u8],
-    /// Of payloads.
-    pub release: &'a VerifyingKey,
+    /// Names of those that sign payloads, and the keys: after another release key came, older payloads have the old one.
+    pub releases: &'a [(String, VerifyingKey)],
 }
 
 /// The root that a repository began with.
@@ -43,17 +44,26 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     client.refresh(now)?;
     let mut checked = Checked::default();
     checked.lines.push(format!("root {} of {} is trusted", client.root().version, repository.root.signed.version));
-    let delegated = repository.delegated.values().flat_map(|targets| &targets.signed.targets);
-    for (name, target) in repository.targets.signed.targets.iter().chain(delegated) {
-        match client.target(name)? {
-            Some(found) if found == *target => {}
-            _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
+    for (name, target) in &repository.targets.signed.targets {
+        let head = read_whole(&mut client, name, target)?;
+        let named = |error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug()));
+        let (by, described) = check_payload(target, &head, trust.releases).map_err(|error| match error {
+            RepositoryError::OtherKey => RepositoryError::Unvouched(name.escape_debug().to_string()),
+            other => named(other),
+        })?;
+        // Its digest is that of the metadata; its segments are looked at by the header, which came first.
+        let mut segments = Segments::new(&described, head.length);
+        client.download(name, target, &mut segments)?;
+        segments.finish().map_err(named)?;
+        let by = if trust.releases.len() > 1 { format!(", signed by {by}") } else { String::new() };
+        checked.lines.push(format!("{name}, {} bytes{by}", target.length));
+    }
+    // No device takes a payload from those to whom targets are delegated: what they have may be anything.
+    for (role, targets) in &repository.delegated {
+        for (name, target) in &targets.signed.targets {
+            read_whole(&mut client, name, target)?;
+            checked.lines.push(format!("{name} of {role}, {} bytes", target.length));
         }
-        let mut head = Head::default();
-        client.download(name, target, &mut head)?;
-        check_payload(target, &head, trust.release)
-            .map_err(|error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug())))?;
-        checked.lines.push(format!("{name}, {} bytes", target.length));
     }
     let days = repository.days();
     let mut look = |what: &str, expires: Time, days: u64| {
@@ -73,17 +83,41 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     Ok(checked)
 }
 
+/// As a device finds it.
+fn read_whole(
+    client: &mut Updater<FolderFetcher, FolderStore>,
+    name: &str,
+    target: &TargetFile,
+) -> Result<Head, RepositoryError> {
+    match client.target(name)? {
+        Some(found) if found == *target => {}
+        _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
+    }
+    let mut head = Head::default();
+    client.download(name, target, &mut head)?;
+    Ok(head)
+}
+
 fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetcher, FolderStore>, RepositoryError> {
     Ok(Updater::from_root(root, FolderStore::new(store), FolderFetcher::new(folder), Limits::device())?)
 }
 
-fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<(), RepositoryError> {
+/// Which of the keys signed it, and what it is.
+fn check_payload<'a>(
+    target: &TargetFile,
+    head: &Head,
+    releases: &'a [(String, VerifyingKey)],
+) -> Result<(&'a str, Described), RepositoryError> {
     let custom = custom_of(target)?;
-    let described = Described::read(&head.bytes, head.length, release)?;
-    match described.custom(custom.rollout_percent) == custom {
-        true => Ok(()),
-        false => wrong("the payload is not what the metadata says of it"),
+    for (name, key) in releases {
+        match Described::read(&head.bytes, head.length, key) {
+            Err(RepositoryError::OtherKey) => {}
+            Err(error) => return Err(error),
+            Ok(described) if described.custom(custom.rollout_percent) == custom => return Ok((name, described)),
+            Ok(_) => return wrong("the payload is not what the metadata says of it"),
+        }
     }
+    Err(RepositoryError::OtherKey)
 }
 
 /// Keeps the first bytes and counts the rest.
@@ -128,7 +162,7 @@ pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<S
             let has = repository.role_with(role, &[], &[], None, keyring)?;
             let leaves: Vec<String> = has.keys.first().cloned().into_iter().collect();
             let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
-            repository.rotate(&BTreeMap::from([(role, spec)]), keyring, now)?
+            repository.rotate(&BTreeMap::from([(role, spec)]), &[], keyring, now)?
         };
         let fresh = scratch.path().join(format!("fresh-{role}"));
         for store in [&follower, &fresh] {

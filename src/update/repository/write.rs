@@ -1,19 +1,19 @@
 //! Metadata and a keyring in, files with enough signatures out.
 //!
-//! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for.
+//! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for; no file is longer
+//! than devices read.
 
-use super::{in_file, Keyring, RepositoryError, METADATA};
+use super::{in_file, wrong, Keyring, RepositoryError, METADATA};
 use crate::io::file::{self, at, FileError};
-use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed};
+use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed, TopLevel};
+use osbuild_tuf::Limits;
 use std::path::Path;
 
-/// Who has to sign, and of whom one signs in addition where it can.
+/// Who has to sign.
 pub(super) struct Signatories<'a> {
     pub role: &'a str,
     pub keys: &'a Keys,
     pub wanted: &'a RoleKeys,
-    /// Ids of keys that clients of an older root ask for.
-    pub also: &'a [String],
 }
 
 /// Files in the order in which they appear.
@@ -33,26 +33,39 @@ impl Batch {
         by: &[Signatories],
         keyring: &Keyring,
     ) -> Result<(), RepositoryError> {
-        let ids = by.iter().flat_map(|by| by.wanted.keyids.iter().chain(by.also));
-        let mut seen = Vec::new();
+        let ids = by.iter().flat_map(|by| &by.wanted.keyids);
+        let (mut seen, mut missing) = (Vec::new(), None);
         for id in ids {
             let Some(signer) = keyring.by_id(id).filter(|_| !seen.contains(id)) else { continue };
             seen.push(id.clone());
             match signer.sign(&format!("{name} of a repository"), signed.message()) {
                 Ok(signature) => signed.attach(id, &signature),
-                Err(error) if error.is_wanted() => self.wanted = Some(error.into()),
+                Err(error) if error.is_wanted() => missing = Some(error.into()),
                 Err(error) => return Err(error.into()),
             }
         }
         for by in by {
             let valid = signed.count_valid(by.keys, by.wanted);
             let enough = u32::try_from(valid).is_ok_and(|valid| valid >= by.wanted.threshold);
-            if !enough && self.wanted.is_none() {
-                let (role, wanted) = (by.role.to_owned(), by.wanted.threshold);
-                return Err(RepositoryError::Threshold { role, signed: valid, wanted });
+            if !enough {
+                // With enough of them, nobody has to wait for the others.
+                let Some(missing) = missing.take() else {
+                    let (role, wanted) = (by.role.to_owned(), by.wanted.threshold);
+                    return Err(RepositoryError::Threshold { role, signed: valid, wanted });
+                };
+                self.wanted = Some(missing);
+                break;
             }
         }
-        self.files.push((name.to_owned(), signed.to_json().map_err(in_file(name))?));
+        let bytes = signed.to_json().map_err(in_file(name))?;
+        let limit = limit_bytes(T::TYPE);
+        if bytes.len() as u64 > limit {
+            return wrong(format!(
+                "`{name}` would have {} bytes, and a device reads at most {limit}: nothing is published",
+                bytes.len()
+            ));
+        }
+        self.files.push((name.to_owned(), bytes));
         Ok(())
     }
 
@@ -67,6 +80,17 @@ impl Batch {
             sync(&metadata)?;
         }
         Ok(())
+    }
+}
+
+/// Every device would refuse a longer file, and the publisher would be the last to know.
+fn limit_bytes(role: TopLevel) -> u64 {
+    let limits = Limits::device();
+    match role {
+        TopLevel::Root => limits.root_length,
+        TopLevel::Targets => limits.targets_length,
+        TopLevel::Snapshot => limits.snapshot_length,
+        TopLevel::Timestamp => limits.timestamp_length,
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run() -> Result<Infallible, AgentError> {
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
     guard.feed();
-    let begun = start::begin(&facts, &log, &mut || guard.feed());
+    let begun = start::begin(&facts, config.security_epoch, &log, &mut || guard.feed());
     if matches!(begun.beginning, Beginning::Restart) {
         data::unmount(&log);
         end::now(End::Reboot);

@@ -41,14 +41,20 @@ impl Device {
         Ok(Device { storage, boot, epoch, journal, state, running, forgot })
     }
 
-    pub fn at_start(&mut self) -> Result<Start, InstallError> {
+    pub fn at_start(&mut self, runs_epoch: u32) -> Result<Start, InstallError> {
         let Device { storage, boot, epoch, journal, state, running, .. } = self;
-        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running)
+        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running, runs_epoch)
     }
 
     pub fn commit(&mut self) -> Result<(), InstallError> {
         let Device { storage, boot, epoch, journal, state, running, .. } = self;
         trial::commit(storage, boot, epoch.as_mut(), journal, state, *running)
+    }
+
+    /// Ends a commit whose epoch could not be raised when the device started.
+    pub fn settle(&mut self) -> Result<(), InstallError> {
+        let Device { storage, boot, epoch, journal, state, .. } = self;
+        trial::settle(storage, boot, epoch.as_mut(), journal, state)
     }
 
     /// Name of the release that runs: SHA-256 of its ESP.

@@ -1,8 +1,10 @@
 //! The product's health checks, one after the other.
 //!
-//! Invariant: each ends, by itself or by us; the first that fails is named.
+//! Invariant: each ends, by itself or by us with all that it has started; the first that fails is named.
 
 use osbuild_format::device::update::HealthCheck;
+use rustix::process::{kill_process_group, Pid, Signal};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ fn run(check: &HealthCheck) -> Result<(), String> {
     command.args(&check.argv[1..]).current_dir("/").env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     // A pipe that nobody reads would end a check that writes to it.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // So that what it starts can be ended with it.
+    command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("cannot start `{program}`: {error}"))?;
     let deadline = Instant::now() + Duration::from_secs(check.timeout_seconds.into());
     loop {
@@ -27,7 +31,10 @@ fn run(check: &HealthCheck) -> Result<(), String> {
             Ok(Some(status)) => return Err(format!("failed: {status}")),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
             Ok(None) => {
-                // It may have ended by itself meanwhile.
+                // It may have ended by itself meanwhile; until it is waited for, no other group has its number.
+                if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(format!("took longer than {} s", check.timeout_seconds));
@@ -52,5 +59,16 @@ mod tests {
         let failed = check_all(&[check("exit 0"), check("exit 3")]).expect_err("it failed");
         assert!(failed.starts_with("health check `web` failed: ") && failed.contains('3'), "{failed}");
         assert!(check_all(&[check("sleep 9")]).expect_err("too long").contains("took longer than 1 s"));
+    }
+
+    #[test]
+    fn what_a_check_has_started_ends_with_it() {
+        let left = std::env::temp_dir().join(format!("osagent-health-{}", std::process::id()));
+        let script = format!("(sleep 2; : > {}) & sleep 9", left.display());
+        assert!(check_all(&[check(&script)]).expect_err("too long").contains("took longer"));
+        std::thread::sleep(Duration::from_millis(1500));
+        let exists = left.exists();
+        let _ = std::fs::remove_file(&left);
+        assert!(!exists, "it went on by itself");
     }
 }

@@ -1,8 +1,8 @@
 //! The process that does what takes long: asks the repository, installs, checks the system's health, commits.
 //!
-//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority: what it does wrong ends it
-//! and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts. It takes no more memory for
-//! a large image than for a small one.
+//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority (but for the health checks):
+//! what it does wrong ends it and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts. It
+//! takes no more memory for a large image than for a small one.
 
 use super::clock::SystemClock;
 use super::device::Device;
@@ -13,6 +13,7 @@ use crate::apps::package;
 use crate::boot::facts::Facts;
 use crate::error::chain;
 use osbuild_format::app::token;
+use osbuild_format::command_line::Slot;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
 use osbuild_update::choose::{self, choose, insist, Offer};
@@ -21,6 +22,7 @@ use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment, Policy, Window};
 use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +45,14 @@ pub enum Order {
     Defer {
         until_seconds: u64,
     },
+}
+
+impl Order {
+    /// Whether it may be starved and has its memory bounded. Not what runs the product's health checks: they have a deadline,
+    /// and a healthy release would be denied for what its apps take of the machine meanwhile.
+    pub fn is_background(&self) -> bool {
+        !matches!(self, Order::Commit)
+    }
 }
 
 /// What only PID 1 or a person knows.
@@ -79,13 +89,15 @@ impl From<NotNow> for Stop {
 
 /// The words after [`COMMAND`].
 pub fn run(words: &[&str]) -> ExitCode {
-    // What has less of the machine is only slower.
-    let _ = rustix::process::nice(19);
     osbuild_sys::memory::give_large_blocks_back();
     let order = match words {
         [order] => serde_json::from_str::<Order>(order).map_err(|error| format!("this is no order: {error}")),
         _ => Err("a worker has one order".to_owned()),
     };
+    if order.as_ref().map_or(true, Order::is_background) {
+        // What has less of the machine is only slower.
+        let _ = rustix::process::nice(19);
+    }
     let done = order.map_err(Stop::Failed).and_then(obey);
     let (report, code) = match done {
         Ok(report) => (report, 0),
@@ -165,17 +177,13 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
-    let (repository, offer) = look(device, config, circumstances, !unasked)?;
-    if unasked {
-        let clock = SystemClock { synchronized: circumstances.synchronized };
-        let moment = Moment {
-            now_seconds: clock.now_seconds(),
-            is_certain: clock.is_certain(),
-            offered_seconds: device.state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
-            deferred_until_seconds: device.state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
-        };
-        may_install(&policy(config), moment)?;
+    device.settle().map_err(|error| chain(&error))?;
+    if let Some(version) = waiting(&device.state, device.running) {
+        is_the_moment(&device.state, config, circumstances, unasked)?;
+        return Ok(Report::Armed { version, peak_bytes: None });
     }
+    let (repository, offer) = look(device, config, circumstances, !unasked)?;
+    is_the_moment(&device.state, config, circumstances, unasked)?;
     let keys = package::keys(&config.update.signers);
     let Offer { size_bytes, ref custom, .. } = offer;
     let mut repository =
@@ -187,6 +195,8 @@ fn install(
     let (running, trial_boots) = (*running, config.update.trial_boots.into());
     let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
     installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
+    // The window may have closed meanwhile.
+    is_the_moment(&device.state, config, circumstances, unasked)?;
     Ok(Report::Armed { version: offer.custom.version, peak_bytes: peak_bytes() })
 }
 
@@ -215,6 +225,35 @@ fn peak_in(status: &str) -> Option<u64> {
     kib.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// The release that is written to the other slot and has not been started yet: a window has closed, or a worker ended, before
+/// the restart.
+fn waiting(state: &State, running: Slot) -> Option<String> {
+    match &state.phase {
+        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.version.clone()),
+        _ => None,
+    }
+}
+
+/// Whether the device may install, or restart, now. What somebody has asked for, it may.
+fn is_the_moment(
+    state: &State,
+    config: &DeviceConfig,
+    circumstances: &Circumstances,
+    unasked: bool,
+) -> Result<(), NotNow> {
+    if !unasked {
+        return Ok(());
+    }
+    let clock = SystemClock { synchronized: circumstances.synchronized };
+    let moment = Moment {
+        now_seconds: clock.now_seconds(),
+        is_certain: clock.is_certain(),
+        offered_seconds: state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
+        deferred_until_seconds: state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
+    };
+    may_install(&policy(config), moment)
+}
+
 fn save(device: &mut Device) -> Result<(), String> {
     device.journal.save(&mut device.storage, &device.state).map_err(|error| chain(&error))
 }
@@ -236,6 +275,7 @@ pub fn policy(config: &DeviceConfig) -> Policy {
 mod tests {
     use super::*;
     use osbuild_format::device::update;
+    use osbuild_update::state::Candidate;
 
     #[test]
     fn an_order_survives_its_way_and_anything_else_is_refused() {
@@ -253,18 +293,49 @@ mod tests {
     }
 
     #[test]
+    fn health_checks_get_their_share_of_the_machine() {
+        assert!(Order::Install { unasked: true, circumstances: Circumstances::default() }.is_background());
+        assert!(!Order::Commit.is_background());
+    }
+
+    #[test]
     fn the_peak_is_what_the_kernel_says() {
         assert_eq!(peak_in("Name:\tosagent\nVmHWM:\t   20480 kB\nVmRSS:\t 9 kB\n"), Some(20 << 20));
         assert_eq!(peak_in("Name:\tosagent\nVmRSS:\t 9 kB\n"), None);
         assert!(peak_bytes().is_some_and(|bytes| bytes > 1 << 16));
     }
 
+    fn config() -> DeviceConfig {
+        let fields = serde_json::json!({
+            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
+        });
+        serde_json::from_value(fields).expect("every field without a default is given")
+    }
+
+    /// Long after it was allowed to begin, an installation may end at a time at which the device must not restart.
+    #[test]
+    fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
+        let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
+        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2, used: false };
+        let mut state = State { phase, ..State::default() };
+        assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
+        assert_eq!(waiting(&state, Slot::B), None, "it runs");
+        assert_eq!(waiting(&State::default(), Slot::A), None);
+        let mut config = config();
+        let moment = |state: &State, config: &DeviceConfig, unasked| {
+            is_the_moment(state, config, &Circumstances::default(), unasked)
+        };
+        assert_eq!(moment(&state, &config, true), Ok(()));
+        config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
+        assert_eq!(moment(&state, &config, true), Err(NotNow::NoTime));
+        assert_eq!(moment(&state, &config, false), Ok(()));
+        state.deferred_until_seconds = u64::MAX;
+        assert!(matches!(moment(&state, &config, true), Err(NotNow::Deferred { .. })));
+    }
+
     #[test]
     fn a_window_of_minutes_becomes_one_of_seconds() {
-        let mut config: DeviceConfig = serde_json::from_value(serde_json::json!({
-            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
-        }))
-        .expect("every field without a default is given");
+        let mut config = config();
         assert_eq!(policy(&config).window, None);
         config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
         assert_eq!(policy(&config).window, Some(Window { from_seconds: 5400, to_seconds: 86_340 }));

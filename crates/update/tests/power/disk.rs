@@ -34,7 +34,11 @@ pub struct Machine {
     pending: Vec<Write>,
     pub order: Option<Slot>,
     pub next: Option<Slot>,
+    /// What the firmware starts that has no order any more.
+    pub found_first: Slot,
     pub epoch: u32,
+    /// The TPM refuses to raise it.
+    pub epoch_is_stuck: bool,
     /// Changes of storage, firmware and epoch so far.
     pub operations: u64,
     /// By the number of the operation.
@@ -54,7 +58,9 @@ impl Machine {
             pending: Vec::new(),
             order: Some(Slot::A),
             next: None,
+            found_first: Slot::A,
             epoch: 1,
+            epoch_is_stuck: false,
             operations: 0,
             faults: Vec::new(),
             running: None,
@@ -89,9 +95,19 @@ impl Machine {
         self.next = None;
     }
 
+    /// The firmware was updated, or its battery is empty.
+    pub fn lose_variables(&mut self) {
+        (self.order, self.next) = (None, None);
+    }
+
     /// A cell of the medium has aged.
     pub fn damage(&mut self, area: Area, at: usize) {
         self.durable.get_mut(&area).expect("an area of the machine")[at] ^= 1;
+    }
+
+    /// The part of the medium has died.
+    pub fn erase(&mut self, area: Area) {
+        self.durable.get_mut(&area).expect("an area of the machine").fill(0);
     }
 
     /// The caches lose what they hold, or do not.
@@ -118,7 +134,11 @@ impl Machine {
         let area = self.durable.get_mut(&write.area).expect("an area of the machine");
         area[write.offset + from..write.offset + to].copy_from_slice(&write.bytes[from..to]);
         if write.is_damaged && from < to {
-            area[write.offset + from] ^= 0x40;
+            // Where the firmware looks for an ESP, that has become one, and the damage is in another place.
+            let is_first_sector =
+                matches!(write.area, Area::Esp(_)) && write.offset == 0 && write.bytes.len() == SECTOR;
+            let damaged = if is_first_sector { area.len() - 1 } else { write.offset + from };
+            area[damaged] ^= 0x40;
         }
     }
 
@@ -270,6 +290,9 @@ impl Epoch for Shared {
     }
 
     fn raise(&mut self, to: u32) -> io::Result<()> {
+        if self.0.borrow().epoch_is_stuck {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.0.borrow_mut().atomic(|machine| machine.epoch = machine.epoch.max(to))
     }
 }

@@ -15,7 +15,10 @@ impl Variables for Map {
         Ok(self.values.keys().cloned().collect())
     }
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.values.get(name).cloned())
+        match self.values.get(name) {
+            Some(value) if value.len() > load_option::LIMIT_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
+            value => Ok(value.cloned()),
+        }
     }
     fn write(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
         if self.values.insert(name.to_owned(), value.to_vec()).as_deref() != Some(value) {
@@ -122,6 +125,17 @@ fn an_option_that_another_disk_left_is_corrected_in_its_place() {
     after.provide_options().expect("corrected");
     assert_eq!(after.variables.values.len(), 5);
     assert_eq!(after.committed().expect("read"), Some(Slot::B));
+}
+
+#[test]
+fn an_option_of_others_that_is_too_long_to_be_read_is_passed_over() {
+    let mut map = fresh();
+    map.values.insert("Boot0002".to_owned(), vec![1; load_option::LIMIT_BYTES + 1]);
+    let mut firmware = firmware(map);
+    firmware.provide_options().expect("made");
+    assert_eq!(firmware.committed().expect("read"), None, "the order begins with it");
+    firmware.commit(Slot::A).expect("committed");
+    assert_eq!(firmware.variables.values[ORDER], [1, 0, 3, 0, 2, 0, 0, 0]);
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! Starts at which a part of the device does not do what it is told: its TPM, its firmware, the slot that it came from.
+
+use crate::disk::Shared;
+use crate::world::Server;
+use crate::{Bench, MOST_STARTS, TRIAL_BOOTS};
+use osbuild_format::command_line::Slot;
+use osbuild_update::device::Area;
+use osbuild_update::state::{Journal, Phase, State};
+use osbuild_update::trial::{self, Start};
+
+fn state(machine: &Shared) -> State {
+    Journal::load(machine).expect("readable").1
+}
+
+/// One start, and nothing after it.
+fn at_start(bench: &Bench, machine: &Shared) -> Start {
+    let (running, images) = bench.start(machine);
+    let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
+    let (mut journal, mut state, _) = Journal::load(machine).expect("readable");
+    trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running, images.epoch)
+        .expect("it starts")
+}
+
+#[test]
+fn an_epoch_that_cannot_be_raised_is_told_and_tried_again_by_a_device_that_runs() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    machine.0.borrow_mut().epoch_is_stuck = true;
+    assert!(bench.run(&machine, &mut server).is_some(), "installed");
+    assert!(bench.run(&machine, &mut server).is_some(), "healthy, but not committed");
+    let Start::Unraised(candidate, reason) = at_start(&bench, &machine) else { panic!("it goes on") };
+    assert!(reason.contains("epoch") && candidate.version == "1.0.1", "{reason}");
+    assert_eq!(state(&machine).failure.map(|failure| failure.why).as_deref(), Some("epoch"));
+    let before = machine.0.borrow().operations;
+    for _ in 0..3 {
+        assert!(matches!(at_start(&bench, &machine), Start::Unraised(..)));
+    }
+    assert_eq!(machine.0.borrow().operations, before, "nothing is worn by it");
+    // The slot before, which the firmware prefers for some reason, gives way; once.
+    machine.0.borrow_mut().order = Some(Slot::A);
+    assert!(matches!(at_start(&bench, &machine), Start::CommittedOther(_)));
+    assert_eq!(bench.start(&machine).0, Slot::B);
+    machine.0.borrow_mut().next = Some(Slot::A);
+    assert!(matches!(at_start(&bench, &machine), Start::Unraised(..)));
+    machine.0.borrow_mut().epoch_is_stuck = false;
+    let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
+    let (mut journal, mut state, _) = Journal::load(&machine).expect("readable");
+    trial::settle(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state).expect("raised");
+    assert_eq!((state.phase, state.failure, machine.0.borrow().epoch), (Phase::Idle, None, 2));
+    assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "it settles");
+}
+
+#[test]
+fn a_trial_that_fails_stays_up_when_the_slot_before_is_dead() {
+    let bench = Bench::new(true, false);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    assert!(bench.run(&machine, &mut server).is_some(), "installed");
+    machine.0.borrow_mut().erase(Area::Esp(Slot::A));
+    let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+    assert!(starts < MOST_STARTS, "it settles");
+    assert_eq!(machine.0.borrow().trials, TRIAL_BOOTS, "each start that it has is used");
+    assert!(state(&machine).denies(&bench.new.name()), "and it is not tried again");
+    assert_eq!(bench.start(&machine).0, Slot::B);
+}
+
+#[test]
+fn a_release_behind_the_epoch_that_somebody_chose_gives_way_once() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "installed and committed");
+    for _ in 0..2 {
+        machine.0.borrow_mut().next = Some(Slot::A);
+        assert_eq!(at_start(&bench, &machine), Start::Astray);
+        assert_eq!(at_start(&bench, &machine), Start::Ordinary);
+        assert_eq!(bench.start(&machine).0, Slot::B);
+    }
+    // The one that is committed is dead.
+    machine.0.borrow_mut().erase(Area::Esp(Slot::B));
+    assert_eq!(at_start(&bench, &machine), Start::Astray);
+    assert_eq!(at_start(&bench, &machine), Start::Ordinary);
+    assert_eq!(bench.start(&machine).0, Slot::A);
+}
