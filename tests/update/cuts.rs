@@ -7,8 +7,8 @@ use crate::command::copy;
 use crate::command::guest::Guest;
 use crate::device::{Device, PATIENCE};
 use crate::releases::{Releases, Variant, PRODUCT};
+use crate::say;
 use crate::server::{self, Sent, Server};
-use crate::{say, turn};
 use osbuild::tools::board::Mark;
 use osbuild_format::dsse;
 use osbuild_format::payload::{envelope_length, Header, ImageName, Segment, PAYLOAD_TYPE, PREFIX_BYTES};
@@ -110,7 +110,6 @@ struct Bench {
 
 #[test]
 fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
-    let _turn = turn();
     let start = Instant::now();
     let seed = std::env::var("OSBUILD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
     say(&format!("OSBUILD_TEST_SEED={seed}\n"));
