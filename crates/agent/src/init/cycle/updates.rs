@@ -11,8 +11,9 @@ use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
 use osbuild_sys::service::{spawn, Credentials, Input};
-use osbuild_update::policy::next_check;
-use osbuild_update::state::{Journal, State};
+use osbuild_update::policy::{may_check, next_check, Policy};
+use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Journal, Phase, State};
 use rustix::fs::OFlags;
 use serde_json::{json, Value};
 use std::fs::{File, OpenOptions};
@@ -98,10 +99,22 @@ impl Agent {
                 self.begin(&Order::Commit);
             }
         } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
+            if let Some(wait) = self.not_due() {
+                self.updates.next = now + wait;
+                return;
+            }
             self.updates.next = now + AGAIN;
             let circumstances = self.circumstances(None, false);
             self.begin(&Order::Install { unasked: true, circumstances });
         }
+    }
+
+    /// How long the repository is not to be asked yet, where the time is known.
+    fn not_due(&self) -> Option<Duration> {
+        self.parts.network.clock().server.as_ref()?;
+        let (now, state) = (time::unix().as_secs(), state()?);
+        let at = due_later(&state, &policy(&self.parts.config), now, self.parts.apps.device_id())?;
+        Some(Duration::from_secs(at.saturating_sub(now).max(1)))
     }
 
     pub(super) fn updates_wake_at(&self) -> Option<Duration> {
@@ -239,6 +252,18 @@ impl Agent {
     }
 }
 
+/// When the repository is to be asked again, in seconds since 1970; none: now. A device that restarts often asks no more often for
+/// that; but what is under way, or waits for its moment, goes on.
+fn due_later(state: &State, policy: &Policy, now_seconds: u64, device_id: &str) -> Option<u64> {
+    if state.phase != Phase::Idle || state.offered.is_some() {
+        return None;
+    }
+    match may_check(policy, now_seconds, state.checked_seconds, device_id) {
+        Err(NotNow::NotDue { at_seconds }) => Some(at_seconds),
+        _ => None,
+    }
+}
+
 /// Whether an app has put updates off since a worker began that takes notice of it.
 fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
     then.is_some_and(|then| then < now)
@@ -309,8 +334,7 @@ fn group() -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
-    use osbuild_update::reason::NotNow;
-    use osbuild_update::state::{Candidate, Phase};
+    use osbuild_update::state::Candidate;
 
     #[test]
     fn failures_that_get_nowhere_become_rare() {
@@ -324,6 +348,22 @@ mod tests {
         };
         assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
         assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn a_start_is_no_reason_to_ask_unless_something_waits() {
+        let policy = Policy { check_interval_seconds: 6000, window: None, defer_limit_seconds: 0 };
+        let mut state = State::default();
+        assert_eq!(due_later(&state, &policy, 1 << 31, "device"), None, "never asked");
+        state.checked(1 << 31, None);
+        let at = due_later(&state, &policy, (1 << 31) + 60, "device").expect("asked a minute ago");
+        assert_eq!(due_later(&state, &policy, at, "device"), None);
+        assert_ne!(due_later(&state, &policy, 1 << 31, "another"), Some(at), "not all devices at once");
+        state.checked(1 << 31, Some("2.0.0"));
+        assert_eq!(due_later(&state, &policy, (1 << 31) + 60, "device"), None, "it waits for its moment");
+        state.checked(1 << 31, None);
+        state.phase = Phase::Committing { candidate: candidate(), slot: Slot::B };
+        assert_eq!(due_later(&state, &policy, (1 << 31) + 60, "device"), None, "it is not ended");
     }
 
     #[test]
