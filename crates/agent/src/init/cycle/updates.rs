@@ -33,6 +33,9 @@ const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
 const TO_COMMIT: Duration = Duration::from_secs(180);
 
+/// For a client to ask once more before its own shell is stopped.
+const TO_TELL: Duration = Duration::from_millis(1000);
+
 pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
     trial: Option<String>,
@@ -47,6 +50,8 @@ pub struct Updates {
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// A release is armed: by then, who has waited for that has been told.
+    restart_at: Option<Duration>,
     /// Workers in a row that failed and got nowhere.
     failures: u32,
 }
@@ -68,8 +73,8 @@ impl Updates {
         };
         let next = time::now() + FIRST;
         let (epoch, state) = (begun.epoch, shown());
-        let (worker, progress, result, commit_deadline, failures) = (None, None, None, None, 0);
-        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, failures }
+        let (worker, progress, result, commit_deadline, restart_at, failures) = (None, None, None, None, None, 0);
+        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, restart_at, failures }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -88,7 +93,10 @@ impl Agent {
             self.parts.log.error("the release on trial was not committed in time; rebooting");
             return self.end(End::Reboot);
         }
-        if self.updates.worker.is_some() {
+        if self.updates.restart_at.is_some_and(|at| now >= at) {
+            return self.end(End::Reboot);
+        }
+        if self.updates.worker.is_some() || self.updates.restart_at.is_some() {
             return;
         }
         if self.updates.trial.is_some() {
@@ -119,17 +127,17 @@ impl Agent {
 
     pub(super) fn updates_wake_at(&self) -> Option<Duration> {
         let ready = self.ready_ms.is_some() && self.ending.is_none() && self.updates.unable.is_none();
-        let looks =
-            self.parts.config.update.url.is_some() && self.updates.worker.is_none() && self.updates.trial.is_none();
+        let rests = self.updates.worker.is_none() && self.updates.restart_at.is_none();
+        let looks = self.parts.config.update.url.is_some() && rests && self.updates.trial.is_none();
         let next = looks.then_some(self.updates.next);
-        next.into_iter().chain(self.updates.commit_deadline).min().filter(|_| ready)
+        next.into_iter().chain(self.updates.commit_deadline).chain(self.updates.restart_at).min().filter(|_| ready)
     }
 
     pub(super) fn answer_update(&mut self, action: UpdateAction) -> Answer {
         if let Some(reason) = &self.updates.unable {
             return Answer::Refused(format!("this device cannot update: {reason}"));
         }
-        if self.ending.is_some() || self.updates.worker.is_some() {
+        if self.ending.is_some() || self.updates.restart_at.is_some() || self.updates.worker.is_some() {
             return Answer::Refused("another update is under way, or the system is going down".to_owned());
         }
         if let Some(version) = &self.updates.trial {
@@ -220,7 +228,7 @@ impl Agent {
         match report {
             Report::Armed { .. } => {
                 self.parts.log.tell(&format!("restarting: {}", report.text()));
-                self.end(End::Reboot);
+                self.updates.restart_at = Some(time::now() + TO_TELL);
             }
             Report::Committed { epoch } => {
                 self.updates.epoch = Some(*epoch);
@@ -335,6 +343,11 @@ mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
     use osbuild_update::state::Candidate;
+
+    #[test]
+    fn a_client_is_told_before_the_restart() {
+        assert!(TO_TELL >= 2 * crate::control::update::BETWEEN_LOOKS);
+    }
 
     #[test]
     fn failures_that_get_nowhere_become_rare() {
