@@ -5,6 +5,7 @@
 
 use super::client::{complain, print};
 use super::{Answer, Request, UpdateAction, SOCKET};
+use crate::update::report::Report;
 use serde_json::{json, Value};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,9 +89,19 @@ fn status(json: bool) -> ExitCode {
     }
 }
 
+fn at_once(result: &Value, json: bool) -> ExitCode {
+    match serde_json::from_value::<Report>(result.clone()) {
+        Ok(_) if json => print(&format!("{result:#}\n")),
+        Ok(report) => print(&format!("{}\n", report.text())),
+        Err(error) => complain(&format!("osagent: this answer is not understood: {error}"), 1),
+    }
+}
+
 /// Begins it, and waits for what becomes of it.
 fn begin(action: UpdateAction, json: bool) -> ExitCode {
     match ask(&Request::Update(action)) {
+        // It is done, and what is under way goes on.
+        Ok(Answer::Status(result)) => return at_once(&result, json),
         Ok(_) => {}
         Err(not) => return not.tell(json),
     }

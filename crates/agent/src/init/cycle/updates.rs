@@ -50,6 +50,8 @@ pub struct Updates {
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// Until when somebody has put updates off while a worker ran, in seconds since 1970: for the next worker to write down.
+    put_off: Option<u64>,
     /// A release is armed: by then, who has waited for that has been told.
     restart_at: Option<Duration>,
     /// Workers in a row that failed and got nowhere.
@@ -73,8 +75,22 @@ impl Updates {
         };
         let next = time::now() + FIRST;
         let (epoch, state) = (begun.epoch, shown());
-        let (worker, progress, result, commit_deadline, restart_at, failures) = (None, None, None, None, None, 0);
-        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, restart_at, failures }
+        let (worker, progress, result, commit_deadline, restart_at) = (None, None, None, None, None);
+        let (put_off, failures) = (None, 0);
+        Updates {
+            trial,
+            unable,
+            worker,
+            progress,
+            result,
+            epoch,
+            state,
+            next,
+            commit_deadline,
+            put_off,
+            restart_at,
+            failures,
+        }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -137,6 +153,12 @@ impl Agent {
         if let Some(reason) = &self.updates.unable {
             return Answer::Refused(format!("this device cannot update: {reason}"));
         }
+        if let (UpdateAction::Defer { seconds }, None, Some(_)) = (&action, self.ending, &self.updates.worker) {
+            // Whoever has to put off what is going on cannot wait until it is over.
+            let until_seconds = self.until(*seconds);
+            self.updates.put_off = Some(until_seconds);
+            return Answer::Status(serde_json::to_value(Report::Deferred { until_seconds }).unwrap_or_default());
+        }
         if self.ending.is_some() || self.updates.restart_at.is_some() || self.updates.worker.is_some() {
             return Answer::Refused("another update is under way, or the system is going down".to_owned());
         }
@@ -148,15 +170,17 @@ impl Agent {
             UpdateAction::Install { from, full } => {
                 Order::Install { unasked: false, circumstances: self.circumstances(from, full) }
             }
-            UpdateAction::Defer { seconds } => {
-                let most = u64::from(self.parts.config.update.defer_limit_seconds);
-                Order::Defer { until_seconds: time::unix().as_secs() + seconds.min(most) }
-            }
+            UpdateAction::Defer { seconds } => Order::Defer { until_seconds: self.until(seconds) },
         };
         match self.begin(&order) {
             true => Answer::Done,
             false => Answer::Refused("the updater cannot be started; the log says why".to_owned()),
         }
+    }
+
+    /// When a deferral ends that begins now, in seconds since 1970.
+    fn until(&self, seconds: u64) -> u64 {
+        time::unix().as_secs() + seconds.min(self.parts.config.update.defer_limit_seconds.into())
     }
 
     pub(super) fn updates_status(&self) -> Value {
@@ -213,15 +237,19 @@ impl Agent {
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
-        if matches!(report, Report::Armed { .. })
-            && is_newly_deferred(worker.deferred_until, self.updates_deferred_until)
-        {
+        let put_off = self.updates.put_off.take();
+        let left = put_off.map_or(0, |until| until.saturating_sub(time::unix().as_secs()));
+        let deferred_until = longer(self.updates_deferred_until, left, time::now());
+        if matches!(report, Report::Armed { .. }) && is_newly_deferred(worker.deferred_until, deferred_until) {
             // The next worker knows, and knows for how long that may be.
             self.updates.next = time::now();
         } else {
             self.conclude(&report, worker.commits);
         }
         self.updates.result = Some(report);
+        if let Some(until_seconds) = put_off.filter(|_| self.ending.is_none()) {
+            self.begin(&Order::Defer { until_seconds });
+        }
     }
 
     fn conclude(&mut self, report: &Report, commits: bool) {
@@ -272,7 +300,15 @@ fn due_later(state: &State, policy: &Policy, now_seconds: u64, device_id: &str) 
     }
 }
 
-/// Whether an app has put updates off since a worker began that takes notice of it.
+/// Until when updates are put off: by apps, or by a person for so many seconds more.
+fn longer(by_apps: Duration, left_seconds: u64, now: Duration) -> Duration {
+    match left_seconds {
+        0 => by_apps,
+        left => by_apps.max(now + Duration::from_secs(left)),
+    }
+}
+
+/// Whether somebody has put updates off since a worker began that takes notice of it.
 fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
     then.is_some_and(|then| then < now)
 }
@@ -394,6 +430,9 @@ mod tests {
         assert!(is_newly_deferred(Some(time(5)), time(9)));
         assert!(!is_newly_deferred(Some(time(9)), time(9)), "it knew");
         assert!(!is_newly_deferred(None, time(9)), "somebody wants it now");
+        assert!(is_newly_deferred(Some(time(5)), longer(time(5), 30, time(6))), "a person, while it ran");
+        assert!(!is_newly_deferred(Some(time(50)), longer(time(50), 30, time(6))), "no longer than it knew");
+        assert!(!is_newly_deferred(Some(time(0)), longer(time(0), 0, time(6))), "taken back");
     }
 
     fn candidate() -> Candidate {
