@@ -34,7 +34,7 @@ fn has_tpm(device: &Path, folder: &Path, patience: Duration) -> io::Result<bool>
             (true, false) => {
                 std::fs::create_dir_all(folder.join("update"))?;
                 file::replace(&known, b"", 0o600)?;
-                file::open(&folder.join("update"))?.sync_all()?;
+                file::open(folder.join("update"))?.sync_all()?;
                 return Ok(true);
             }
             (false, false) => return Ok(false),
