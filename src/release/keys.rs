@@ -123,9 +123,13 @@ impl PublicKeys {
 
 /// The public half of the key that signs payloads and manifests; whoever checks a repository needs no other.
 pub fn release_key(folder: &Path) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
-    let path = folder.join("release.pub");
-    let text = file::read_text(&path)?;
-    ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map_err(invalid(&path, "public key"))
+    public_release_key(&folder.join("release.pub"))
+}
+
+/// That of a file, as of one before it was replaced.
+pub fn public_release_key(path: &Path) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    let text = file::read_text(path)?;
+    ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map_err(invalid(path, "public key"))
 }
 
 impl Keys {

@@ -6,7 +6,7 @@
 use super::payload::Unsigned;
 use super::release::ReleaseImages;
 use super::repository::target::{custom_of, Described};
-use super::repository::{Repository, TARGETS};
+use super::repository::{Repository, RepositoryError, TARGETS};
 use super::simulate::{self, InMemory, Running};
 use super::UpdateError;
 use crate::io::file;
@@ -56,6 +56,10 @@ pub enum Step {
         from: String,
         bytes: u64,
     },
+    /// What it would start from is in a payload that another release key signed: nobody vouches here for what is in it.
+    OtherKey {
+        from: String,
+    },
     /// Others have to sign its header first.
     Wanted(String),
 }
@@ -80,7 +84,13 @@ impl Publishing<'_> {
         let olds = before.iter().take(self.deltas).map(|known| Some(*known));
         for old in [None].into_iter().chain(olds) {
             let from = match old {
-                Some(old) => Some(ReleaseImages::of_payload(&self.path(old), &self.key)?),
+                Some(old) => match ReleaseImages::of_payload(&self.path(old), &self.key) {
+                    Err(UpdateError::Repository(RepositoryError::OtherKey)) => {
+                        tell(&Step::OtherKey { from: old.custom.version.clone() });
+                        continue;
+                    }
+                    found => Some(found?),
+                },
                 None => None,
             };
             let (bytes, was_there) = match self.payload(from.as_ref(), image) {

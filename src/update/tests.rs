@@ -3,7 +3,8 @@
 use super::publish::{Published, Publishing, Step};
 use super::release::ReleaseImages;
 use super::repository::change::{init, RoleSpec};
-use super::repository::{Days, Keyring, Repository, TARGETS};
+use super::repository::check::{check, first_root, Trust};
+use super::repository::{Days, Keyring, Repository, RepositoryError, TARGETS};
 use super::UpdateError;
 use crate::io::file;
 use crate::release::keys::{self, PublicKeys, Purpose};
@@ -184,4 +185,32 @@ fn a_folder_whose_image_was_changed_is_not_read() {
     let error = ReleaseImages::of_folder(&folder, &keys).unwrap_err();
     assert_eq!(error.to_string(), "esp.img is not sound");
     assert!(ReleaseImages::of_folder(Path::new("nowhere"), &keys).is_err());
+}
+
+/// The payloads of earlier releases have the signature of the old key: a new release is published all the same.
+#[test]
+fn a_release_is_published_with_another_release_key() {
+    let world = World::new();
+    world.publish(&world.image("1.0.0", 1, &noise(1)), 1).unwrap();
+    let (old, other) = (PublicKeys::load(&world.keys()).unwrap().release, World::new());
+    for half in ["release.pub", "release.key"] {
+        std::fs::copy(other.keys().join(half), world.keys().join(half)).unwrap();
+    }
+    let new = PublicKeys::load(&world.keys()).unwrap().release;
+    let steps = world.publish(&world.image("1.1.0", 1, &touched(noise(1), 70_001)), 1).unwrap();
+    assert!(matches!(&steps[1], Step::OtherKey { from } if from == "1.0.0"), "{steps:?}");
+    assert_eq!((published(&steps[0]).from.as_deref(), steps.len()), (None, 2));
+    let check = |releases: &[(String, osbuild_format::dsse::VerifyingKey)]| {
+        let trust = Trust { root: &first_root(&world.site()).unwrap(), releases };
+        check(&world.site(), &trust, Time::from_seconds(NOW_SECONDS), 14)
+    };
+    let (new, old) = (("new".to_owned(), new), ("old".to_owned(), old));
+    assert!(
+        matches!(check(std::slice::from_ref(&new)), Err(RepositoryError::Unvouched(name)) if name.contains("1.0.0"))
+    );
+    let lines = check(&[new, old]).unwrap().lines;
+    for (version, key) in [("1.0.0", "old"), ("1.1.0", "new")] {
+        let is_told = |line: &String| line.contains(version) && line.ends_with(&format!(", signed by {key}"));
+        assert!(lines.iter().any(is_told), "{lines:?}");
+    }
 }

@@ -41,6 +41,12 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     let rotated = repo(&project, &["rotate", "site", "root", "--add", "second", "--threshold", "2"]).succeeds();
     assert_eq!(rotated.output, "root 2\n");
     repo(&project, &["rotate", "site", "root", "--remove", "third"]).fails_with(&["key `third` does not sign for"]);
+    // Devices that know the old key only have to follow, too.
+    let away = project.root.join("away");
+    moved(&keys, &away, &["snapshot.key"]);
+    let snapshot = ["rotate", "site", "snapshot", "--add", "second", "--remove", "snapshot"];
+    repo(&project, &snapshot).fails_with(&["role `snapshot`", "`--sign-request FILE`", "`--lost NAME`"]);
+    moved(&away, &keys, &["snapshot.key"]);
     let checked = repo(&project, &["check", "site"]).succeeds();
     assert!(checked.output.starts_with("ok  root 2 of 2 is trusted\n"), "{}", checked.output);
     let public = project.root.join("public");

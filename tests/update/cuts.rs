@@ -1,14 +1,14 @@
 //! The power goes at seeded moments of an update, again and again: what runs then is one of the two releases, whole, and in the
 //! end it is the new one.
 //!
-//! Invariant: the seed of the moments is said before the first; `OSBUILD_SEED` tries others.
+//! Invariant: the seed of the moments is said before the first; `OSBUILD_TEST_SEED` tries others.
 
 use crate::command::copy;
 use crate::command::guest::Guest;
 use crate::device::{Device, PATIENCE};
 use crate::releases::{Releases, Variant, PRODUCT};
+use crate::say;
 use crate::server::{self, Sent, Server};
-use crate::{say, turn};
 use osbuild::tools::board::Mark;
 use osbuild_format::dsse;
 use osbuild_format::payload::{envelope_length, Header, ImageName, Segment, PAYLOAD_TYPE, PREFIX_BYTES};
@@ -110,10 +110,9 @@ struct Bench {
 
 #[test]
 fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
-    let _turn = turn();
     let start = Instant::now();
-    let seed = std::env::var("OSBUILD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
-    say(&format!("OSBUILD_SEED={seed}\n"));
+    let seed = std::env::var("OSBUILD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
+    say(&format!("OSBUILD_TEST_SEED={seed}\n"));
     let (mut bench, mut random, mut cuts) = (Bench::new(), Random(seed), 0);
     say(&format!("two releases and a device: {:?}\n", start.elapsed()));
     while cuts < CUTS {

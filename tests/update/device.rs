@@ -45,7 +45,9 @@ impl Device<'_> {
     pub fn ask(&self, words: &str) -> Value {
         self.rests();
         let text = self.shell(&format!("osagent update {words} --json || true"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        // A reason follows for people.
+        let result = serde_json::Deserializer::from_str(&text).into_iter().next();
+        result.and_then(Result::ok).unwrap_or_else(|| panic!("no result: {text}"))
     }
 
     /// The device may just have begun to look for an update by itself.
@@ -78,9 +80,9 @@ impl Device<'_> {
         self.0.board().console().mark()
     }
 
-    /// Waits for a line of the console that begins so, after `mark`.
-    pub fn says_line(&self, mark: Mark, start: &str) -> String {
-        self.says(mark, &format!("^{}", regex::escape(start)))
+    /// Waits for a line of the console with this text, after `mark`; a shell's prompt may stand before it.
+    pub fn says_line(&self, mark: Mark, text: &str) -> String {
+        self.says(mark, &regex::escape(text))
     }
 
     /// The same for a line that matches `pattern`.

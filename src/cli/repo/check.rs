@@ -7,7 +7,7 @@ use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::{explain, now_seconds, Hands};
 use crate::io::file;
-use crate::release::keys::release_key;
+use crate::release::keys::{public_release_key, release_key};
 use crate::update::repository::check::{self, Trust};
 use osbuild_tuf::Time;
 use std::path::PathBuf;
@@ -26,6 +26,9 @@ pub struct CheckArgs {
     /// Folder with `release.pub`; that of the project unless told
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
+    /// Another release key that payloads may be signed by, as the one before `release.pub` was replaced; may be given several times
+    #[arg(long, value_name = "FILE")]
+    release: Vec<PathBuf>,
     /// Say what expires within so many days, and end with status 4
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     warn_days: u64,
@@ -33,12 +36,15 @@ pub struct CheckArgs {
 
 pub fn check(project: &Project, args: &CheckArgs) -> Result<(), Failure> {
     let keys = args.keys.clone().unwrap_or_else(|| project.keys());
-    let release = release_key(&keys)?;
+    let mut releases = vec![("release.pub".to_owned(), release_key(&keys)?)];
+    for path in &args.release {
+        releases.push((path.display().to_string(), public_release_key(path)?));
+    }
     let root = match &args.root {
         Some(path) => file::read(path, LIMIT_ROOT_BYTES)?,
         None => check::first_root(&args.folder).map_err(explain)?,
     };
-    let (trust, now) = (Trust { root: &root, release: &release }, Time::from_seconds(now_seconds()));
+    let (trust, now) = (Trust { root: &root, releases: &releases }, Time::from_seconds(now_seconds()));
     let checked = check::check(&args.folder, &trust, now, args.warn_days).map_err(explain)?;
     checked.lines.iter().for_each(|line| println!("ok  {line}"));
     if checked.soon.is_empty() {

@@ -110,6 +110,9 @@ fn explain(error: RepositoryError) -> Failure {
         RepositoryError::Exists(_) => {
             "choose another folder: a repository that devices trust is never overwritten".into()
         }
+        RepositoryError::Unvouched(_) => {
+            "where it was signed before the release key was replaced, `--release FILE` gives the old public key".into()
+        }
         RepositoryError::Busy(_) => "wait until the other command has ended, and run this one again".into(),
         _ => return error.into(),
     };

@@ -119,6 +119,7 @@ fn line(step: &Step) -> String {
         Step::NoGain { from, bytes } => {
             format!("no delta from {from}: it would have {bytes} bytes, no fewer than the full payload")
         }
+        Step::OtherKey { from } => format!("no delta from {from}: its payload is signed by another release key"),
         Step::Wanted(from) => format!("made from {from}; its header is not signed yet"),
     }
 }

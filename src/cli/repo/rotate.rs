@@ -7,7 +7,7 @@ use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::{explain, Hands, RoleArg};
 use crate::update::repository::change::RoleSpec;
-use crate::update::repository::Repository;
+use crate::update::repository::{Repository, RepositoryError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -26,6 +26,9 @@ pub struct RotateArgs {
     /// How many keys of the role have to sign; as many as before unless told
     #[arg(long, value_name = "N", requires = "role")]
     threshold: Option<u32>,
+    /// Names of keys that nobody has any more: without their signatures, devices find nothing for a moment
+    #[arg(long, value_name = "NAME")]
+    lost: Vec<String>,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -37,8 +40,14 @@ pub fn rotate(project: &Project, args: &RotateArgs) -> Result<(), Failure> {
     if let Some(role) = args.role.map(RoleArg::top_level) {
         specs.insert(role, repository.role_with(role, &args.add, &args.remove, args.threshold, &hands.keyring)?);
     }
-    let version =
-        repository.rotate(&specs, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
+    let lost = repository.ids_of(&args.lost, &hands.keyring)?;
+    let version = repository.rotate(&specs, &lost, &hands.keyring, hands.now).map_err(|error| match error {
+        RepositoryError::Threshold { .. } => Failure::from(error).help(
+            "the old keys sign, too, for devices that do not know the new ones yet: `--sign-request FILE` asks those who have \
+             them, and `--lost NAME` goes on without one that nobody has any more",
+        ),
+        other => hands.explain(other, &args.signing),
+    })?;
     println!("root {version}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::load;
 use crate::image::pe;
 use crate::io::file;
 use crate::io::store::Store;
-use crate::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
+use crate::model::machine::{Architecture, Firmware, KernelCompression, Machine, PartitionSizes, VirtualBoard};
 use crate::model::{MachineName, Origin, RecipeName};
 use crate::release::image::{self, Parts, ReleaseInputs};
 use crate::release::keys::Keys;
@@ -23,6 +23,7 @@ pub fn machine() -> Machine {
         kernel: RecipeName::new("linux").expect("valid"),
         efi_stub: RecipeName::new("stub").expect("valid"),
         kernel_fragments: vec![],
+        kernel_compression: KernelCompression::Stored,
         console: "ttyS0".into(),
         kernel_command_line: vec![],
         memory_bytes: None,

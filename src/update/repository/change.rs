@@ -46,10 +46,9 @@ pub fn init(
     let targets = Signed::new(Targets::new(1, until(now, days.targets))).map_err(in_file("1.targets.json"))?;
     let meta = BTreeMap::from([("targets.json".to_owned(), MetaFile::version(1))]);
     let mut batch = Batch::default();
-    batch.sign("1.root.json", root.clone(), &[top(&root.signed, TopLevel::Root, &[])?], keyring)?;
-    let by = [top(&root.signed, TopLevel::Targets, &[])?];
-    batch.sign("1.targets.json", targets, &by, keyring)?;
-    finish(&mut batch, &root.signed, Versions { meta, snapshot: 1, timestamp: 1 }, days, keyring, now, &[])?;
+    batch.sign("1.root.json", root.clone(), &by(&[&root.signed], TopLevel::Root)?, keyring)?;
+    batch.sign("1.targets.json", targets, &by(&[&root.signed], TopLevel::Targets)?, keyring)?;
+    finish(&mut batch, &[&root.signed], Versions { meta, snapshot: 1, timestamp: 1 }, days, keyring, now)?;
     batch.commit(folder)
 }
 
@@ -77,10 +76,13 @@ pub(super) fn set_role(
     Ok(())
 }
 
-/// Who signs for a role by this root.
-pub(super) fn top<'a>(root: &'a Root, role: TopLevel, also: &'a [String]) -> Result<Signatories<'a>, RepositoryError> {
-    let wanted = root.role(role).ok_or_else(|| RepositoryError::Wrong(format!("the root has no role `{role}`")))?;
-    Ok(Signatories { role: role.name(), keys: &root.keys, wanted, also })
+/// Who signs for a role by these roots: the first has to have it.
+pub(super) fn by<'a>(roots: &[&'a Root], role: TopLevel) -> Result<Vec<Signatories<'a>>, RepositoryError> {
+    let of = |root: &&'a Root| Some(Signatories { role: role.name(), keys: &root.keys, wanted: root.role(role)? });
+    match roots.first().is_some_and(|root| root.role(role).is_some()) {
+        true => Ok(roots.iter().filter_map(of).collect()),
+        false => wrong(format!("the root has no role `{role}`")),
+    }
 }
 
 /// Whole seconds of whole days.
@@ -95,15 +97,14 @@ pub(super) struct Versions {
     pub timestamp: u64,
 }
 
-/// Adds the snapshot and, last, the timestamp.
+/// Adds the snapshot and, last, the timestamp, signed by the keys of each of `roots`.
 pub(super) fn finish(
     batch: &mut Batch,
-    root: &Root,
+    roots: &[&Root],
     versions: Versions,
     days: Days,
     keyring: &Keyring,
     now: Time,
-    also: &[String],
 ) -> Result<(), RepositoryError> {
     let age = keyring.age_seconds() / SECONDS_PER_DAY;
     if age >= days.targets.min(days.snapshot).min(days.timestamp) {
@@ -115,11 +116,11 @@ pub(super) fn finish(
     let name = format!("{}.snapshot.json", versions.snapshot);
     let snapshot = Snapshot::new(versions.snapshot, until(now, days.snapshot), versions.meta);
     let snapshot = Signed::new(snapshot).map_err(in_file(&name))?;
-    batch.sign(&name, snapshot, &[top(root, TopLevel::Snapshot, also)?], keyring)?;
+    batch.sign(&name, snapshot, &by(roots, TopLevel::Snapshot)?, keyring)?;
     let meta = MetaFile::version(versions.snapshot);
     let timestamp = Timestamp::new(versions.timestamp, until(now, days.timestamp), meta);
     let timestamp = Signed::new(timestamp).map_err(in_file("timestamp.json"))?;
-    batch.sign("timestamp.json", timestamp, &[top(root, TopLevel::Timestamp, also)?], keyring)
+    batch.sign("timestamp.json", timestamp, &by(roots, TopLevel::Timestamp)?, keyring)
 }
 
 impl Repository {
@@ -160,15 +161,15 @@ impl Repository {
         targets.expires = until(now, days.targets);
         let name = format!("{}.targets.json", targets.version);
         let signed = Signed::new(targets).map_err(in_file(&name))?;
-        batch.sign(&name, signed, &[top(root, TopLevel::Targets, &[])?], keyring)?;
-        finish(&mut batch, root, self.next(changed), days, keyring, now, &[])?;
+        batch.sign(&name, signed, &by(&[root], TopLevel::Targets)?, keyring)?;
+        finish(&mut batch, &[root], self.next(changed), days, keyring, now)?;
         batch.commit(&self.folder)
     }
 
     /// Renews snapshot and timestamp, for which an online key is enough.
     pub fn refresh(&self, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
         let mut batch = Batch::default();
-        finish(&mut batch, &self.root.signed, self.next(&[]), self.days(), keyring, now, &[])?;
+        finish(&mut batch, &[&self.root.signed], self.next(&[]), self.days(), keyring, now)?;
         batch.commit(&self.folder)
     }
 
@@ -205,7 +206,7 @@ impl Repository {
         let mut batch = Batch::default();
         let own = format!("1.{name}.json");
         let empty = Signed::new(Targets::new(1, until(now, self.days().targets))).map_err(in_file(&own))?;
-        let by = Signatories { role: name, keys: &delegated_keys, wanted: &wanted, also: &[] };
+        let by = Signatories { role: name, keys: &delegated_keys, wanted: &wanted };
         batch.sign(&own, empty, &[by], keyring)?;
         self.commit_targets(batch, targets, &["targets", name], keyring, now)
     }

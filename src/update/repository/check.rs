@@ -26,8 +26,8 @@ pub struct Checked {
 /// What a device trusts at first.
 pub struct Trust<'a> {
     pub root: &'a [u8],
-    /// Of payloads.
-    pub release: &'a VerifyingKey,
+    /// Names of those that sign payloads, and the keys: after another release key came, older payloads have the old one.
+    pub releases: &'a [(String, VerifyingKey)],
 }
 
 /// The root that a repository began with.
@@ -47,12 +47,16 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     for (name, target) in &repository.targets.signed.targets {
         let head = read_whole(&mut client, name, target)?;
         let named = |error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug()));
-        let described = check_payload(target, &head, trust.release).map_err(named)?;
+        let (by, described) = check_payload(target, &head, trust.releases).map_err(|error| match error {
+            RepositoryError::OtherKey => RepositoryError::Unvouched(name.escape_debug().to_string()),
+            other => named(other),
+        })?;
         // Its digest is that of the metadata; its segments are looked at by the header, which came first.
         let mut segments = Segments::new(&described, head.length);
         client.download(name, target, &mut segments)?;
         segments.finish().map_err(named)?;
-        checked.lines.push(format!("{name}, {} bytes", target.length));
+        let by = if trust.releases.len() > 1 { format!(", signed by {by}") } else { String::new() };
+        checked.lines.push(format!("{name}, {} bytes{by}", target.length));
     }
     // No device takes a payload from those to whom targets are delegated: what they have may be anything.
     for (role, targets) in &repository.delegated {
@@ -98,13 +102,22 @@ fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetc
     Ok(Updater::from_root(root, FolderStore::new(store), FolderFetcher::new(folder), Limits::device())?)
 }
 
-fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<Described, RepositoryError> {
+/// Which of the keys signed it, and what it is.
+fn check_payload<'a>(
+    target: &TargetFile,
+    head: &Head,
+    releases: &'a [(String, VerifyingKey)],
+) -> Result<(&'a str, Described), RepositoryError> {
     let custom = custom_of(target)?;
-    let described = Described::read(&head.bytes, head.length, release)?;
-    match described.custom(custom.rollout_percent) == custom {
-        true => Ok(described),
-        false => wrong("the payload is not what the metadata says of it"),
+    for (name, key) in releases {
+        match Described::read(&head.bytes, head.length, key) {
+            Err(RepositoryError::OtherKey) => {}
+            Err(error) => return Err(error),
+            Ok(described) if described.custom(custom.rollout_percent) == custom => return Ok((name, described)),
+            Ok(_) => return wrong("the payload is not what the metadata says of it"),
+        }
     }
+    Err(RepositoryError::OtherKey)
 }
 
 /// Keeps the first bytes and counts the rest.
@@ -149,7 +162,7 @@ pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<S
             let has = repository.role_with(role, &[], &[], None, keyring)?;
             let leaves: Vec<String> = has.keys.first().cloned().into_iter().collect();
             let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
-            repository.rotate(&BTreeMap::from([(role, spec)]), keyring, now)?
+            repository.rotate(&BTreeMap::from([(role, spec)]), &[], keyring, now)?
         };
         let fresh = scratch.path().join(format!("fresh-{role}"));
         for store in [&follower, &fresh] {

@@ -83,6 +83,10 @@ pub enum RepositoryError {
     },
     #[error("{signed} of the {wanted} signatures that role `{role}` needs can be made")]
     Threshold { role: String, signed: usize, wanted: u32 },
+    #[error("its header is not signed by the release key: no signature in the envelope is valid for it")]
+    OtherKey,
+    #[error("target `{0}` is signed by no release key that is given")]
+    Unvouched(String),
     #[error("a client does not follow the repository")]
     Client(#[from] UpdateError),
     #[error("{0}")]

@@ -7,7 +7,7 @@ use super::segments::Segments;
 use super::{wrong, Repository, RepositoryError};
 use crate::io::file::{self, at};
 use crate::model::digest::Digester;
-use osbuild_format::dsse::{self, VerifyingKey};
+use osbuild_format::dsse::{self, DsseError, VerifyingKey};
 use osbuild_format::payload::{self, Header, Release, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
 use osbuild_format::target::{TargetCustom, FORMAT, LIMIT_MEMORY_BYTES};
 use osbuild_tuf::metadata::TargetFile;
@@ -34,8 +34,13 @@ impl Described {
         let envelope_bytes = payload::envelope_length(start).map_err(|error| failed(&error))?;
         let end = PREFIX_BYTES + envelope_bytes;
         let Some(envelope) = start.get(PREFIX_BYTES..end) else { return wrong("it ends within its header") };
-        let json = dsse::verify(envelope, payload::PAYLOAD_TYPE, release, &dsse::key_id(release))
-            .map_err(|error| failed(&error))?;
+        let json =
+            dsse::verify(envelope, payload::PAYLOAD_TYPE, release, &dsse::key_id(release)).map_err(
+                |error| match error {
+                    DsseError::Untrusted => RepositoryError::OtherKey,
+                    other => failed(&other),
+                },
+            )?;
         let header = Header::from_json(&json).map_err(|error| failed(&error))?;
         let wanted = end as u64 + header.stored_bytes();
         match wanted == length {

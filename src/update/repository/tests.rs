@@ -13,6 +13,8 @@ use osbuild_tuf::{FolderFetcher, FolderStore, Limits, Time, Updater};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod rotation;
+
 const NAMES: [&str; 6] = ["root", "second", "third", "targets", "snapshot", "timestamp"];
 
 fn key(name: &str) -> SigningKey {
@@ -87,7 +89,8 @@ fn publish(folder: &Path, payload: &Path, now: Time) {
 }
 
 fn checked(folder: &Path, now: Time) -> Result<Checked, RepositoryError> {
-    let trust = Trust { root: &first_root(folder)?, release: &key("release").verifying_key() };
+    let trust =
+        Trust { root: &first_root(folder)?, releases: &[("release".to_owned(), key("release").verifying_key())] };
     check(folder, &trust, now, 14)
 }
 
@@ -218,7 +221,7 @@ fn a_root_is_rotated_by_old_and_new_keys_together() {
         let (repository, keyring) = (Repository::open(folder.path())?, keyring(names));
         let text = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let spec = repository.role_with(TopLevel::Root, &text(add), &text(remove), None, &keyring)?;
-        repository.rotate(&BTreeMap::from([(TopLevel::Root, spec)]), &keyring, day(1))
+        repository.rotate(&BTreeMap::from([(TopLevel::Root, spec)]), &[], &keyring, day(1))
     };
     let fewer = ["second", "third", "targets", "snapshot", "timestamp"];
     // The old root asks for two signatures, and the new key is none of its keys.
@@ -232,6 +235,22 @@ fn a_root_is_rotated_by_old_and_new_keys_together() {
     assert_eq!(checked(folder.path(), day(1)).unwrap().lines[0], "root 3 of 3 is trusted");
 }
 
+/// A repository as it is the moment before that root appears.
+fn before_root(folder: &Path, version: u64) -> tempfile::TempDir {
+    let between = tempfile::tempdir().unwrap();
+    file::copy_tree(folder, between.path()).unwrap();
+    std::fs::remove_file(between.path().join(METADATA).join(format!("{version}.root.json"))).unwrap();
+    between
+}
+
+/// The version of the root that a new client reaches.
+fn follow(place: &Path) -> Result<u64, osbuild_tuf::UpdateError> {
+    let (root, store) = (first_root(place).unwrap(), tempfile::tempdir().unwrap());
+    let (fetcher, store) = (FolderFetcher::new(place), FolderStore::new(store.path()));
+    let mut client = Updater::from_root(&root, store, fetcher, Limits::device()).unwrap();
+    client.refresh(day(2)).map(|()| client.root().version)
+}
+
 /// Clients that come between the new metadata and the new root, and after both.
 #[test]
 fn a_client_follows_at_each_instant_of_a_rotation() {
@@ -243,18 +262,10 @@ fn a_client_follows_at_each_instant_of_a_rotation() {
         let repository = Repository::open(folder.path()).unwrap();
         let spec =
             repository.role_with(role, &["third".to_owned()], &[role.name().to_owned()], None, &keyring).unwrap();
-        let version = repository.rotate(&BTreeMap::from([(role, spec)]), &keyring, day(2)).unwrap();
+        let version = repository.rotate(&BTreeMap::from([(role, spec)]), &[], &keyring, day(2)).unwrap();
         assert_eq!(version, count as u64 + 2);
         drop(repository);
-        let between = tempfile::tempdir().unwrap();
-        file::copy_tree(folder.path(), between.path()).unwrap();
-        std::fs::remove_file(between.path().join(METADATA).join(format!("{version}.root.json"))).unwrap();
-        let follow = |place: &Path| {
-            let (root, store) = (first_root(place).unwrap(), tempfile::tempdir().unwrap());
-            let (fetcher, store) = (FolderFetcher::new(place), FolderStore::new(store.path()));
-            let mut client = Updater::from_root(&root, store, fetcher, Limits::device()).unwrap();
-            client.refresh(day(2)).map(|()| client.root().version)
-        };
+        let between = before_root(folder.path(), version);
         assert_eq!(follow(between.path()).unwrap(), version - 1, "{role}");
         assert_eq!(follow(folder.path()).unwrap(), version, "{role}");
     }
@@ -272,15 +283,32 @@ fn a_rehearsal_goes_through_all_roles_and_changes_nothing() {
     assert!(matches!(fewer, Err(RepositoryError::Threshold { .. })), "one key of the root is missing");
 }
 
-#[test]
-fn others_sign_all_of_a_change_in_one_round() {
-    let folder = made();
+/// A folder of keys whose private halves are elsewhere.
+fn public_halves() -> tempfile::TempDir {
     let keys = tempfile::tempdir().unwrap();
     for name in NAMES {
         use ed25519_dalek::pkcs8::EncodePublicKey;
         let text = key(name).verifying_key().to_public_key_pem(der::pem::LineEnding::LF).unwrap();
         file::write_atomic(&keys.path().join(format!("{name}.pub")), text.as_bytes(), 0o644).unwrap();
     }
+    keys
+}
+
+/// What those who have the keys `names` sign of a request.
+fn answer(request: &request::Request, names: &[&str]) -> request::Signatures {
+    let sign = |entry: &request::Entry| {
+        let signature = Signer::of_ed25519("any", key(&entry.key)).sign("it", &entry.bytes().unwrap()).unwrap();
+        let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
+        request::Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature }
+    };
+    let signatures = request.entries.iter().filter(|entry| names.contains(&&entry.key[..])).map(sign).collect();
+    request::Signatures { format: request::FORMAT, seconds: request.seconds, signatures }
+}
+
+#[test]
+fn others_sign_all_of_a_change_in_one_round() {
+    let folder = made();
+    let keys = public_halves();
     let publish = |exchange: &Exchange| {
         let keyring = Keyring::load(keys.path(), exchange).unwrap();
         let repository = Repository::open(folder.path()).unwrap();
@@ -294,13 +322,7 @@ fn others_sign_all_of_a_change_in_one_round() {
         request.entries.iter().map(|entry| &entry.key[..]).collect::<Vec<_>>(),
         ["snapshot", "targets", "timestamp"]
     );
-    let sign = |entry: &request::Entry| {
-        let signature = Signer::of_ed25519("any", key(&entry.key)).sign("it", &entry.bytes().unwrap()).unwrap();
-        let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
-        request::Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature }
-    };
-    let signatures = request.entries.iter().map(sign).collect();
-    let signatures = request::Signatures { format: request::FORMAT, seconds: request.seconds, signatures };
+    let signatures = answer(&request, &NAMES);
     publish(&Exchange::open(&[signatures], 9).unwrap()).unwrap();
     assert_eq!(Repository::open(folder.path()).unwrap().targets.signed.version, 2);
 }
@@ -357,7 +379,7 @@ fn publish_as_acme(folder: &Path, name: &str, bytes: &[u8]) {
     file::write_atomic(&folder.join(METADATA).join(file), &signed.to_json().unwrap(), 0o644).unwrap();
     let mut batch = super::write::Batch::default();
     let (root, next) = (&repository.root.signed, repository.next(&["acme"]));
-    super::change::finish(&mut batch, root, next, Days::default(), &keyring(&NAMES), day(1), &[]).unwrap();
+    super::change::finish(&mut batch, &[root], next, Days::default(), &keyring(&NAMES), day(1)).unwrap();
     batch.commit(folder).unwrap();
 }
 

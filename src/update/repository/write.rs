@@ -9,13 +9,11 @@ use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed, TopLevel};
 use osbuild_tuf::Limits;
 use std::path::Path;
 
-/// Who has to sign, and of whom one signs in addition where it can.
+/// Who has to sign.
 pub(super) struct Signatories<'a> {
     pub role: &'a str,
     pub keys: &'a Keys,
     pub wanted: &'a RoleKeys,
-    /// Ids of keys that clients of an older root ask for.
-    pub also: &'a [String],
 }
 
 /// Files in the order in which they appear.
@@ -35,23 +33,28 @@ impl Batch {
         by: &[Signatories],
         keyring: &Keyring,
     ) -> Result<(), RepositoryError> {
-        let ids = by.iter().flat_map(|by| by.wanted.keyids.iter().chain(by.also));
-        let mut seen = Vec::new();
+        let ids = by.iter().flat_map(|by| &by.wanted.keyids);
+        let (mut seen, mut missing) = (Vec::new(), None);
         for id in ids {
             let Some(signer) = keyring.by_id(id).filter(|_| !seen.contains(id)) else { continue };
             seen.push(id.clone());
             match signer.sign(&format!("{name} of a repository"), signed.message()) {
                 Ok(signature) => signed.attach(id, &signature),
-                Err(error) if error.is_wanted() => self.wanted = Some(error.into()),
+                Err(error) if error.is_wanted() => missing = Some(error.into()),
                 Err(error) => return Err(error.into()),
             }
         }
         for by in by {
             let valid = signed.count_valid(by.keys, by.wanted);
             let enough = u32::try_from(valid).is_ok_and(|valid| valid >= by.wanted.threshold);
-            if !enough && self.wanted.is_none() {
-                let (role, wanted) = (by.role.to_owned(), by.wanted.threshold);
-                return Err(RepositoryError::Threshold { role, signed: valid, wanted });
+            if !enough {
+                // With enough of them, nobody has to wait for the others.
+                let Some(missing) = missing.take() else {
+                    let (role, wanted) = (by.role.to_owned(), by.wanted.threshold);
+                    return Err(RepositoryError::Threshold { role, signed: valid, wanted });
+                };
+                self.wanted = Some(missing);
+                break;
             }
         }
         let bytes = signed.to_json().map_err(in_file(name))?;
