@@ -9,6 +9,8 @@ use serde::Serialize;
 pub enum NotNow {
     /// No release of the repository is newer.
     UpToDate,
+    /// Nothing that is understood here is newer, and so many targets are in a format of a later release.
+    NotUnderstood { targets: u64 },
     /// Others take it first.
     NotInRollout { version: String, percent: u8 },
     /// It has been tried.
@@ -35,6 +37,11 @@ impl std::fmt::Display for NotNow {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             NotNow::UpToDate => write!(f, "no newer release is offered"),
+            NotNow::NotUnderstood { targets } => write!(
+                f,
+                "no newer release is offered in a format that is known here; {targets} targets have a later one: the repository has to \
+                 offer a release in between"
+            ),
             NotNow::NotInRollout { version, percent } => {
                 write!(f, "{version} is for {percent} % of the devices so far, and this is none of them")
             }

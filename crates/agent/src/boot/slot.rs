@@ -17,7 +17,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 const LIMIT_DISKS: usize = 64;
 
 /// A disk with a partition table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disk {
     /// Below `/dev` and `/sys/block`.
     pub name: String,
@@ -43,7 +43,7 @@ impl Disk {
         }
     }
 
-    fn has_esp(&self, guid: Guid) -> bool {
+    pub fn has_esp(&self, guid: Guid) -> bool {
         self.layout.partitions.iter().any(|p| p.guid == guid)
     }
 
@@ -102,7 +102,7 @@ fn wait_for(what: &str, wanted: impl Fn(&Disk) -> bool, feed: &mut dyn FnMut()) 
 }
 
 /// Every disk that can be read and has a table; others are none of our business.
-fn disks() -> Vec<Disk> {
+pub fn disks() -> Vec<Disk> {
     let Ok(entries) = std::fs::read_dir("/sys/block") else { return Vec::new() };
     let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
     names

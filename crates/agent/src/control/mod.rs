@@ -7,7 +7,7 @@ pub mod client;
 pub mod server;
 pub mod status;
 mod text;
-mod update;
+pub mod update;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,16 +1,19 @@
 //! `osagent update ...` at a prompt of the device.
 //!
-//! Invariant: exit code 0 only when what was asked for was done; the reason is printed when it was not.
+//! Invariant: exit code 0 only when what was asked for was done; the reason is printed when it was not, as JSON where that was
+//! asked for.
 
-use super::client::{ask, complain, print};
+use super::client::{complain, print};
 use super::{Answer, Request, UpdateAction, SOCKET};
-use serde_json::Value;
+use crate::update::report::Report;
+use serde_json::{json, Value};
 use std::process::ExitCode;
 use std::time::Duration;
 
 pub const USAGE: &str = "update status [--json] | update check [--from BASE] [--json]
                | update install [--from BASE] [--full] [--json] | update defer SECONDS [--json]";
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+/// Of a client that waits for what becomes of it.
+pub const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// `words` follow `update`; none: not understood.
 pub fn run(words: &[&str]) -> Option<ExitCode> {
@@ -35,35 +38,78 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
     }
 }
 
-fn updates() -> Result<Value, ExitCode> {
-    match ask(&Request::Updates) {
-        Ok(Answer::Status(status)) => Ok(status),
-        Ok(Answer::Refused(reason)) => Err(complain(&format!("osagent: {reason}"), 1)),
-        Ok(Answer::Done) => Ok(Value::Null),
-        Err(error) => Err(complain(&format!("osagent: cannot ask `{SOCKET}`: {error}"), 1)),
+/// What was not done.
+enum Not {
+    /// By the agent, for this reason.
+    Refused(String),
+    Unreachable(std::io::Error),
+}
+
+impl Not {
+    fn tell(&self, json: bool) -> ExitCode {
+        let reason = match self {
+            Not::Refused(reason) => reason.clone(),
+            Not::Unreachable(error) => format!("cannot ask `{SOCKET}`: {error}"),
+        };
+        if json {
+            print(&format!("{:#}\n", self.value(&reason)));
+        }
+        complain(&format!("osagent: {reason}"), 1)
     }
+
+    fn value(&self, reason: &str) -> Value {
+        let result = match self {
+            Not::Refused(_) => "refused",
+            Not::Unreachable(_) => "failed",
+        };
+        json!({ "result": result, "reason": reason })
+    }
+}
+
+fn ask(request: &Request) -> Result<Answer, Not> {
+    match super::client::ask(request) {
+        Ok(Answer::Refused(reason)) => Err(Not::Refused(reason)),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(Not::Unreachable(error)),
+    }
+}
+
+fn updates() -> Result<Value, Not> {
+    ask(&Request::Updates).map(|answer| match answer {
+        Answer::Status(status) => status,
+        _ => Value::Null,
+    })
 }
 
 fn status(json: bool) -> ExitCode {
     match updates() {
         Ok(status) if json => print(&format!("{status:#}\n")),
         Ok(status) => print(&super::text::updates(&status)),
-        Err(code) => code,
+        Err(not) => not.tell(json),
+    }
+}
+
+fn at_once(result: &Value, json: bool) -> ExitCode {
+    match serde_json::from_value::<Report>(result.clone()) {
+        Ok(_) if json => print(&format!("{result:#}\n")),
+        Ok(report) => print(&format!("{}\n", report.text())),
+        Err(error) => complain(&format!("osagent: this answer is not understood: {error}"), 1),
     }
 }
 
 /// Begins it, and waits for what becomes of it.
 fn begin(action: UpdateAction, json: bool) -> ExitCode {
     match ask(&Request::Update(action)) {
-        Ok(Answer::Refused(reason)) => return complain(&format!("osagent: {reason}"), 1),
+        // It is done, and what is under way goes on.
+        Ok(Answer::Status(result)) => return at_once(&result, json),
         Ok(_) => {}
-        Err(error) => return complain(&format!("osagent: cannot ask `{SOCKET}`: {error}"), 1),
+        Err(not) => return not.tell(json),
     }
     loop {
         std::thread::sleep(BETWEEN_LOOKS);
         let status = match updates() {
             Ok(status) => status,
-            Err(code) => return code,
+            Err(not) => return not.tell(json),
         };
         if status.pointer("/working").and_then(Value::as_bool) == Some(true) {
             continue;
@@ -78,5 +124,18 @@ fn begin(action: UpdateAction, json: bool) -> ExitCode {
             _ if json => ExitCode::SUCCESS,
             _ => print(&format!("{text}\n")),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_has_a_word_for_programs() {
+        let refused = Not::Refused("2.0.0 is on trial".into());
+        assert_eq!(refused.value("why"), json!({ "result": "refused", "reason": "why" }));
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(Not::Unreachable(error).value("why")["result"], "failed");
     }
 }

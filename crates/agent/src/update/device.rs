@@ -6,7 +6,7 @@ use super::epoch;
 use super::firmware::{variables::EfiVariables, Firmware};
 use super::partitions::Partitions;
 use crate::boot::facts::Facts;
-use crate::boot::slot::Disk;
+use crate::boot::slot::{disks, Disk};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_update::device::{Area, BootManager, Epoch, Storage};
@@ -34,7 +34,7 @@ impl Device {
         let running = Slot::from_letter(&facts.slot).ok_or_else(|| io::Error::other("no slot runs"))?;
         let disk = Disk::read(&facts.disk).map_err(|error| io::Error::other(crate::error::chain(&error)))?;
         let storage = Partitions::open(&disk, running)?;
-        let mut boot = Firmware::new(&disk, EfiVariables)?;
+        let mut boot = Firmware::new(&disk, disks, EfiVariables)?;
         boot.provide_options()?;
         let (journal, state, found) = Journal::load(&storage).map_err(io::Error::other)?;
         let (epoch, forgot) = (epoch::open()?, found == Found::Damage);

@@ -6,11 +6,12 @@ use crate::data::OWN_FOLDER;
 use crate::error::chain;
 use crate::file;
 use osbuild_format::device::update::{CA, ROOT};
-use osbuild_format::target::TargetCustom;
+use osbuild_format::target::{TargetCustom, TargetCustomError};
 use osbuild_http::{Client, HttpError, Settings};
 use osbuild_tuf::{FetchError, Fetcher, FolderFetcher, FolderStore, Limits, Time, Updater};
 use osbuild_update::choose::Offer;
 use osbuild_update::device::Payloads;
+use osbuild_update::reason::NotNow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ impl Place {
 pub struct Repository {
     place: Place,
     pub offers: Vec<Offer>,
+    /// Targets in a format of a later release.
+    not_understood: u64,
     /// Name of a target to its place below `targets`.
     paths: BTreeMap<String, String>,
 }
@@ -65,18 +68,33 @@ impl Repository {
         let updater = Updater::from_root(&root, store, fetcher, Limits::device());
         let mut updater = updater.map_err(|error| chain(&error))?;
         updater.refresh(Time::from_seconds(now_seconds)).map_err(|error| chain(&error))?;
-        let (mut offers, mut paths) = (Vec::new(), BTreeMap::new());
+        let (mut offers, mut paths, mut not_understood) = (Vec::new(), BTreeMap::new(), 0);
         for (name, target) in updater.targets().into_iter().flat_map(|targets| &targets.targets) {
             // What this device does not understand is for others.
             let Some(custom) = target.custom.as_ref().and_then(|custom| serde_json::to_vec(custom).ok()) else {
                 continue;
             };
-            let Ok(custom) = TargetCustom::from_json(&custom) else { continue };
+            let Some(custom) = described(&custom, &mut not_understood) else { continue };
             paths.insert(name.clone(), updater.target_path(name, target));
             offers.push(Offer { target: name.clone(), size_bytes: target.length, custom });
         }
-        Ok(Repository { place, offers, paths })
+        Ok(Repository { place, offers, not_understood, paths })
     }
+
+    /// Why nothing is chosen, with what only this repository knows of it.
+    pub fn explain(&self, why: NotNow) -> NotNow {
+        match why {
+            NotNow::UpToDate if self.not_understood > 0 => NotNow::NotUnderstood { targets: self.not_understood },
+            why => why,
+        }
+    }
+}
+
+/// What is said of a target; none: it is not for this device, or in a format of a later release, which is counted.
+fn described(custom: &[u8], not_understood: &mut u64) -> Option<TargetCustom> {
+    let described = TargetCustom::from_json(custom);
+    *not_understood += u64::from(matches!(described, Err(TargetCustomError::Format(_))));
+    described.ok()
 }
 
 impl Payloads for Repository {
@@ -144,7 +162,8 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", folder.join("targets/link")).expect("linked");
         let paths = [("a", "field/5e.two%20words"), ("link", "link"), ("out", "../../etc/passwd")];
         let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
-        let mut repository = Repository { place: Place::Folder(folder.clone()), offers: Vec::new(), paths };
+        let place = Place::Folder(folder.clone());
+        let mut repository = Repository { place, offers: Vec::new(), not_understood: 0, paths };
         assert_eq!(repository.range("a", 2, 3).expect("read"), b"234");
         assert!(repository.range("a", 8, 3).is_err(), "shorter than asked for");
         assert!(repository.range("a", 0, u64::MAX).is_err());
@@ -152,5 +171,18 @@ mod tests {
             assert!(repository.range(name, 0, 1).is_err(), "{name}");
         }
         std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn targets_of_a_later_format_are_told() {
+        let place = Place::Folder("/nowhere".into());
+        let mut repository = Repository { place, offers: Vec::new(), not_understood: 0, paths: BTreeMap::new() };
+        let other = br#"{"channel":"stable"}"#;
+        assert_eq!(described(other, &mut repository.not_understood), None);
+        assert_eq!(repository.explain(NotNow::UpToDate), NotNow::UpToDate, "a target of somebody else");
+        assert_eq!(described(br#"{"format":2,"new":[1]}"#, &mut repository.not_understood), None);
+        assert_eq!(repository.explain(NotNow::UpToDate), NotNow::NotUnderstood { targets: 1 });
+        let denied = NotNow::Denied { version: "2.0.0".into() };
+        assert_eq!(repository.explain(denied.clone()), denied, "there is a nearer reason");
     }
 }

@@ -168,7 +168,8 @@ fn look(
     };
     device.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
     save(device)?;
-    Ok((repository, chosen?))
+    let offer = chosen.map_err(|why| repository.explain(why))?;
+    Ok((repository, offer))
 }
 
 fn install(

@@ -11,8 +11,9 @@ use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
 use osbuild_sys::service::{spawn, Credentials, Input};
-use osbuild_update::policy::next_check;
-use osbuild_update::state::{Journal, State};
+use osbuild_update::policy::{may_check, next_check, Policy};
+use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Journal, Phase, State};
 use rustix::fs::OFlags;
 use serde_json::{json, Value};
 use std::fs::{File, OpenOptions};
@@ -32,6 +33,9 @@ const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
 const TO_COMMIT: Duration = Duration::from_secs(180);
 
+/// For a client to ask once more before its own shell is stopped.
+const TO_TELL: Duration = Duration::from_millis(1000);
+
 pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
     trial: Option<String>,
@@ -46,6 +50,10 @@ pub struct Updates {
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// Until when somebody has put updates off while a worker ran, in seconds since 1970: for the next worker to write down.
+    put_off: Option<u64>,
+    /// A release is armed: by then, who has waited for that has been told.
+    restart_at: Option<Duration>,
     /// Workers in a row that failed and got nowhere.
     failures: u32,
 }
@@ -67,8 +75,22 @@ impl Updates {
         };
         let next = time::now() + FIRST;
         let (epoch, state) = (begun.epoch, shown());
-        let (worker, progress, result, commit_deadline, failures) = (None, None, None, None, 0);
-        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, failures }
+        let (worker, progress, result, commit_deadline, restart_at) = (None, None, None, None, None);
+        let (put_off, failures) = (None, 0);
+        Updates {
+            trial,
+            unable,
+            worker,
+            progress,
+            result,
+            epoch,
+            state,
+            next,
+            commit_deadline,
+            put_off,
+            restart_at,
+            failures,
+        }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -87,7 +109,10 @@ impl Agent {
             self.parts.log.error("the release on trial was not committed in time; rebooting");
             return self.end(End::Reboot);
         }
-        if self.updates.worker.is_some() {
+        if self.updates.restart_at.is_some_and(|at| now >= at) {
+            return self.end(End::Reboot);
+        }
+        if self.updates.worker.is_some() || self.updates.restart_at.is_some() {
             return;
         }
         if self.updates.trial.is_some() {
@@ -98,25 +123,43 @@ impl Agent {
                 self.begin(&Order::Commit);
             }
         } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
+            if let Some(wait) = self.not_due() {
+                self.updates.next = now + wait;
+                return;
+            }
             self.updates.next = now + AGAIN;
             let circumstances = self.circumstances(None, false);
             self.begin(&Order::Install { unasked: true, circumstances });
         }
     }
 
+    /// How long the repository is not to be asked yet, where the time is known.
+    fn not_due(&self) -> Option<Duration> {
+        self.parts.network.clock().server.as_ref()?;
+        let (now, state) = (time::unix().as_secs(), state()?);
+        let at = due_later(&state, &policy(&self.parts.config), now, self.parts.apps.device_id())?;
+        Some(Duration::from_secs(at.saturating_sub(now).max(1)))
+    }
+
     pub(super) fn updates_wake_at(&self) -> Option<Duration> {
         let ready = self.ready_ms.is_some() && self.ending.is_none() && self.updates.unable.is_none();
-        let looks =
-            self.parts.config.update.url.is_some() && self.updates.worker.is_none() && self.updates.trial.is_none();
+        let rests = self.updates.worker.is_none() && self.updates.restart_at.is_none();
+        let looks = self.parts.config.update.url.is_some() && rests && self.updates.trial.is_none();
         let next = looks.then_some(self.updates.next);
-        next.into_iter().chain(self.updates.commit_deadline).min().filter(|_| ready)
+        next.into_iter().chain(self.updates.commit_deadline).chain(self.updates.restart_at).min().filter(|_| ready)
     }
 
     pub(super) fn answer_update(&mut self, action: UpdateAction) -> Answer {
         if let Some(reason) = &self.updates.unable {
             return Answer::Refused(format!("this device cannot update: {reason}"));
         }
-        if self.ending.is_some() || self.updates.worker.is_some() {
+        if let (UpdateAction::Defer { seconds }, None, Some(_)) = (&action, self.ending, &self.updates.worker) {
+            // Whoever has to put off what is going on cannot wait until it is over.
+            let until_seconds = self.until(*seconds);
+            self.updates.put_off = Some(until_seconds);
+            return Answer::Status(serde_json::to_value(Report::Deferred { until_seconds }).unwrap_or_default());
+        }
+        if self.ending.is_some() || self.updates.restart_at.is_some() || self.updates.worker.is_some() {
             return Answer::Refused("another update is under way, or the system is going down".to_owned());
         }
         if let Some(version) = &self.updates.trial {
@@ -127,15 +170,17 @@ impl Agent {
             UpdateAction::Install { from, full } => {
                 Order::Install { unasked: false, circumstances: self.circumstances(from, full) }
             }
-            UpdateAction::Defer { seconds } => {
-                let most = u64::from(self.parts.config.update.defer_limit_seconds);
-                Order::Defer { until_seconds: time::unix().as_secs() + seconds.min(most) }
-            }
+            UpdateAction::Defer { seconds } => Order::Defer { until_seconds: self.until(seconds) },
         };
         match self.begin(&order) {
             true => Answer::Done,
             false => Answer::Refused("the updater cannot be started; the log says why".to_owned()),
         }
+    }
+
+    /// When a deferral ends that begins now, in seconds since 1970.
+    fn until(&self, seconds: u64) -> u64 {
+        time::unix().as_secs() + seconds.min(self.parts.config.update.defer_limit_seconds.into())
     }
 
     pub(super) fn updates_status(&self) -> Value {
@@ -192,22 +237,26 @@ impl Agent {
         self.parts.log.info(&format!("update: {}", report.text()));
         let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
         self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
-        if matches!(report, Report::Armed { .. })
-            && is_newly_deferred(worker.deferred_until, self.updates_deferred_until)
-        {
+        let put_off = self.updates.put_off.take();
+        let left = put_off.map_or(0, |until| until.saturating_sub(time::unix().as_secs()));
+        let deferred_until = longer(self.updates_deferred_until, left, time::now());
+        if matches!(report, Report::Armed { .. }) && is_newly_deferred(worker.deferred_until, deferred_until) {
             // The next worker knows, and knows for how long that may be.
             self.updates.next = time::now();
         } else {
             self.conclude(&report, worker.commits);
         }
         self.updates.result = Some(report);
+        if let Some(until_seconds) = put_off.filter(|_| self.ending.is_none()) {
+            self.begin(&Order::Defer { until_seconds });
+        }
     }
 
     fn conclude(&mut self, report: &Report, commits: bool) {
         match report {
             Report::Armed { .. } => {
                 self.parts.log.tell(&format!("restarting: {}", report.text()));
-                self.end(End::Reboot);
+                self.updates.restart_at = Some(time::now() + TO_TELL);
             }
             Report::Committed { epoch } => {
                 self.updates.epoch = Some(*epoch);
@@ -239,7 +288,27 @@ impl Agent {
     }
 }
 
-/// Whether an app has put updates off since a worker began that takes notice of it.
+/// When the repository is to be asked again, in seconds since 1970; none: now. A device that restarts often asks no more often for
+/// that; but what is under way, or waits for its moment, goes on.
+fn due_later(state: &State, policy: &Policy, now_seconds: u64, device_id: &str) -> Option<u64> {
+    if state.phase != Phase::Idle || state.offered.is_some() {
+        return None;
+    }
+    match may_check(policy, now_seconds, state.checked_seconds, device_id) {
+        Err(NotNow::NotDue { at_seconds }) => Some(at_seconds),
+        _ => None,
+    }
+}
+
+/// Until when updates are put off: by apps, or by a person for so many seconds more.
+fn longer(by_apps: Duration, left_seconds: u64, now: Duration) -> Duration {
+    match left_seconds {
+        0 => by_apps,
+        left => by_apps.max(now + Duration::from_secs(left)),
+    }
+}
+
+/// Whether somebody has put updates off since a worker began that takes notice of it.
 fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
     then.is_some_and(|then| then < now)
 }
@@ -309,8 +378,12 @@ fn group() -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
-    use osbuild_update::reason::NotNow;
-    use osbuild_update::state::{Candidate, Phase};
+    use osbuild_update::state::Candidate;
+
+    #[test]
+    fn a_client_is_told_before_the_restart() {
+        assert!(TO_TELL >= 2 * crate::control::update::BETWEEN_LOOKS);
+    }
 
     #[test]
     fn failures_that_get_nowhere_become_rare() {
@@ -324,6 +397,22 @@ mod tests {
         };
         assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
         assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn a_start_is_no_reason_to_ask_unless_something_waits() {
+        let policy = Policy { check_interval_seconds: 6000, window: None, defer_limit_seconds: 0 };
+        let mut state = State::default();
+        assert_eq!(due_later(&state, &policy, 1 << 31, "device"), None, "never asked");
+        state.checked(1 << 31, None);
+        let at = due_later(&state, &policy, (1 << 31) + 60, "device").expect("asked a minute ago");
+        assert_eq!(due_later(&state, &policy, at, "device"), None);
+        assert_ne!(due_later(&state, &policy, 1 << 31, "another"), Some(at), "not all devices at once");
+        state.checked(1 << 31, Some("2.0.0"));
+        assert_eq!(due_later(&state, &policy, (1 << 31) + 60, "device"), None, "it waits for its moment");
+        state.checked(1 << 31, None);
+        state.phase = Phase::Committing { candidate: candidate(), slot: Slot::B };
+        assert_eq!(due_later(&state, &policy, (1 << 31) + 60, "device"), None, "it is not ended");
     }
 
     #[test]
@@ -341,6 +430,9 @@ mod tests {
         assert!(is_newly_deferred(Some(time(5)), time(9)));
         assert!(!is_newly_deferred(Some(time(9)), time(9)), "it knew");
         assert!(!is_newly_deferred(None, time(9)), "somebody wants it now");
+        assert!(is_newly_deferred(Some(time(5)), longer(time(5), 30, time(6))), "a person, while it ran");
+        assert!(!is_newly_deferred(Some(time(50)), longer(time(50), 30, time(6))), "no longer than it knew");
+        assert!(!is_newly_deferred(Some(time(0)), longer(time(0), 0, time(6))), "taken back");
     }
 
     fn candidate() -> Candidate {

@@ -10,12 +10,40 @@ use crate::file;
 use osbuild_update::device::Epoch;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A driver may find its TPM a while after the system has started.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// The one of this device.
 pub fn open() -> io::Result<Box<dyn Epoch>> {
-    match Path::new(tpm::DEVICE).exists() {
+    match has_tpm(Path::new(tpm::DEVICE), Path::new(OWN_FOLDER), PATIENCE)? {
         true => Ok(Box::new(tpm::TpmEpoch::open(tpm::TpmDevice::open()?)?)),
         false => Ok(Box::new(EpochFile::new(Path::new(OWN_FOLDER)))),
+    }
+}
+
+/// Whether the TPM has the epoch. A device that had one once does not take the file for it, which would be behind.
+fn has_tpm(device: &Path, folder: &Path, patience: Duration) -> io::Result<bool> {
+    let known = folder.join("update/tpm");
+    let deadline = Instant::now() + patience;
+    loop {
+        match (device.exists(), known.try_exists()?) {
+            (true, true) => return Ok(true),
+            (true, false) => {
+                std::fs::create_dir_all(folder.join("update"))?;
+                file::replace(&known, b"", 0o600)?;
+                file::open(folder.join("update"))?.sync_all()?;
+                return Ok(true);
+            }
+            (false, false) => return Ok(false),
+            (false, true) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
+            (false, true) => {
+                let text = "this device has its security epoch in a TPM, and there is none any more: check that the firmware shows it";
+                return Err(io::Error::other(text));
+            }
+        }
     }
 }
 
@@ -66,6 +94,22 @@ mod tests {
         assert_eq!(epoch.read().expect("damaged, and no reason to stop"), 0);
         epoch.raise(4).expect("written anew");
         assert_eq!(epoch.read().expect("read"), 4);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_tpm_that_was_there_once_is_waited_for_and_no_file_takes_its_place() {
+        let folder = std::env::temp_dir().join(format!("osagent-tpm-{}", std::process::id()));
+        let (there, gone, short) = (Path::new("/dev/null"), folder.join("gone"), Duration::from_millis(1));
+        assert!(!has_tpm(&gone, &folder, short).expect("never had one"));
+        assert!(has_tpm(there, &folder, short).expect("found"));
+        assert!(has_tpm(&gone, &folder, short).expect_err("it had one").to_string().contains("TPM"));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| has_tpm(&gone, &folder, Duration::from_secs(30)));
+            std::thread::sleep(BETWEEN_LOOKS);
+            file::replace(&gone, b"", 0o600).expect("probed");
+            assert!(waits.join().expect("ended").expect("it came late"));
+        });
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

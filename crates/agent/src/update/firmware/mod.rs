@@ -8,7 +8,7 @@ pub mod variables;
 
 use crate::boot::slot::Disk;
 use osbuild_format::command_line::Slot;
-use osbuild_format::gpt::Partition;
+use osbuild_format::gpt::{Guid, Partition};
 use osbuild_update::device::BootManager;
 use std::io;
 use variables::Variables;
@@ -20,18 +20,22 @@ pub struct Firmware<V> {
     variables: V,
     /// What each slot's option has to be.
     options: [(Slot, String, Vec<u8>); 2],
+    disk: Disk,
+    /// Every disk that there is.
+    disks: fn() -> Vec<Disk>,
 }
 
 impl<V: Variables> Firmware<V> {
-    /// Of the disk with both slots.
-    pub fn new(disk: &Disk, variables: V) -> io::Result<Self> {
+    /// Of the disk with both slots, one of `disks`.
+    pub fn new(disk: &Disk, disks: fn() -> Vec<Disk>, variables: V) -> io::Result<Self> {
         let option = |slot: Slot| {
             let (number, esp) = esp(disk, slot)?;
             let name = name(slot);
             let bytes = load_option::encode(&name, number, esp);
             Ok::<_, io::Error>((slot, name, bytes))
         };
-        Ok(Firmware { variables, options: [option(Slot::A)?, option(Slot::B)?] })
+        let options = [option(Slot::A)?, option(Slot::B)?];
+        Ok(Firmware { variables, options, disk: disk.clone(), disks })
     }
 
     /// `Boot####` of each slot that has one, and whether it is what it has to be.
@@ -43,11 +47,17 @@ impl<V: Variables> Firmware<V> {
             if option == *wanted {
                 return Ok(Some((number, true)));
             }
-            if load_option::parse(&option).is_some_and(|(name, _)| name == *wanted_name) {
-                found = found.or(Some((number, false)));
+            let Some((name, guid)) = load_option::parse(&option) else { continue };
+            if found.is_none() && name == *wanted_name && !guid.is_some_and(|guid| self.is_elsewhere(guid)) {
+                found = Some((number, false));
             }
         }
         Ok(found)
+    }
+
+    /// Whether it is a partition of another disk, whose system would write its option anew at its own next start.
+    fn is_elsewhere(&self, guid: Guid) -> bool {
+        !self.disk.has_esp(guid) && (self.disks)().iter().any(|disk| disk.has_esp(guid))
     }
 
     /// Numbers of all options that there are, from the lowest on.

@@ -1,7 +1,7 @@
 //! A firmware whose variables are a map, before and after what the agent does to it.
 
 use super::*;
-use osbuild_format::gpt::{types, Guid, Layout};
+use osbuild_format::gpt::{types, Layout};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Default)]
@@ -57,7 +57,7 @@ fn fresh() -> Map {
 }
 
 fn firmware(map: Map) -> Firmware<Map> {
-    Firmware::new(&disk(1), map).expect("both slots are there")
+    Firmware::new(&disk(1), Vec::new, map).expect("both slots are there")
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn next_is_named_and_taken_back() {
 
 #[test]
 fn an_option_that_another_disk_left_is_corrected_in_its_place() {
-    let mut before = Firmware::new(&disk(40), fresh()).expect("both slots are there");
+    let mut before = Firmware::new(&disk(40), Vec::new, fresh()).expect("both slots are there");
     before.provide_options().expect("made");
     before.commit(Slot::B).expect("committed");
     let mut after = firmware(before.variables);
@@ -125,6 +125,22 @@ fn an_option_that_another_disk_left_is_corrected_in_its_place() {
     after.provide_options().expect("corrected");
     assert_eq!(after.variables.values.len(), 5);
     assert_eq!(after.committed().expect("read"), Some(Slot::B));
+}
+
+#[test]
+fn two_disks_keep_their_options() {
+    let both: fn() -> Vec<Disk> = || vec![disk(1), disk(40)];
+    let mut first = Firmware::new(&disk(1), both, fresh()).expect("both slots are there");
+    first.provide_options().expect("made");
+    first.commit(Slot::A).expect("committed");
+    let mut second = Firmware::new(&disk(40), both, first.variables).expect("both slots are there");
+    second.provide_options().expect("made");
+    second.provide_options().expect("nothing to do");
+    let mut first = Firmware::new(&disk(1), both, second.variables).expect("both slots are there");
+    let writes = first.variables.writes;
+    first.provide_options().expect("nothing to do");
+    assert_eq!((first.variables.writes, first.variables.values.len()), (writes, 7));
+    assert_eq!(first.committed().expect("read"), Some(Slot::A));
 }
 
 #[test]
@@ -142,6 +158,6 @@ fn an_option_of_others_that_is_too_long_to_be_read_is_passed_over() {
 fn a_disk_without_a_slot_is_an_error() {
     let mut disk = disk(1);
     disk.layout.partitions.pop();
-    let error = Firmware::new(&disk, fresh()).err().expect("no slot b").to_string();
+    let error = Firmware::new(&disk, Vec::new, fresh()).err().expect("no slot b").to_string();
     assert_eq!(error, "`vda` has no partition `esp-b`");
 }
