@@ -58,6 +58,9 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     let rehearsed = repo(&project, &["rehearse", "site"]).succeeds();
     assert_eq!(rehearsed.output.lines().count(), 5, "{}", rehearsed.output);
     repo(&project, &["delegate", "site", "acme", "--key", "second", "--path", "apps/acme/*"]).succeeds();
+    repo(&project, &["refresh", "site", "--delegated", "acme"]).succeeds();
+    assert!(project.root.join("site/metadata/2.acme.json").is_file());
+    repo(&project, &["refresh", "site", "--delegated", "other"]).fails_with(&["there is no delegated role `other`"]);
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);

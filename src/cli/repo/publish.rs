@@ -166,6 +166,9 @@ pub fn rollout(project: &Project, args: &RolloutArgs) -> Result<(), Failure> {
 pub struct RefreshArgs {
     /// The repository
     folder: PathBuf,
+    /// Renew also what this delegated role says, with its own keys; may be given several times
+    #[arg(long, value_name = "NAME")]
+    delegated: Vec<String>,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -173,7 +176,8 @@ pub struct RefreshArgs {
 pub fn refresh(project: &Project, args: &RefreshArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
     let repository = Repository::open(&args.folder).map_err(explain)?;
-    repository.refresh(&hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
+    let delegated: Vec<&str> = args.delegated.iter().map(String::as_str).collect();
+    repository.refresh(&delegated, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
     println!("timestamp {}", repository.timestamp.signed.version + 1);
     Ok(())
 }

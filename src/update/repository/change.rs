@@ -166,10 +166,24 @@ impl Repository {
         batch.commit(&self.folder)
     }
 
-    /// Renews snapshot and timestamp, for which an online key is enough.
-    pub fn refresh(&self, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
-        let mut batch = Batch::default();
-        finish(&mut batch, &[&self.root.signed], self.next(&[]), self.days(), keyring, now)?;
+    /// Renews snapshot and timestamp, for which an online key is enough, and what the roles `delegated` say, for which their
+    /// own keys are.
+    pub fn refresh(&self, delegated: &[&str], keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        let (mut batch, days) = (Batch::default(), self.days());
+        for name in delegated {
+            let delegations = self.targets.signed.delegations.as_ref();
+            let role = delegations.and_then(|all| Some((all, all.roles.iter().find(|role| role.name == *name)?)));
+            let (Some((all, role)), Some(has)) = (role, self.delegated.get(*name)) else {
+                return wrong(format!("there is no delegated role `{}`", name.escape_debug()));
+            };
+            let mut targets = has.signed.clone();
+            targets.version += 1;
+            targets.expires = until(now, days.targets);
+            let file = format!("{}.{name}.json", targets.version);
+            let signed = Signed::new(targets).map_err(in_file(&file))?;
+            batch.sign(&file, signed, &[Signatories { role: name, keys: &all.keys, wanted: &role.keys }], keyring)?;
+        }
+        finish(&mut batch, &[&self.root.signed], self.next(delegated), days, keyring, now)?;
         batch.commit(&self.folder)
     }
 

@@ -1,0 +1,32 @@
+//! What is delegated, withdrawn, or there in part.
+
+use super::*;
+
+#[test]
+fn what_is_delegated_is_renewed_by_its_own_key_and_told_when_it_has_expired() {
+    let folder = made();
+    let repository = Repository::open(folder.path()).unwrap();
+    repository.delegate("acme", &spec(&["third"], 1), vec!["apps/*".to_owned()], &keyring(&NAMES), day(0)).unwrap();
+    drop(repository);
+    let late = day(179);
+    let refresh = |delegated: &[&str], names: &[&str], now: Time| {
+        Repository::open(folder.path()).unwrap().refresh(delegated, &keyring(names), now)
+    };
+    let online = ["snapshot", "timestamp"];
+    refresh(&[], &online, late).unwrap();
+    let soon = checked(folder.path(), late).unwrap().soon;
+    assert!(soon.iter().any(|line| line.starts_with("targets of acme expires in 1 days")), "{soon:?}");
+    // The project's own would be refused first.
+    let repository = Repository::open(folder.path()).unwrap();
+    repository.replace_targets(repository.targets.signed.clone(), &keyring(&NAMES), day(181)).unwrap();
+    drop(repository);
+    let found = checked(folder.path(), day(181)).unwrap();
+    assert!(found.soon.iter().any(|line| line.starts_with("targets of acme has expired: ")), "{found:?}");
+    assert!(!found.lines.iter().any(|line| line.starts_with("targets of acme is good")), "{found:?}");
+    assert!(
+        matches!(refresh(&["acme"], &online, day(181)), Err(RepositoryError::Threshold { role, .. }) if role == "acme")
+    );
+    assert!(refresh(&["nobody"], &NAMES, day(181)).unwrap_err().to_string().contains("no delegated role `nobody`"));
+    refresh(&["acme"], &NAMES, day(181)).unwrap();
+    assert_eq!(checked(folder.path(), day(181)).unwrap().soon, [""; 0]);
+}
