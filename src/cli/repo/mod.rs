@@ -110,6 +110,11 @@ fn explain(error: RepositoryError) -> Failure {
         RepositoryError::Exists(_) => {
             "choose another folder: a repository that devices trust is never overwritten".into()
         }
+        RepositoryError::Partly(_) => {
+            "copy the whole of it again, or choose another folder: a root that devices may trust is \
+                                       never replaced by a new first one"
+                .into()
+        }
         RepositoryError::Unvouched(_) => {
             "where it was signed before the release key was replaced, `--release FILE` gives the old public key".into()
         }

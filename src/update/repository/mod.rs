@@ -71,6 +71,8 @@ pub enum RepositoryError {
     Sign(#[from] SignError),
     #[error("`{}` holds a repository already", .0.display())]
     Exists(PathBuf),
+    #[error("`{}` holds a part of a repository: a root, and no timestamp", .0.display())]
+    Partly(PathBuf),
     #[error("`{}` holds no repository", .0.display())]
     None(PathBuf),
     #[error("somebody else changes the repository `{}` now", .0.display())]

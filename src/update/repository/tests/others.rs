@@ -30,3 +30,26 @@ fn what_is_delegated_is_renewed_by_its_own_key_and_told_when_it_has_expired() {
     refresh(&["acme"], &NAMES, day(181)).unwrap();
     assert_eq!(checked(folder.path(), day(181)).unwrap().soon, [""; 0]);
 }
+
+#[test]
+fn a_part_of_a_repository_is_not_taken_for_an_empty_folder() {
+    let begin = |folder: &Path, names: &[&str; 2], now: Time| {
+        let mut roles = roles();
+        roles.insert(TopLevel::Root, spec(names, 2));
+        init(folder, &roles, Days::default(), &keyring(&NAMES), now)
+    };
+    let folder = made();
+    std::fs::remove_file(folder.path().join(METADATA).join("timestamp.json")).unwrap();
+    let is_partly = |result: Result<(), RepositoryError>| matches!(result, Err(RepositoryError::Partly(_)));
+    assert!(is_partly(begin(folder.path(), &["root", "third"], day(0))), "other keys");
+    let bytes = file::read(&folder.path().join(METADATA).join("1.root.json"), 1 << 20).unwrap();
+    for other in ["metadata/2.root.json", "metadata/7.snapshot.json", "targets/0123.x.payload"] {
+        let other = folder.path().join(other);
+        file::write_atomic(&other, &bytes, 0o644).unwrap();
+        assert!(is_partly(begin(folder.path(), &["root", "second"], day(0))), "{}", other.display());
+        std::fs::remove_file(other).unwrap();
+    }
+    // An init that was killed before its last file, later once more.
+    begin(folder.path(), &["root", "second"], day(1)).unwrap();
+    checked(folder.path(), day(1)).unwrap();
+}
