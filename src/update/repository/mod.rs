@@ -18,6 +18,7 @@ mod segments;
 pub mod target;
 #[cfg(test)]
 mod tests;
+pub mod withdraw;
 mod write;
 
 pub use keyring::Keyring;

@@ -53,3 +53,23 @@ fn a_part_of_a_repository_is_not_taken_for_an_empty_folder() {
     begin(folder.path(), &["root", "second"], day(1)).unwrap();
     checked(folder.path(), day(1)).unwrap();
 }
+
+#[test]
+fn what_is_withdrawn_no_device_finds_and_its_file_goes_when_nothing_names_it() {
+    let (folder, scratch) = (made(), tempfile::tempdir().unwrap());
+    publish(folder.path(), &payload(scratch.path(), "1.1.0", false), day(1));
+    publish(folder.path(), &payload(scratch.path(), "1.2.0", false), day(1));
+    let repository = Repository::open(folder.path()).unwrap();
+    let name = "p-1.1.0-efefefef.full.payload".to_owned();
+    let (keyring, names) = (keyring(&NAMES), || file::list(&folder.path().join(TARGETS)).unwrap());
+    assert!(repository.withdraw(&["x".to_owned()], &keyring, day(2)).is_err());
+    let files = repository.withdraw(std::slice::from_ref(&name), &keyring, day(2)).unwrap();
+    drop(repository);
+    let lines = checked(folder.path(), day(2)).unwrap().lines;
+    assert!(!lines.iter().any(|line| line.starts_with(&name)), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("p-1.2.0-")), "{lines:?}");
+    assert_eq!((files.len(), names().len()), (1, 2), "the files stay");
+    Repository::open(folder.path()).unwrap().remove_files(&files).unwrap();
+    assert!(names().len() == 1 && names()[0].ends_with(".p-1.2.0-efefefef.full.payload"), "{:?}", names());
+    checked(folder.path(), day(2)).unwrap();
+}
