@@ -58,6 +58,9 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     let rehearsed = repo(&project, &["rehearse", "site"]).succeeds();
     assert_eq!(rehearsed.output.lines().count(), 5, "{}", rehearsed.output);
     repo(&project, &["delegate", "site", "acme", "--key", "second", "--path", "apps/acme/*"]).succeeds();
+    repo(&project, &["refresh", "site", "--delegated", "acme"]).succeeds();
+    assert!(project.root.join("site/metadata/2.acme.json").is_file());
+    repo(&project, &["refresh", "site", "--delegated", "other"]).fails_with(&["there is no delegated role `other`"]);
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);
@@ -107,4 +110,47 @@ fn keys_that_are_elsewhere_sign_by_request() {
     assert_eq!(again.status, 3, "{}", again.errors);
     project.write("signatures.json", "{}");
     repo(&project, &["rotate", "site", "--signatures", "signatures.json"]).fails_with(&["is not a file of signatures"]);
+}
+
+/// A payload whose segments nobody applies here, signed by the release key of `keys`.
+fn payload(keys: &Path, version: &str) -> Vec<u8> {
+    use ed25519_dalek::pkcs8::DecodePrivateKey;
+    use osbuild_format::{dsse, payload};
+    use sha2::{Digest, Sha256};
+    let image = serde_json::json!({"size_bytes": 4096, "sha256": "ef".repeat(32)});
+    let to = serde_json::json!({"version": version, "epoch": 1, "esp": image, "root": image,
+        "root_hash": "cd".repeat(32), "salt": "07"});
+    let segment = |image: &str| {
+        serde_json::json!({"image": image, "output_bytes": 4096, "output_sha256": "ab".repeat(32),
+            "stored_bytes": 3, "stored_sha256": hex::encode(Sha256::digest(b"xyz"))})
+    };
+    let header = serde_json::json!({"format": 1, "product": "gateway", "machine": "board", "to": to,
+        "segments": [segment("root"), segment("esp")]});
+    let header: payload::Header = serde_json::from_value(header).expect("a header");
+    let text = std::fs::read_to_string(keys.join("release.key")).expect("a key");
+    let key = dsse::SigningKey::from_pkcs8_pem(&text).expect("a key");
+    let (json, id) = (header.to_json().expect("JSON"), dsse::key_id(&key.verifying_key()));
+    let envelope = dsse::sign(payload::PAYLOAD_TYPE, &json, &key, &id);
+    [payload::head(envelope.as_bytes()).expect("short").as_slice(), b"xyzxyz"].concat()
+}
+
+#[test]
+fn what_is_published_is_offered_to_a_share_and_withdrawn() {
+    let (project, keys) = with_keys();
+    repo(&project, &["init", "site"]).succeeds();
+    for version in ["1.0.0", "1.1.0"] {
+        std::fs::write(project.root.join("x.payload"), payload(&keys, version)).expect("written");
+        repo(&project, &["publish", "site", "--payload", "x.payload"]).succeeds();
+    }
+    let shared = repo(&project, &["rollout", "site", "gateway-1.1.0", "10"]).succeeds();
+    assert_eq!(shared.output, "gateway-1.1.0-efefefef.full.payload: 10 %\n");
+    let files = || std::fs::read_dir(project.root.join("site/targets")).expect("there").count();
+    let withdrawn = repo(&project, &["withdraw", "site", "gateway-1.0.0"]).succeeds();
+    assert_eq!(withdrawn.output, "gateway-1.0.0-efefefef.full.payload: withdrawn\n");
+    assert_eq!(files(), 2, "the file stays");
+    repo(&project, &["withdraw", "site", "gateway-1.0.0"])
+        .fails_with(&["no target of `gateway-1.0.0`", "gateway-1.1.0-"]);
+    repo(&project, &["withdraw", "site", "gateway-1.1.0", "--remove-files"]).succeeds();
+    assert_eq!(files(), 1);
+    assert!(!repo(&project, &["check", "site"]).succeeds().output.contains("payload"));
 }

@@ -50,7 +50,9 @@ pub fn check(project: &Project, args: &CheckArgs) -> Result<(), Failure> {
     if checked.soon.is_empty() {
         return Ok(());
     }
-    let help = "`osbuild repo refresh` renews snapshot and timestamp, `publish` the targets, `rotate` the root";
+    let help =
+        "`osbuild repo refresh` renews snapshot and timestamp, with `--delegated NAME` what others say, `publish` the \
+                targets, `rotate` the root";
     Err(Failure { exit: EXIT_SOON, ..Failure::new(checked.soon.join("\n")).help(help) })
 }
 

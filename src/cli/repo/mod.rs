@@ -6,6 +6,7 @@ mod check;
 mod init;
 mod publish;
 mod rotate;
+mod withdraw;
 
 use super::keys;
 use super::project::Project;
@@ -27,6 +28,8 @@ pub enum RepoCommand {
     Publish(publish::PublishArgs),
     /// Offer a published version to this share of the devices
     Rollout(publish::RolloutArgs),
+    /// Offer a published version to no device any more
+    Withdraw(withdraw::WithdrawArgs),
     /// Renew snapshot and timestamp before they expire
     Refresh(publish::RefreshArgs),
     /// Give a role other keys, or renew the root
@@ -44,6 +47,7 @@ pub fn repo(project: &Project, command: &RepoCommand) -> Result<(), Failure> {
         RepoCommand::Init(args) => init::init(project, args),
         RepoCommand::Publish(args) => publish::publish(project, args),
         RepoCommand::Rollout(args) => publish::rollout(project, args),
+        RepoCommand::Withdraw(args) => withdraw::withdraw(project, args),
         RepoCommand::Refresh(args) => publish::refresh(project, args),
         RepoCommand::Rotate(args) => rotate::rotate(project, args),
         RepoCommand::Delegate(args) => rotate::delegate(project, args),
@@ -109,6 +113,11 @@ fn explain(error: RepositoryError) -> Failure {
         RepositoryError::None(folder) => format!("`osbuild repo init {}` begins one", folder.display()),
         RepositoryError::Exists(_) => {
             "choose another folder: a repository that devices trust is never overwritten".into()
+        }
+        RepositoryError::Partly(_) => {
+            "copy the whole of it again, or choose another folder: a root that devices may trust is \
+                                       never replaced by a new first one"
+                .into()
         }
         RepositoryError::Unvouched(_) => {
             "where it was signed before the release key was replaced, `--release FILE` gives the old public key".into()

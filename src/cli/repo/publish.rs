@@ -15,7 +15,7 @@ use crate::update::release::{ReleaseError, ReleaseImages};
 use crate::update::repository::target::custom_of;
 use crate::update::repository::Repository;
 use crate::update::UpdateError;
-use osbuild_tuf::metadata::Targets;
+use osbuild_tuf::metadata::{TargetFile, Targets};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -143,17 +143,17 @@ pub fn rollout(project: &Project, args: &RolloutArgs) -> Result<(), Failure> {
     let mut targets = repository.targets.signed.clone();
     let mut changed = Vec::new();
     for (name, target) in &mut targets.targets {
-        let Ok(mut custom) = custom_of(target) else { continue };
-        if *name == args.version || format!("{}-{}", custom.product, custom.version) == args.version {
+        if !is_meant(name, target, &args.version) {
+            continue;
+        }
+        if let Ok(mut custom) = custom_of(target) {
             custom.rollout_percent = args.percent;
             target.custom = Some(serde_json::to_value(custom)?);
             changed.push(name.clone());
         }
     }
     if changed.is_empty() {
-        let known: Vec<&str> = targets.targets.keys().map(String::as_str).collect();
-        return Err(Failure::new(format!("there is no target of `{}`", args.version))
-            .help(format!("there are: {}", known.join(", "))));
+        return Err(unknown(&args.version, &targets));
     }
     repository
         .replace_targets(targets, &hands.keyring, hands.now)
@@ -162,10 +162,23 @@ pub fn rollout(project: &Project, args: &RolloutArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether `version` is `PRODUCT-VERSION` of the target, or its name.
+pub fn is_meant(name: &str, target: &TargetFile, version: &str) -> bool {
+    name == version || custom_of(target).is_ok_and(|custom| format!("{}-{}", custom.product, custom.version) == version)
+}
+
+pub fn unknown(version: &str, targets: &Targets) -> Failure {
+    let known: Vec<&str> = targets.targets.keys().map(String::as_str).collect();
+    Failure::new(format!("there is no target of `{version}`")).help(format!("there are: {}", known.join(", ")))
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct RefreshArgs {
     /// The repository
     folder: PathBuf,
+    /// Renew also what this delegated role says, with its own keys; may be given several times
+    #[arg(long, value_name = "NAME")]
+    delegated: Vec<String>,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -173,7 +186,8 @@ pub struct RefreshArgs {
 pub fn refresh(project: &Project, args: &RefreshArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
     let repository = Repository::open(&args.folder).map_err(explain)?;
-    repository.refresh(&hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
+    let delegated: Vec<&str> = args.delegated.iter().map(String::as_str).collect();
+    repository.refresh(&delegated, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
     println!("timestamp {}", repository.timestamp.signed.version + 1);
     Ok(())
 }

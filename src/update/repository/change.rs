@@ -3,7 +3,7 @@
 //! Invariant: each change has one new timestamp, which appears last; equal changes at the same time give equal messages, so
 //! that signatures which others made of them are found.
 
-use super::open::{lock, DAYS};
+use super::open::{lock, read, DAYS};
 use super::write::{sync, Batch, Signatories};
 use super::{in_file, wrong, Days, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY, TARGETS};
 use crate::io::file;
@@ -42,6 +42,9 @@ pub fn init(
     }
     // A number and no text: it is for whoever renews, and says nothing to clients.
     root.extra.insert(DAYS.to_owned(), serde_json::to_value(days).unwrap_or_default());
+    if !may_begin(folder, &root)? {
+        return Err(RepositoryError::Partly(folder.to_owned()));
+    }
     let root = Signed::new(root).map_err(in_file("1.root.json"))?;
     let targets = Signed::new(Targets::new(1, until(now, days.targets))).map_err(in_file("1.targets.json"))?;
     let meta = BTreeMap::from([("targets.json".to_owned(), MetaFile::version(1))]);
@@ -50,6 +53,22 @@ pub fn init(
     batch.sign("1.targets.json", targets, &by(&[&root.signed], TopLevel::Targets)?, keyring)?;
     finish(&mut batch, &[&root.signed], Versions { meta, snapshot: 1, timestamp: 1 }, days, keyring, now)?;
     batch.commit(folder)
+}
+
+/// Whether a repository without a timestamp has no root, or that of an init as this one that was interrupted: where devices
+/// may trust another root, a new first one would cut them off.
+fn may_begin(folder: &Path, root: &Root) -> Result<bool, RepositoryError> {
+    let names = file::list(&folder.join(METADATA))?;
+    if !names.iter().any(|name| name.ends_with(".root.json")) {
+        return Ok(true);
+    }
+    let own = |name: &String| ["1.root.json", "1.targets.json", "1.snapshot.json"].contains(&&name[..]);
+    if !names.iter().all(own) || !file::list(&folder.join(TARGETS))?.is_empty() {
+        return Ok(false);
+    }
+    let Ok(there) = read::<Root>(folder, "1.root.json") else { return Ok(false) };
+    // Made at another time.
+    Ok(Root { expires: root.expires, ..there.signed } == *root)
 }
 
 /// Gives `role` these keys in place of those that it has.
@@ -166,10 +185,24 @@ impl Repository {
         batch.commit(&self.folder)
     }
 
-    /// Renews snapshot and timestamp, for which an online key is enough.
-    pub fn refresh(&self, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
-        let mut batch = Batch::default();
-        finish(&mut batch, &[&self.root.signed], self.next(&[]), self.days(), keyring, now)?;
+    /// Renews snapshot and timestamp, for which an online key is enough, and what the roles `delegated` say, for which their
+    /// own keys are.
+    pub fn refresh(&self, delegated: &[&str], keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        let (mut batch, days) = (Batch::default(), self.days());
+        for name in delegated {
+            let delegations = self.targets.signed.delegations.as_ref();
+            let role = delegations.and_then(|all| Some((all, all.roles.iter().find(|role| role.name == *name)?)));
+            let (Some((all, role)), Some(has)) = (role, self.delegated.get(*name)) else {
+                return wrong(format!("there is no delegated role `{}`", name.escape_debug()));
+            };
+            let mut targets = has.signed.clone();
+            targets.version += 1;
+            targets.expires = until(now, days.targets);
+            let file = format!("{}.{name}.json", targets.version);
+            let signed = Signed::new(targets).map_err(in_file(&file))?;
+            batch.sign(&file, signed, &[Signatories { role: name, keys: &all.keys, wanted: &role.keys }], keyring)?;
+        }
+        finish(&mut batch, &[&self.root.signed], self.next(delegated), days, keyring, now)?;
         batch.commit(&self.folder)
     }
 

@@ -68,8 +68,12 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     let days = repository.days();
     let mut look = |what: &str, expires: Time, days: u64| {
         let left = expires.seconds().saturating_sub(now.seconds()) / SECONDS_PER_DAY;
-        checked.lines.push(format!("{what} is good until {expires}"));
-        if left < warn_days.min(days / 2) {
+        if now < expires {
+            checked.lines.push(format!("{what} is good until {expires}"));
+        }
+        if expires <= now {
+            checked.soon.push(format!("{what} has expired: {expires}"));
+        } else if left < warn_days.min(days / 2) {
             checked.soon.push(format!("{what} expires in {left} days: {expires}"));
         }
     };
@@ -173,7 +177,7 @@ pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<S
                 ));
             }
         }
-        Repository::open(&copy)?.refresh(keyring, now)?;
+        Repository::open(&copy)?.refresh(&[], keyring, now)?;
         follow(&follower)?;
         lines.push(format!("{role}: a key replaced, old and new devices follow to root {version}"));
     }

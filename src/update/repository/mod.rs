@@ -18,6 +18,7 @@ mod segments;
 pub mod target;
 #[cfg(test)]
 mod tests;
+pub mod withdraw;
 mod write;
 
 pub use keyring::Keyring;
@@ -71,6 +72,8 @@ pub enum RepositoryError {
     Sign(#[from] SignError),
     #[error("`{}` holds a repository already", .0.display())]
     Exists(PathBuf),
+    #[error("`{}` holds a part of a repository: a root, and no timestamp", .0.display())]
+    Partly(PathBuf),
     #[error("`{}` holds no repository", .0.display())]
     None(PathBuf),
     #[error("somebody else changes the repository `{}` now", .0.display())]

@@ -13,6 +13,7 @@ use osbuild_tuf::{FolderFetcher, FolderStore, Limits, Time, Updater};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod others;
 mod rotation;
 
 const NAMES: [&str; 6] = ["root", "second", "third", "targets", "snapshot", "timestamp"];
@@ -117,7 +118,7 @@ fn what_expires_is_told_before_and_refused_after() {
     assert_eq!(soon.len(), 2, "{soon:?}");
     assert!(soon[0].starts_with("snapshot expires in 10 days: "), "{soon:?}");
     assert!(matches!(checked(folder.path(), day(31)), Err(RepositoryError::Client(_))));
-    Repository::open(folder.path()).unwrap().refresh(&keyring(&["snapshot", "timestamp"]), day(31)).unwrap();
+    Repository::open(folder.path()).unwrap().refresh(&[], &keyring(&["snapshot", "timestamp"]), day(31)).unwrap();
     assert_eq!(checked(folder.path(), day(31)).unwrap().soon, [""; 0]);
 }
 
@@ -338,7 +339,7 @@ fn an_answer_does_not_say_how_long_metadata_is_good() {
         NAMES.iter().for_each(|name| keyring.add(Signer::of_ed25519(name, key(name))));
         let now = Time::from_seconds(exchange.seconds().unwrap());
         let repository = Repository::open(folder.path()).map_err(|error| error.to_string())?;
-        repository.refresh(&keyring, now).map_err(|error| error.to_string())
+        repository.refresh(&[], &keyring, now).map_err(|error| error.to_string())
     };
     let asked = day(0).seconds();
     assert!(refresh(u64::MAX, asked).unwrap_err().contains("and the clock is at"), "good for ever");
