@@ -166,5 +166,6 @@ macro_rules! targets {
 
 targets! {
     app 1000 archive 500 config 500 control 2000 debian 600 device 2000 dhcp 2000 disk 100 dns 2000 elf 2000 esp 500 gpt 500
-    kconfig 500 kernel 2000 manifest 1000 pe 300 records 300 resolver 2000 sntp 2000 varstore 1000
+    kconfig 500 kernel 2000 manifest 1000 payload 1000 pe 300 records 300 repository 1000 resolver 2000 signing 1000 sntp 2000
+    update 1000 varstore 1000
 }

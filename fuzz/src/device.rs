@@ -24,7 +24,11 @@ pub fn run(bytes: &[u8]) {
 pub fn seeds() -> Vec<Vec<u8>> {
     let config = r#"{"format":1,"product":"p","version":"1.0.0","machine":"m","hostname":"h","console":"ttyS0","ntp_servers":["a.b"],
         "services":[{"name":"web","argv":["/bin/x","-f"],"user":"w","uid":1,"gid":1,"env":{"A":"b"},"after":["db"],"critical":true},
-        {"name":"db","argv":["/bin/y"],"user":"d","uid":2,"gid":2,"restart":"on-failure","terminal":"/dev/ttyS0"}]}"#;
+        {"name":"db","argv":["/bin/y"],"user":"d","uid":2,"gid":2,"restart":"on-failure","terminal":"/dev/ttyS0"}],
+        "update":{"url":"https://a.b/u","window":{"from_minute":90,"to_minute":1},"full_download":"never","trial_boots":2,
+        "signers":["abababababababababababababababababababababababababababababababab"],
+        "health":[{"name":"net","argv":["/bin/x"],"timeout_seconds":9}]}}"#;
+    assert!(DeviceConfig::from_json(config.as_bytes()).is_ok(), "the seed is no configuration");
     let superblock = verity::Superblock { uuid: [7; 16], data_blocks: 1234, salt: (0..32).collect() };
     let mut ext4 = vec![0; 1024];
     ext4[4..8].copy_from_slice(&16384_u32.to_le_bytes());

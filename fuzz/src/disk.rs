@@ -4,7 +4,7 @@ use super::{gpt, pe, signer};
 use osbuild::image::pe::append;
 use osbuild::image::verity::{self, Extent};
 use osbuild::io::store::Store;
-use osbuild::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
+use osbuild::model::machine::{Architecture, Firmware, KernelCompression, Machine, PartitionSizes, VirtualBoard};
 use osbuild::model::{MachineName, Origin, RecipeName};
 use osbuild::release::image::{self, Parts, ReleaseInputs};
 use osbuild::release::keys::PublicKeys;
@@ -89,6 +89,7 @@ fn disk() -> Disk {
         kernel: RecipeName::new("linux").expect("valid"),
         efi_stub: RecipeName::new("stub").expect("valid"),
         kernel_fragments: vec![],
+        kernel_compression: KernelCompression::Stored,
         console: "ttyS0".into(),
         kernel_command_line: vec![],
         memory_bytes: None,
@@ -110,12 +111,14 @@ fn disk() -> Disk {
         store: &store,
         product: "p",
         version: "1",
+        security_epoch: 1,
         production: true,
         machine: &machine,
         parts: parts(&store),
         sources,
         actions,
         keys: &keys,
+        layout: None,
         folder: &images,
     };
     let path = image::write(&inputs).expect("written").folder.join("disk.img");

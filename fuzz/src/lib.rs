@@ -18,11 +18,15 @@ mod gpt;
 mod kconfig;
 mod kernel;
 mod manifest;
+mod payload;
 mod pe;
 mod records;
+mod repository;
 mod resolver;
 mod signer;
+mod signing;
 mod sntp;
+mod update;
 mod varstore;
 
 /// One kind of input.
@@ -34,7 +38,7 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "app", run: app::run, seeds: app::seeds },
     Target { name: "archive", run: archive::run, seeds: archive::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
@@ -50,10 +54,14 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "kconfig", run: kconfig::run, seeds: kconfig::seeds },
     Target { name: "kernel", run: kernel::run, seeds: kernel::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
+    Target { name: "payload", run: payload::run, seeds: payload::seeds },
     Target { name: "pe", run: pe::run, seeds: pe::seeds },
     Target { name: "records", run: records::run, seeds: records::seeds },
+    Target { name: "repository", run: repository::run, seeds: repository::seeds },
     Target { name: "resolver", run: resolver::run, seeds: resolver::seeds },
+    Target { name: "signing", run: signing::run, seeds: signing::seeds },
     Target { name: "sntp", run: sntp::run, seeds: sntp::seeds },
+    Target { name: "update", run: update::run, seeds: update::seeds },
     Target { name: "varstore", run: varstore::run, seeds: varstore::seeds },
 ];
 

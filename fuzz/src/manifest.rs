@@ -45,6 +45,7 @@ fn statement() -> Vec<u8> {
         product: "p".into(),
         version: "1".into(),
         machine: "m".into(),
+        security_epoch: 1,
         architecture: "x86_64".into(),
         keys: "development".into(),
         root_hash: "ab".repeat(32),
@@ -55,6 +56,7 @@ fn statement() -> Vec<u8> {
         packages: Vec::new(),
         apps: vec![App { id: "a".into(), version: "1.0.0".into(), digest: "cd".repeat(32), packages: Vec::new() }],
         sources: BTreeMap::from([("ef".repeat(32), "a source".to_owned())]),
+        layout: None,
         actions: BTreeMap::new(),
     };
     Statement::new(&files, predicate).to_json()

@@ -135,6 +135,9 @@ pub fn key_failure(error: KeyError, folder: &Path) -> Failure {
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
+#[command(
+    after_help = "Where OpenSSL or a token's tool refuses an Ed25519 key of an older osbuild: docs/formats/signing.md"
+)]
 pub enum KeysCommand {
     /// Make keys for images that are shipped: PK, KEK and db for Secure Boot, the release key, and those
     /// of apps, of capability tokens and of a repository of updates

@@ -32,6 +32,7 @@ pub mod suites;
 mod terminal;
 pub mod test;
 mod tools;
+mod update;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -85,6 +86,9 @@ enum Command {
     /// Look after the repository that devices get their updates from
     #[command(subcommand)]
     Repo(repo::RepoCommand),
+    /// Try updates without a device
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     /// Sign what a request asks for, where the keys are
     Sign(signing::SignArgs),
     /// Check an image folder or a disk, offline, from public keys alone
@@ -132,6 +136,7 @@ fn run_command(arguments: Arguments) -> Result<(), Failure> {
         Command::Keys(command) => keys::keys(project, &command),
         Command::Verify(args) => verify::verify(Ok(project), &args),
         Command::Repo(command) => repo::repo(&project, &command),
+        Command::Update(command) => update::update(&project, &command),
         Command::Sign(args) => signing::sign(Ok(project), &args),
         Command::App(command) => app::app(project, &command),
         Command::Build(args) => build::build(project, &args),

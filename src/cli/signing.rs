@@ -99,6 +99,8 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
         };
         let message = entry.bytes()?;
         println!("{}: {}", signer.name(), request::describe(&message));
+        // Whoever asks can say it over the telephone; of a program for Secure Boot it is all that tells it from others.
+        println!("  SHA-256 of the message: {}", entry.sha256);
         println!("  asked for as: {}", entry.what.escape_debug());
         let signature = STANDARD.encode(signer.sign(&entry.what, &message)?);
         signatures.push(Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature });

@@ -7,16 +7,16 @@ use super::step::{input, output, ImageError};
 use crate::io::store::{Node, Store};
 use crate::model::machine::PartitionSizes;
 use crate::model::{Digest, RelPath};
-use osbuild_format::verity::{Superblock, VeritySuperblockError, BLOCK_BYTES, SUPERBLOCK_BYTES};
+use osbuild_format::verity::{
+    levels, Hasher, Superblock, VeritySuperblockError, BLOCK_BYTES, HASH_BYTES, SUPERBLOCK_BYTES,
+};
 use rayon::prelude::*;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 const BLOCK: usize = BLOCK_BYTES as usize;
-const HASH_BYTES: usize = 32;
 /// Blocks that one thread reads at a time: 256 KiB, which stay in its processor's cache until they are hashed.
 const CHUNK_BLOCKS: usize = 64;
 const LIMIT_BYTES: u64 = PartitionSizes::ROOT_MOST_BYTES;
@@ -72,12 +72,12 @@ pub fn build(data: Extent, uuid: [u8; 16], salt: Vec<u8>) -> Result<Verity, Veri
         return Err(VerityError::Size(data.bytes));
     }
     let blocks = data.bytes / u64::from(BLOCK_BYTES);
-    let salted = Sha256::new_with_prefix(&salt);
-    let mut level = lowest_level(data, blocks, &salted)?;
+    let hasher = Hasher::new(&salt);
+    let mut level = lowest_level(data, blocks, &hasher)?;
     let mut levels = Vec::new();
     while level.len() > HASH_BYTES {
         level.resize(level.len().next_multiple_of(BLOCK), 0);
-        let above = level_above(&level, &salted);
+        let above = level_above(&level, &hasher);
         levels.push(std::mem::replace(&mut level, above));
     }
     let mut device = Superblock { uuid, data_blocks: blocks, salt }.to_bytes().to_vec();
@@ -87,7 +87,7 @@ pub fn build(data: Extent, uuid: [u8; 16], salt: Vec<u8>) -> Result<Verity, Veri
 }
 
 /// The hashes of all blocks of `data`, one after the other.
-fn lowest_level(data: Extent, blocks: u64, salted: &Sha256) -> Result<Vec<u8>, VerityError> {
+fn lowest_level(data: Extent, blocks: u64, hasher: &Hasher) -> Result<Vec<u8>, VerityError> {
     let mut level = vec![0; blocks as usize * HASH_BYTES];
     let chunks = level.par_chunks_mut(CHUNK_BLOCKS * HASH_BYTES).enumerate();
     // A new buffer for each chunk would cost a twentieth of the hashing.
@@ -96,7 +96,7 @@ fn lowest_level(data: Extent, blocks: u64, salted: &Sha256) -> Result<Vec<u8>, V
         let bytes = &mut buffer[..hashes.len() / HASH_BYTES * BLOCK];
         let at = data.start + (chunk * CHUNK_BLOCKS * BLOCK) as u64;
         data.file.read_exact_at(bytes, at)?;
-        hash_blocks(bytes, salted, hashes);
+        hasher.fill(bytes, hashes);
         Ok(())
     });
     read.map_err(VerityError::Read)?;
@@ -104,18 +104,11 @@ fn lowest_level(data: Extent, blocks: u64, salted: &Sha256) -> Result<Vec<u8>, V
 }
 
 /// The hashes of the blocks of a level.
-fn level_above(level: &[u8], salted: &Sha256) -> Vec<u8> {
+fn level_above(level: &[u8], hasher: &Hasher) -> Vec<u8> {
     let mut above = vec![0; level.len() / BLOCK * HASH_BYTES];
     let chunks = level.par_chunks(CHUNK_BLOCKS * BLOCK).zip(above.par_chunks_mut(CHUNK_BLOCKS * HASH_BYTES));
-    chunks.for_each(|(blocks, hashes)| hash_blocks(blocks, salted, hashes));
+    chunks.for_each(|(blocks, hashes)| hasher.fill(blocks, hashes));
     above
-}
-
-/// Fills `hashes` with those of the blocks of `bytes`.
-fn hash_blocks(bytes: &[u8], salted: &Sha256, hashes: &mut [u8]) {
-    for (block, hash) in bytes.chunks_exact(BLOCK).zip(hashes.chunks_exact_mut(HASH_BYTES)) {
-        hash.copy_from_slice(&salted.clone().chain_update(block).finalize());
-    }
 }
 
 /// Checks `blocks` blocks of `data`, and that `hashes` is exactly the tree over them that `root_hash` names.
@@ -157,10 +150,7 @@ fn difference(found: &[u8], made: &Verity, data_blocks: u64, root_hash: &[u8; HA
 }
 
 fn lowest_level_bytes(data_blocks: u64) -> usize {
-    match data_blocks {
-        1 => 0,
-        blocks => (blocks as usize * HASH_BYTES).next_multiple_of(BLOCK),
-    }
+    levels(data_blocks).first().map_or(0, |blocks| *blocks as usize * BLOCK)
 }
 
 pub use osbuild_format::verity::uuid;
@@ -190,6 +180,7 @@ pub fn step(store: &Store, inputs: &Digest, parameters: &str) -> Result<BTreeMap
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest as _, Sha256};
     use std::io::Write;
 
     fn file(bytes: &[u8]) -> File {

@@ -6,6 +6,7 @@
 
 use super::file;
 use super::pace::{Pace, Paced};
+pub use osbuild_http::without_password;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,14 +187,6 @@ fn is_https(url: &str) -> bool {
     url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
-/// `https://user:secret@host/x` as `https://host/x`.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,12 +202,5 @@ mod tests {
             assert!(text.contains(part) && text.contains(CERTIFICATES_VARIABLE), "{text}");
             assert!(!error.is_transient());
         }
-    }
-
-    #[test]
-    fn passwords_do_not_reach_messages() {
-        assert_eq!(without_password("https://me:pw@h/a@b"), "https://h/a@b");
-        assert_eq!(without_password("http://h:80/x"), "http://h:80/x");
-        assert_eq!(without_password("nonsense"), "nonsense");
     }
 }

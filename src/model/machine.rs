@@ -18,6 +18,7 @@ pub struct Machine {
     pub efi_stub: RecipeName,
     /// Names of files in `kernel-config/`, without `.config`.
     pub kernel_fragments: Vec<String>,
+    pub kernel_compression: KernelCompression,
     /// Kernel console, such as `ttyS0,115200`.
     pub console: String,
     pub kernel_command_line: Vec<String>,
@@ -67,6 +68,14 @@ impl Architecture {
             Architecture::Aarch64 => "BOOTAA64.EFI",
         }
     }
+}
+
+/// How an x86 kernel lies in its image; that of Arm is always plain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelCompression {
+    /// Its bytes as they are: what changes from one release to the next is as small as the change.
+    Stored,
+    Lz4,
 }
 
 /// What starts the kernel.

@@ -28,6 +28,8 @@ pub mod goals {
     pub const ALL: [&str; 7] = [ROOT, VERITY, ROOT_HASH, UKI, DATA, PACKAGES, KERNEL_CONFIG];
 }
 
+/// Tool trees of what tests talk to, where a layer has them; no task uses them.
+const FOR_TESTS: [&str; 2] = ["broker", "softhsm"];
 /// The recipe of the on-device half.
 const AGENT_RECIPE: &str = "osagent";
 
@@ -71,10 +73,11 @@ pub(super) fn plan(builder: &mut PlanBuilder) -> Option<()> {
 
     let board = ToolTreeName::new("board").expect("a valid name");
     toolchain::combined(builder, &[board], &[], &origin)?;
-    // What a test of the board may talk to, where a layer has it; no task uses it.
-    let broker = ToolTreeName::new("broker").expect("a valid name");
-    if builder.config.tool_trees.contains_key(&broker) {
-        toolchain::combined(builder, &[broker], &[], &origin)?;
+    for name in FOR_TESTS {
+        let tree = ToolTreeName::new(name).expect("a valid name");
+        if builder.config.tool_trees.contains_key(&tree) {
+            toolchain::combined(builder, &[tree], &[], &origin)?;
+        }
     }
 
     builder.goal(goals::ROOT.into(), root);

@@ -64,7 +64,8 @@ fn build(builder: &mut PlanBuilder, recipe: &Recipe, source: &OutputRef, tools: 
         inputs.push(mount("config", config));
         class::editing::offer(builder, recipe);
     }
-    let BuildScript { env, lines } = class::script(recipe, builder.config.machine.architecture);
+    let machine = &builder.config.machine;
+    let BuildScript { env, lines } = class::script(recipe, machine.architecture, machine.kernel_compression);
     let command = shell(tools, env, lines);
     let task = builder.task(format!("{}:build", recipe.name), &recipe.origin, command, inputs, &["out"]);
     Some(output(task, "out"))

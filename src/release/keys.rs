@@ -82,9 +82,7 @@ pub struct PublicKeys {
 impl PublicKeys {
     /// Reads the public halves only.
     pub fn load(folder: &Path) -> Result<PublicKeys, KeyError> {
-        let path = folder.join("release.pub");
-        let text = file::read_text(&path)?;
-        let release = ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map_err(invalid(&path, "public key"))?;
+        let release = release_key(folder)?;
         let [platform_key, key_exchange_key, signature_db] = BOOT_KEYS.map(|name| certificate(folder, name));
         Ok(PublicKeys {
             platform_key: platform_key?,
@@ -121,6 +119,13 @@ impl PublicKeys {
         parts.iter().for_each(|part| hash.update(Sha256::digest(part)));
         hash.chain_update(self.release.as_bytes()).finalize().into()
     }
+}
+
+/// The public half of the key that signs payloads and manifests; whoever checks a repository needs no other.
+pub fn release_key(folder: &Path) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    let path = folder.join("release.pub");
+    let text = file::read_text(&path)?;
+    ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map_err(invalid(&path, "public key"))
 }
 
 impl Keys {

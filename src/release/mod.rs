@@ -12,4 +12,4 @@ pub mod signer;
 pub mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,14 +1,12 @@
 //! Small images made by the real code, signed with real keys, and then changed.
 
-use super::image::{self, Parts, ReleaseInputs};
+use super::image;
 use super::keys::{self, KeyError, Keys, PublicKeys, Purpose};
 use super::signer::Exchange;
 use super::verify::{self, Leftovers};
-use crate::image::pe;
 use crate::io::file;
 use crate::io::store::Store;
-use crate::model::machine::{Architecture, Firmware, Machine, PartitionSizes, VirtualBoard};
-use crate::model::{Digest, MachineName, Origin, RecipeName};
+use crate::model::Digest;
 use osbuild_format::dsse;
 use proptest::prelude::*;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -19,89 +17,14 @@ fn load(folder: &Path) -> Result<Keys, KeyError> {
     Keys::load(folder, &Exchange::closed())
 }
 
+pub mod images;
+
+use images::*;
+
 struct Example {
     _folder: tempfile::TempDir,
     keys: PathBuf,
     image: PathBuf,
-}
-
-const MIB: u64 = 1 << 20;
-
-fn machine() -> Machine {
-    Machine {
-        name: MachineName::new("board").expect("valid"),
-        architecture: Architecture::X86_64,
-        firmware: Firmware::Uefi,
-        partitions: PartitionSizes { esp_bytes: 5 * MIB, root_bytes: 2 * MIB, verity_bytes: MIB, data_bytes: MIB },
-        kernel: RecipeName::new("linux").expect("valid"),
-        efi_stub: RecipeName::new("stub").expect("valid"),
-        kernel_fragments: vec![],
-        console: "ttyS0".into(),
-        kernel_command_line: vec![],
-        memory_bytes: None,
-        devices: Default::default(),
-        interfaces: Default::default(),
-        board: VirtualBoard {
-            memory_mib: 1,
-            cpus: 1,
-            forwards: Default::default(),
-            serial_ports: 0,
-            networks: Vec::new(),
-            disk_bytes: 0,
-        },
-        origin: Origin { file: "m.yaml".into(), line: 1, column: 1 },
-    }
-}
-
-fn parts(store: &Store, folder: &Path) -> Parts {
-    let put = |bytes: &[u8]| store.put_bytes(bytes).expect("kept");
-    let root: Vec<u8> = (0..300 * 4096_u32).map(|i| (i % 253) as u8).collect();
-    let path = folder.join("root");
-    file::write_atomic(&path, &root, 0o644).expect("written");
-    let root_file = file::open(&path).expect("opened");
-    let extent = crate::image::verity::Extent { file: &root_file, start: 0, bytes: root.len() as u64 };
-    let verity = crate::image::verity::build(extent, crate::image::verity::uuid(&[2; 32]), vec![2; 32]).expect("built");
-    let hash = hex::encode(verity.root_hash);
-    let line = osbuild_format::command_line::with_root("quiet", &hash, 300);
-    let release: String = crate::tree::release::os_release_text("p", "1", "board")
-        .iter()
-        .map(|(name, value)| format!("{name}=\"{value}\"\n"))
-        .collect();
-    let uki = pe::append(
-        &pe::tests::example(),
-        &[(".osrel", release.as_bytes()), (".cmdline", line.as_bytes()), (".linux", &[9; 9000])],
-    );
-    let packages = r#"{"schema":1,"packages":[{"name":"p","version":"1","license":"MIT","recipe":"p","files":1,"bytes":2}],
-        "skeletons":{"files":0,"bytes":0},"generated":{"files":0,"bytes":0}}"#;
-    Parts {
-        root: put(&root),
-        verity: put(&verity.device),
-        root_hash: put(format!("{hash}\n").as_bytes()),
-        uki: put(&uki.expect("appended")),
-        data: put(&[5; 4096]),
-        packages: put(packages.as_bytes()),
-        kernel_config: put(b"CONFIG_X=y\n"),
-    }
-}
-
-fn write(store: &Store, parts: Parts, keys: &Keys, folder: &Path) -> image::Release {
-    let machine = machine();
-    let (sources, actions) = Default::default();
-    let inputs = ReleaseInputs {
-        store,
-        product: "p",
-        version: "1",
-        security_epoch: 1,
-        production: true,
-        machine: &machine,
-        parts,
-        sources,
-        actions,
-        keys,
-        layout: None,
-        folder,
-    };
-    image::write(&inputs).expect("written")
 }
 
 fn example() -> &'static Example {

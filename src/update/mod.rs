@@ -11,6 +11,8 @@ pub mod publish;
 pub mod release;
 pub mod repository;
 pub mod simulate;
+#[cfg(test)]
+mod tests;
 
 use crate::io::file::FileError;
 use crate::release::signer::SignError;

@@ -6,7 +6,7 @@ use super::delta::{self, DeltaError};
 use super::release::ReleaseImages;
 use super::UpdateError;
 use crate::release::signer::Signer;
-use osbuild_format::payload::{self, Header, HeaderError, FORMAT, PAYLOAD_TYPE};
+use osbuild_format::payload::{self, Header, FORMAT, PAYLOAD_TYPE};
 
 /// A payload without its signature.
 pub struct Unsigned {
@@ -37,7 +37,7 @@ impl Unsigned {
 
     /// The payload's file. The only thing that is signed is its header, which names everything else.
     pub fn sign(&self, release: &Signer) -> Result<Vec<u8>, UpdateError> {
-        let json = self.header.to_json().map_err(HeaderError::from)?;
+        let json = self.header.to_json()?;
         let envelope = release.sign_statement(&self.what(), PAYLOAD_TYPE, &json)?;
         let mut bytes = payload::head(envelope.as_bytes())?;
         bytes.extend_from_slice(&self.stored);

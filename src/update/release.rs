@@ -7,6 +7,7 @@ use super::repository::target::{Described, HEAD_BYTES};
 use crate::io::file::{self, at, FileError};
 use crate::release::image::{ESP, ROOT, VERITY};
 use crate::release::keys::PublicKeys;
+use crate::release::manifest::Statement;
 use crate::release::verify::{self, VerifyError};
 use osbuild_format::dsse::VerifyingKey;
 use osbuild_format::payload::{self, apply, ImageName, SegmentError};
@@ -45,6 +46,8 @@ pub enum ReleaseError {
     },
     #[error("the full payload of {version} does not make the {image} that its header names")]
     Differs { version: String, image: &'static str },
+    #[error("`{0}` was changed while it was read")]
+    Changed(&'static str),
     #[error("it is a delta, and what it starts from is not here")]
     Delta,
 }
@@ -53,9 +56,10 @@ impl ReleaseImages {
     /// Everything in `folder` is verified first, as `osbuild verify` does it.
     pub fn of_folder(folder: &Path, keys: &PublicKeys) -> Result<ReleaseImages, ReleaseError> {
         verify::folder(folder, keys, false)?;
-        let predicate = verify::manifest(folder, keys)?.predicate;
-        let root = file::read(&folder.join(ROOT), LIMIT_IMAGE_BYTES)?;
-        let esp = file::read(&folder.join(ESP), LIMIT_IMAGE_BYTES)?;
+        let statement = verify::manifest(folder, keys)?;
+        let read = |name| vouched(&statement, name, file::read(&folder.join(name), LIMIT_IMAGE_BYTES)?);
+        let (root, esp) = (read(ROOT)?, read(ESP)?);
+        let predicate = statement.predicate;
         let superblock = Superblock::parse(&file::read_start(&folder.join(VERITY), SUPERBLOCK_BYTES as u64)?)?;
         let release = payload::Release {
             version: predicate.version,
@@ -112,6 +116,37 @@ impl ReleaseImages {
     }
 }
 
-fn described(bytes: &[u8]) -> payload::Image {
+/// `bytes` of the file `name`, when the manifest means them: the file may have changed since it was verified.
+fn vouched(statement: &Statement, name: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, ReleaseError> {
+    let found = hex::encode(Sha256::digest(&bytes));
+    let subject = statement.subject.iter().find(|subject| subject.name == name);
+    match subject.is_some_and(|subject| subject.digest.get("sha256") == Some(&found)) {
+        true => Ok(bytes),
+        false => Err(ReleaseError::Changed(name)),
+    }
+}
+
+pub(super) fn described(bytes: &[u8]) -> payload::Image {
     payload::Image { size_bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::manifest::Subject;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_file_that_changes_after_it_was_verified_is_not_signed() {
+        let sha256 = hex::encode(Sha256::digest(b"root"));
+        let subject = Subject { name: ROOT.to_owned(), digest: BTreeMap::from([("sha256".to_owned(), sha256)]) };
+        let predicate = serde_json::from_value(serde_json::json!({"product": "p", "version": "1.0.0", "machine": "m",
+            "architecture": "x86_64", "keys": "development", "production": false, "root_hash": "", "command_line": "",
+            "size_bytes": {}, "partition_bytes": {}, "packages": [], "sources": {}, "actions": {}}));
+        let mut statement = Statement::new(&BTreeMap::new(), predicate.unwrap());
+        statement.subject = vec![subject];
+        assert_eq!(vouched(&statement, ROOT, b"root".to_vec()).unwrap(), b"root");
+        assert!(matches!(vouched(&statement, ROOT, b"r00t".to_vec()), Err(ReleaseError::Changed(ROOT))));
+        assert!(matches!(vouched(&statement, ESP, b"root".to_vec()), Err(ReleaseError::Changed(ESP))));
+    }
 }

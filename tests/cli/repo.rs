@@ -2,7 +2,6 @@
 
 use crate::command::{osbuild, Ended, Project};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A project whose keys are in a folder of its own.
 fn with_keys() -> (Project, PathBuf) {
@@ -44,6 +43,10 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rotate", "site", "root", "--remove", "third"]).fails_with(&["key `third` does not sign for"]);
     let checked = repo(&project, &["check", "site"]).succeeds();
     assert!(checked.output.starts_with("ok  root 2 of 2 is trusted\n"), "{}", checked.output);
+    let public = project.root.join("public");
+    std::fs::create_dir(&public).expect("made");
+    std::fs::copy(keys.join("release.pub"), public.join("release.pub")).expect("copied");
+    repo(&project, &["check", "site", "--keys", "public"]).succeeds();
     let soon = repo(&project, &["check", "site", "--warn-days", "9999"]);
     assert_eq!(soon.status, 0, "half of the time is left: {}", soon.errors);
     let rehearsed = repo(&project, &["rehearse", "site"]).succeeds();
@@ -52,6 +55,18 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);
+    let nothing = ["`out/nothing` cannot be published", "manifest.dsse.json", "`osbuild image PRODUCT`"];
+    repo(&project, &["publish", "site", "--image", "out/nothing"]).fails_with(&nothing);
+    let neither = repo(&project, &["publish", "site"]);
+    assert_eq!(neither.status, 2, "{}", neither.errors);
+    let simulated = osbuild(&project, &["update", "simulate", "--from", "out/nothing", "--to", "out/nothing"]);
+    simulated.fails_with(&["`out/nothing` cannot be used", "manifest.dsse.json", "`osbuild image PRODUCT`"]);
+}
+
+#[test]
+fn a_repository_of_development_keys_says_so() {
+    let begun = repo(&Project::copy(), &["init", "site"]).succeeds();
+    assert!(begun.errors.contains("signed with DEVELOPMENT KEYS: this repository"), "{}", begun.errors);
 }
 
 #[test]
@@ -77,6 +92,8 @@ fn keys_that_are_elsewhere_sign_by_request() {
         "{}",
         signed.output
     );
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
+    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
     repo(&project, &["init", "site", "--signatures", "signatures.json"]).succeeds();
     repo(&project, &["check", "site"]).succeeds();
     // What was signed for one request is of no use for another.
@@ -84,66 +101,4 @@ fn keys_that_are_elsewhere_sign_by_request() {
     assert_eq!(again.status, 3, "{}", again.errors);
     project.write("signatures.json", "{}");
     repo(&project, &["rotate", "site", "--signatures", "signatures.json"]).fails_with(&["is not a file of signatures"]);
-}
-
-/// SoftHSM's library and its tool: of Debian's packages `softhsm2` and `libsofthsm2`, installed or unpacked into a folder that
-/// OSBUILD_SOFTHSM names.
-fn softhsm() -> Option<(PathBuf, PathBuf)> {
-    let root = std::env::var_os("OSBUILD_SOFTHSM").map_or(PathBuf::from("/"), PathBuf::from);
-    let (library, tool) = (root.join("usr/lib/softhsm/libsofthsm2.so"), root.join("usr/bin/softhsm2-util"));
-    (library.exists() && tool.exists()).then_some((library, tool))
-}
-
-#[test]
-fn a_token_signs() {
-    let Some((library, tool)) = softhsm() else {
-        eprintln!(
-            "SKIPPED: there is no SoftHSM here, so no token has signed; set OSBUILD_SOFTHSM (docs/formats/signing.md)"
-        );
-        return;
-    };
-    let (project, keys) = with_keys();
-    let tokens = project.root.join("tokens");
-    std::fs::create_dir(&tokens).expect("made");
-    project
-        .write("softhsm.conf", &format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()));
-    let project = project.env("VAULT_PIN", "1234");
-    let conf = project.root.join("softhsm.conf").display().to_string();
-    let project = project.env("SOFTHSM2_CONF", conf);
-    let module = library.display().to_string();
-    let token = |args: &[&str]| {
-        let mut command = Command::new(&tool);
-        let output = project.prepare(command.args(["--module", &module]).args(args)).output().expect("started");
-        assert!(output.status.success(), "{args:?}: {output:?}");
-    };
-    token(&["--init-token", "--free", "--label", "vault", "--pin", "1234", "--so-pin", "5678"]);
-    for (id, name) in [("01", "root"), ("02", "db")] {
-        let path = keys.join(format!("{name}.key"));
-        let file = path.display().to_string();
-        token(&["--import", &file, "--token", "vault", "--label", name, "--id", id, "--pin", "1234"]);
-        std::fs::remove_file(&path).expect("removed");
-        let pin = "VAULT_PIN";
-        let signer = serde_json::json!({"pkcs11": {"module": module, "token": "vault", "key": name, "pin_env": pin}});
-        std::fs::write(keys.join(format!("{name}.signer")), signer.to_string()).expect("written");
-    }
-    repo(&project, &["init", "site"]).succeeds();
-    repo(&project, &["check", "site"]).succeeds();
-    // The same key of a request, and the RSA key of Secure Boot.
-    let id = |args: &[&str]| {
-        let output = Command::new("openssl").args(args).output().expect("openssl");
-        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(output.stdout))
-    };
-    let certificate = keys.join("db.crt").display().to_string();
-    let public =
-        Command::new("openssl").args(["x509", "-in", &certificate, "-noout", "-pubkey"]).output().expect("openssl");
-    project.write("db.pem", &String::from_utf8_lossy(&public.stdout));
-    let pem = project.root.join("db.pem").display().to_string();
-    let key_id = id(&["pkey", "-pubin", "-in", &pem, "-outform", "DER"]);
-    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"message"));
-    let entry = serde_json::json!({"id": "db-1", "key": "db", "key_id": key_id, "algorithm": "rsa-pkcs1v15-sha256",
-        "what": "a test", "sha256": sha256, "message": "bWVzc2FnZQ=="});
-    project.write("request.json", &serde_json::json!({"format": 1, "seconds": 1, "entries": [entry]}).to_string());
-    osbuild(&project, &["sign", "request.json", "-o", "signatures.json"]).succeeds();
-    let project = project.env("VAULT_PIN", "4321");
-    osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&["the token does not sign with key `db`"]);
 }

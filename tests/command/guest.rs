@@ -36,6 +36,13 @@ impl Guest {
     /// Builds `product`, which lets [`key`] in as root, boots it as from the factory and waits until it is ready.
     pub fn start(project: &Project, product: &str) -> Guest {
         let disk = osbuild(project, &["image", product]).succeeds().output;
+        let mut guest = Guest::of(project, product, &project.root.join(disk.trim()));
+        guest.boot();
+        guest
+    }
+
+    /// With `disk` from the factory; it does not run yet.
+    pub fn of(project: &Project, product: &str, disk: &Path) -> Guest {
         let tools = osbuild(project, &["tools", "board"]).succeeds().output;
         let config = osbuild::config::load(&project.root, Some(product)).expect("a configuration");
         let public = PublicKeys::load(&project.root.join("keys")).expect("keys");
@@ -46,7 +53,7 @@ impl Guest {
         let setup = Setup {
             name: product.to_owned(),
             tools: ToolRoot::new(tools.trim().into()),
-            image: project.root.join(disk.trim()),
+            image: disk.to_owned(),
             state,
             keys: SecureBootKeys {
                 owner: Guid(owner),
@@ -57,24 +64,42 @@ impl Guest {
             board: config.machine.board,
             persistence: Persistence::Fresh,
         };
-        let mut guest = Guest { board: None, setup, key: key(project).0 };
-        guest.boot();
-        guest
+        Guest { board: None, setup, key: key(project).0 }
     }
 
-    fn boot(&mut self) {
-        let board = Board::start(&self.setup).expect("a board");
+    /// On, and waits until it is ready; the next time it goes on with what it keeps.
+    pub fn boot(&mut self) {
+        self.switch_on();
         let ready = Regex::new("osagent: ready in").expect("a pattern");
-        board.expect_console(&[ready], PATIENCE).expect("it becomes ready");
-        self.board = Some(board);
+        self.board().expect_console(&[ready], PATIENCE).expect("it becomes ready");
+    }
+
+    /// Does not wait for anything.
+    pub fn switch_on(&mut self) {
+        self.board = Some(Board::start(&self.setup).expect("a board"));
+        self.setup.persistence = Persistence::Keep;
+    }
+
+    /// QEMU and the TPM end as by `kill -9`: what the guest has not flushed may be lost.
+    pub fn cut_power(&mut self) {
+        self.board = None;
+    }
+
+    /// Its disk, variables and TPM, between two boots.
+    pub fn state(&self) -> &Path {
+        &self.setup.state
     }
 
     /// Off by the power button, and on again with what it kept.
     pub fn restart(&mut self) {
+        self.switch_off();
+        self.boot();
+    }
+
+    /// By the power button.
+    pub fn switch_off(&mut self) {
         let board = self.board.take().expect("it runs");
         board.power_off(PATIENCE).expect("it goes off");
-        self.setup.persistence = Persistence::Keep;
-        self.boot();
     }
 
     pub fn board(&self) -> &Board {

@@ -1,7 +1,7 @@
 //! The file of an app, judged part by part.
 
 use super::command::{osbuild, Project};
-use super::Judge;
+use super::{keys, Judge};
 use osbuild_format::app::{package, Manifest, PAYLOAD_TYPE};
 use osbuild_format::dsse;
 
@@ -19,7 +19,7 @@ fn the_image_the_tree_and_the_signature_of_an_app_are_sound() {
     let judge = Judge::new("filesystems");
     let bytes = built(&Project::of_this_repository());
     let envelope = package::envelope(&bytes).expect("an app");
-    judge.check_signature(envelope, "app.pub");
+    judge.check_signature(envelope, &keys().join("app.pub"));
 
     let payload = dsse::read_vouched(envelope, PAYLOAD_TYPE).expect("a manifest");
     let manifest = Manifest::from_json(&payload).expect("a manifest");

@@ -7,6 +7,8 @@
 mod app;
 #[path = "../command/mod.rs"]
 mod command;
+mod layout;
+mod signers;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
@@ -66,7 +68,7 @@ impl Judge {
     }
 
     /// An envelope, taken apart as its specification says and given to OpenSSL.
-    fn check_signature(&self, envelope: &[u8], key: &str) {
+    fn check_signature(&self, envelope: &[u8], key: &Path) {
         let envelope: serde_json::Value = serde_json::from_slice(envelope).expect("JSON");
         let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
         let bytes = |value: &serde_json::Value| STANDARD.decode(text(value)).expect("base64");
@@ -78,7 +80,7 @@ impl Judge {
             std::fs::write(&path, bytes).expect("written");
             path.display().to_string()
         };
-        let key = file("key.pub", &std::fs::read(keys().join(key)).expect("read"));
+        let key = file("key.pub", &std::fs::read(key).expect("read"));
         let signature = file("signature", &bytes(&envelope["signatures"][0]["sig"]));
         let verify = |signed: &str| {
             let args =
@@ -145,7 +147,8 @@ fn second_fat(judge: &Judge) -> usize {
 #[test]
 fn the_manifest_is_signed_by_the_release_key() {
     let judge = Judge::new("filesystems");
-    judge.check_signature(&std::fs::read(judge.image.join("manifest.dsse.json")).expect("read"), "release.pub");
+    let manifest = std::fs::read(judge.image.join("manifest.dsse.json")).expect("read");
+    judge.check_signature(&manifest, &keys().join("release.pub"));
 }
 
 #[test]

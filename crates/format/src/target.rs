@@ -3,6 +3,7 @@
 //! The Update Framework 1.0.34, section 4.5: the framework leaves `custom` to the application. Invariant: a value that came
 //! out of [`TargetCustom::from_json`] is of a format that is known here, and its numbers are within their limits.
 
+use crate::device::update::LIMIT_EPOCH;
 use serde::{Deserialize, Serialize};
 
 /// The only version so far.
@@ -73,9 +74,17 @@ impl TargetCustom {
                 return Err(TargetCustomError::Value { field, value });
             }
         }
+        for (field, text) in [("product", &self.product), ("machine", &self.machine), ("version", &self.version)] {
+            if !crate::payload::is_text(text) {
+                let value = text.chars().take(80).collect::<String>().escape_debug().to_string();
+                return Err(TargetCustomError::Value { field, value });
+            }
+        }
         let wrong = |field, value: u64| Err(TargetCustomError::Value { field, value: value.to_string() });
         match () {
             () if self.rollout_percent > 100 => wrong("rollout_percent", self.rollout_percent.into()),
+            // A device could never commit it, nor anything after it.
+            () if self.epoch > LIMIT_EPOCH => wrong("epoch", self.epoch.into()),
             () if self.memory_bytes > LIMIT_MEMORY_BYTES => wrong("memory_bytes", self.memory_bytes),
             () => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! What a payload and a target say of themselves: every rule, and any bytes at all.
 #![allow(clippy::expect_used)]
 
+use osbuild_format::device::update::LIMIT_EPOCH;
 use osbuild_format::payload::{Header, HeaderError, Image, ImageName, Release, Segment, LIMIT_OUTPUT_BYTES};
 use osbuild_format::target::{TargetCustom, TargetCustomError};
 use proptest::prelude::*;
@@ -63,8 +64,12 @@ fn each_rule_of_a_header_is_kept() {
     assert_eq!(value(wrong(&|h| h.product = "a b".to_owned())), "product");
     assert_eq!(value(wrong(&|h| h.machine = String::new())), "machine");
     assert_eq!(value(wrong(&|h| h.to.version = "9".repeat(129))), "version");
+    assert_eq!(value(wrong(&|h| h.product = "../gateway".to_owned())), "product");
+    assert_eq!(value(wrong(&|h| h.to.epoch = LIMIT_EPOCH + 1)), "epoch");
     assert_eq!(value(wrong(&|h| h.to.root_hash = "AB".repeat(32))), "root_hash");
     assert_eq!(value(wrong(&|h| h.to.salt = "abc".to_owned())), "salt");
+    let long = wrong(&|h| h.to.salt = "\n".repeat(1 << 20)).to_string();
+    assert!(long.len() < 400 && !long.contains('\n'), "{} bytes", long.len());
     assert_eq!(value(wrong(&|h| h.to.root.sha256 = "ab".to_owned())), "sha256");
     assert_eq!(value(wrong(&|h| h.to.root.size_bytes = 5000)), "size_bytes");
     assert_eq!(value(wrong(&|h| h.from.as_mut().expect("a delta").esp.size_bytes = 0)), "size_bytes");
@@ -101,9 +106,15 @@ fn each_rule_of_a_target_is_kept_and_a_later_format_is_named() {
         other => panic!("{other:?}"),
     };
     assert_eq!(field(TargetCustom { rollout_percent: 101, ..custom() }), "rollout_percent");
+    assert_eq!(field(TargetCustom { epoch: LIMIT_EPOCH + 1, ..custom() }), "epoch");
+    assert_eq!(field(TargetCustom { version: "0".repeat(129), ..custom() }), "version");
     assert_eq!(field(TargetCustom { memory_bytes: (32 << 20) + 1, ..custom() }), "memory_bytes");
     assert_eq!(field(TargetCustom { from: Some("ab".to_owned()), ..custom() }), "from");
     assert_eq!(field(TargetCustom { header: "CD".repeat(32), ..custom() }), "header");
+    assert_eq!(field(TargetCustom { epoch: 1001, ..custom() }), "epoch");
+    // As long as a record of the device's state, and yet a version that can be compared.
+    assert_eq!(field(TargetCustom { version: format!("1.0.{}1", "0".repeat(4096)), ..custom() }), "version");
+    assert_eq!(field(TargetCustom { product: "a/b".to_owned(), ..custom() }), "product");
     let later = br#"{"format": 7, "whatever": true}"#;
     assert!(matches!(TargetCustom::from_json(later), Err(TargetCustomError::Format(7))));
 }

@@ -3,7 +3,7 @@
 //! Invariant: a body is passed on part by part and cut at its limit; a range is passed on only when the server says that it is
 //! the very one; nothing of the environment, such as a proxy, takes part.
 
-use crate::error::shown;
+use crate::error::without_password;
 use crate::location::follow;
 use crate::pace::{Paced, TooSlow};
 use crate::range::content_range;
@@ -89,11 +89,11 @@ impl Client {
         let response = self.request(url, None)?;
         match response.status().as_u16() {
             200 => {}
-            status => return Err(HttpError::Status { url: shown(url), status }),
+            status => return Err(HttpError::Status { url: without_password(url), status }),
         }
         let announced = response.body().content_length();
         if announced.is_some_and(|length| length > limit_bytes) {
-            return Err(HttpError::TooLong { url: shown(url), limit_bytes });
+            return Err(HttpError::TooLong { url: without_password(url), limit_bytes });
         }
         self.copy(url, response, Extent { most: limit_bytes.saturating_add(1), limit_bytes, wanted: announced }, sink)
     }
@@ -118,18 +118,18 @@ impl Client {
                 let value = response.headers().get("content-range").and_then(|value| value.to_str().ok());
                 if value.and_then(content_range) != Some((offset, last)) {
                     let found = value.unwrap_or("no Content-Range").chars().take(80).collect();
-                    return Err(HttpError::WrongRange { url: shown(url), found });
+                    return Err(HttpError::WrongRange { url: without_password(url), found });
                 }
                 if response.body().content_length().is_some_and(|found| found != length) {
                     let found = "a body of another length than its Content-Range".to_owned();
-                    return Err(HttpError::WrongRange { url: shown(url), found });
+                    return Err(HttpError::WrongRange { url: without_password(url), found });
                 }
                 extent
             }
             // The start of the whole file is the part that was asked for; what follows is not read.
             200 if offset == 0 => Extent { most: length, ..extent },
-            200 => return Err(HttpError::NoRanges { url: shown(url) }),
-            status => return Err(HttpError::Status { url: shown(url), status }),
+            200 => return Err(HttpError::NoRanges { url: without_password(url) }),
+            status => return Err(HttpError::Status { url: without_password(url), status }),
         };
         self.copy(url, response, extent, sink)?;
         Ok(())
@@ -139,7 +139,7 @@ impl Client {
     fn request(&self, url: &str, range: Option<(u64, u64)>) -> Result<Response<Body>, HttpError> {
         let is_known = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         if !url.split_once("://").is_some_and(|(scheme, _)| is_known(scheme)) {
-            return Err(HttpError::Url { url: shown(url) });
+            return Err(HttpError::Url { url: without_password(url) });
         }
         let mut at = url.to_owned();
         for _ in 0..=self.redirects {
@@ -179,12 +179,12 @@ impl Client {
             }
             found += count as u64;
             if found > extent.limit_bytes {
-                return Err(HttpError::TooLong { url: shown(url), limit_bytes: extent.limit_bytes });
+                return Err(HttpError::TooLong { url: without_password(url), limit_bytes: extent.limit_bytes });
             }
-            sink.write_all(&part[..count]).map_err(|source| HttpError::Sink { url: shown(url), source })?;
+            sink.write_all(&part[..count]).map_err(|source| HttpError::Sink { url: without_password(url), source })?;
         }
         match extent.wanted.filter(|wanted| *wanted != found) {
-            Some(wanted) => Err(HttpError::Truncated { url: shown(url), wanted, found }),
+            Some(wanted) => Err(HttpError::Truncated { url: without_password(url), wanted, found }),
             None => Ok(found),
         }
     }
@@ -204,14 +204,14 @@ struct Extent {
 
 fn failed(url: &str, error: std::io::Error) -> HttpError {
     match error.downcast::<TooSlow>() {
-        Ok(TooSlow { found, after }) => HttpError::TooSlow { url: shown(url), found, after },
+        Ok(TooSlow { found, after }) => HttpError::TooSlow { url: without_password(url), found, after },
         Err(error) => HttpError::of_body(url, error),
     }
 }
 
 fn redirected(url: &str, to: &str, reason: &'static str) -> HttpError {
-    let to = shown(to).chars().take(200).collect::<String>().escape_debug().to_string();
-    HttpError::Redirect { url: shown(url), to, reason }
+    let to = without_password(to).chars().take(200).collect::<String>().escape_debug().to_string();
+    HttpError::Redirect { url: without_password(url), to, reason }
 }
 
 /// A damaged certificate among good ones is an error here: whoever built the image has to know.

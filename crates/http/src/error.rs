@@ -75,7 +75,7 @@ impl HttpError {
     }
 
     pub(crate) fn of_ureq(url: &str, error: ureq::Error) -> HttpError {
-        let url = shown(url);
+        let url = without_password(url);
         match error {
             ureq::Error::Timeout(_) => HttpError::Timeout { url },
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => HttpError::Url { url },
@@ -88,7 +88,7 @@ impl HttpError {
     pub(crate) fn of_body(url: &str, error: io::Error) -> HttpError {
         match error.downcast::<ureq::Error>() {
             Ok(error) => HttpError::of_ureq(url, error),
-            Err(error) => HttpError::of_io(shown(url), error),
+            Err(error) => HttpError::of_io(without_password(url), error),
         }
     }
 
@@ -113,7 +113,7 @@ impl HttpError {
 }
 
 /// `https://user:secret@host/x` as `https://host/x`.
-pub(crate) fn shown(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn passwords_do_not_reach_messages() {
-        assert_eq!(shown("https://me:pw@h/a@b"), "https://h/a@b");
-        assert_eq!(shown("http://h:80/x"), "http://h:80/x");
-        assert_eq!(shown("nonsense"), "nonsense");
+        assert_eq!(without_password("https://me:pw@h/a@b"), "https://h/a@b");
+        assert_eq!(without_password("http://h:80/x"), "http://h:80/x");
+        assert_eq!(without_password("nonsense"), "nonsense");
     }
 }

@@ -9,5 +9,5 @@ mod pace;
 mod range;
 
 pub use client::{Client, Settings};
-pub use error::HttpError;
+pub use error::{without_password, HttpError};
 pub use pace::Pace;

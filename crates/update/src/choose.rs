@@ -72,11 +72,26 @@ pub fn choose(device: Device, state: &State, offers: &[Offer], full: bool) -> Re
     Err(why)
 }
 
+/// The same for somebody who insists: a delta that did not fit gets another attempt where nothing else leads there, since what was
+/// damaged may have been put right.
+pub fn insist(device: Device, state: &mut State, offers: &[Offer], full: bool) -> Result<Offer, NotNow> {
+    match choose(device, state, offers, full) {
+        Err(NotNow::SourceDamaged { .. }) => {
+            state.failure = None;
+            choose(device, state, offers, full)
+        }
+        chosen => chosen,
+    }
+}
+
 /// Of the payloads that lead to one version.
 fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: bool) -> Result<&'a Offer, NotNow> {
     let mut why = None;
     let mut consent = None;
-    for offer in offers {
+    // What is being installed goes on: to change over to another payload would throw away what is written already.
+    let (begun, others): (Vec<&Offer>, Vec<&Offer>) =
+        offers.iter().copied().partition(|offer| state.installs(&offer.custom.header));
+    for offer in begun.into_iter().chain(others) {
         let custom = &offer.custom;
         let version = custom.version.clone();
         let refused = if state.denies(&custom.to) {
@@ -94,13 +109,14 @@ fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: boo
             (_, Some(refused)) => why = why.or(Some(refused)),
             (Some(from), None) if from == device.release => return Ok(offer),
             (Some(_), None) => {}
-            (None, None) => consent = consent.or(Some(*offer)),
+            // Who consented to one that is being installed need not do so again after an interruption.
+            (None, None) if state.installs(&custom.header) => return Ok(offer),
+            (None, None) => consent = consent.or(Some(offer)),
         }
     }
     let version = offers.first().map_or_else(String::new, |offer| offer.custom.version.clone());
     match (consent, why) {
-        // Who consented to one that is being installed need not do so again after an interruption.
-        (Some(offer), _) if full || state.installs(&offer.custom.header) => Ok(offer),
+        (Some(offer), _) if full => Ok(offer),
         (Some(offer), _) => Err(NotNow::NeedsConsent { version, size_bytes: offer.size_bytes }),
         (None, Some(why)) => Err(why),
         (None, None) => Err(NotNow::NoPayload { version }),
@@ -210,6 +226,12 @@ mod tests {
         let version = "1.3.0".to_owned();
         let damaged = NotNow::SourceDamaged { version: version.clone() };
         assert_eq!(chosen(&state, &offers[..1], true), Err(damaged));
+        let mut insisting = state.clone();
+        assert!(insist(device(), &mut insisting, &offers[..1], true).is_ok_and(|offer| offer.custom.from.is_some()));
+        assert_eq!(insisting.failure, None);
+        insisting.failure = state.failure.clone();
+        assert!(insist(device(), &mut insisting, &offers, true).is_ok_and(|offer| offer.custom.from.is_none()));
+        assert_eq!(insisting, state, "there is another way");
         assert_eq!(chosen(&state, &offers, false), Err(NotNow::NeedsConsent { version, size_bytes: 100 }));
         assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()));
         state.phase = Phase::Installing {
@@ -218,6 +240,10 @@ mod tests {
             header: "full".to_owned(),
             done: 1,
         };
+        assert_eq!(chosen(&state, &offers, false), Ok("1.3.0 from None".to_owned()));
+        // An interruption of its download is another failure, and no reason to try the delta again from the start.
+        state.failure = Some(Failure { version: "1.3.0".to_owned(), why: "fetch".to_owned(), reason: String::new() });
+        assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()));
         assert_eq!(chosen(&state, &offers, false), Ok("1.3.0 from None".to_owned()));
     }
 

@@ -6,12 +6,12 @@
 
 use crate::device::{Area, BootManager, Payloads, Storage};
 use crate::payload::Payload;
-use crate::state::{Candidate, Failure, Journal, Phase, State, StateError};
+use crate::state::{Candidate, Failure, Home, Journal, Phase, State, StateError};
 use crate::{digest, trial, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
-use osbuild_format::verity::BLOCK_BYTES;
+use osbuild_format::verity::{size_bytes, BLOCK_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -26,6 +26,8 @@ pub enum InstallError {
     Storage(#[source] io::Error),
     #[error("the firmware's variables cannot be read or written")]
     Firmware(#[source] io::Error),
+    #[error("the security epoch cannot be raised; until it can be, nothing is installed")]
+    Epoch(#[source] io::Error),
     #[error("segment {number} of `{target}` cannot be fetched")]
     Fetch {
         target: String,
@@ -62,6 +64,7 @@ impl InstallError {
             InstallError::State(_) => "state",
             InstallError::Storage(_) => "storage",
             InstallError::Firmware(_) => "firmware",
+            InstallError::Epoch(_) => "epoch",
             InstallError::Fetch { .. } => "fetch",
             InstallError::Segment { .. } => "payload-damaged",
             InstallError::Size { .. } => "size",
@@ -193,7 +196,7 @@ impl Installer<'_> {
         if header.from.as_ref().is_some_and(|from| from.esp.sha256 != self.release) {
             return Err(InstallError::From);
         }
-        let tree = verity::size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
+        let tree = size_bytes(header.to.root.size_bytes / u64::from(BLOCK_BYTES));
         for (partition, area, wanted, whole) in [
             ("ESP", Area::Esp(slot), header.to.esp.size_bytes, true),
             ("root partition", Area::Root(slot), header.to.root.size_bytes, false),
@@ -219,6 +222,7 @@ impl Installer<'_> {
         if resumed.is_none() {
             let header = payload.digest.clone();
             self.state.phase = Phase::Installing { candidate: candidate.clone(), slot, header, done: 0 };
+            self.state.home = Home::of(self.running);
             self.journal.save(self.storage, self.state)?;
         }
         // The slot that is about to be written is not the one that the firmware prefers: a device that lost its state on

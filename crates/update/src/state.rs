@@ -1,7 +1,8 @@
 //! What a device remembers of updates, to and from two records.
 //!
 //! A record is a block: magic, sequence number, length and SHA-256 of what follows, then JSON. They are written in turn, so one
-//! of them is always whole. Invariant: [`Journal::save`] that has come back lasts; one that has not leaves the state before or
+//! of them is always whole. What a record has beyond what is known here is ignored: a newer release may have written it in its
+//! trial, and the older one that returns must still find what was denied. Invariant: [`Journal::save`] that has come back lasts; one that has not leaves the state before or
 //! after it.
 
 use crate::device::{Area, Storage};
@@ -25,13 +26,15 @@ const LIMIT_REASON: usize = 256;
 const LIMIT_FAILURE: usize = 512;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
     #[serde(default)]
     pub phase: Phase,
     /// Names of releases that were tried and failed, the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
+    /// Where the device belongs, for firmware that forgets it; none: there was no update yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
     /// How the last update ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
@@ -54,7 +57,7 @@ fn is_zero(value: &u64) -> bool {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Phase {
     /// Nothing is under way.
     #[default]
@@ -85,9 +88,24 @@ pub enum Phase {
     },
 }
 
+/// The slot that was committed last, or that runs while the other one is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    #[serde(with = "letter")]
+    pub slot: Slot,
+    /// The firmware had forgotten and was told so once, which is as often as a device restarts for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
+}
+
+impl Home {
+    pub fn of(slot: Slot) -> Option<Home> {
+        Some(Home { slot, told: false })
+    }
+}
+
 /// The release that an update leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Candidate {
     /// SHA-256 of its ESP, which names it.
     pub name: String,
@@ -96,7 +114,6 @@ pub struct Candidate {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Outcome {
     pub candidate: Candidate,
     pub committed: bool,
@@ -106,7 +123,6 @@ pub struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Failure {
     pub version: String,
     /// For programs.
@@ -117,7 +133,6 @@ pub struct Failure {
 
 /// Since when a release has been waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Offered {
     pub version: String,
     /// Since 1970.
@@ -152,6 +167,9 @@ pub enum StateError {
     Storage(#[from] io::Error),
     #[error("the state of updates has {0} bytes, more than a record holds")]
     TooLong(usize),
+    /// No device writes so often: somebody else wrote the record.
+    #[error("the state of updates has the last number that a record can have: remove its file")]
+    Last,
 }
 
 impl State {
@@ -240,7 +258,7 @@ impl Journal {
 
     /// Makes `state` the latest.
     pub fn save(&mut self, storage: &mut dyn Storage, state: &State) -> Result<(), StateError> {
-        let sequence = self.sequence + 1;
+        let sequence = self.sequence.checked_add(1).ok_or(StateError::Last)?;
         let block = to_block(sequence, state)?;
         storage.write_at(Area::State, sequence % 2 * RECORD_BYTES as u64, &block)?;
         storage.flush(Area::State)?;
@@ -312,10 +330,50 @@ mod tests {
         state.failure = Some(Failure::new("9".repeat(128), "payload-damaged", &io::Error::other("\"\\".repeat(1000))));
         state.checked(u64::MAX, Some(&"9".repeat(128)));
         state.deferred_until_seconds = u64::MAX;
+        state.home = Some(Home { slot: Slot::B, told: true });
         let header = "f".repeat(64);
         state.phase = Phase::Installing { candidate: candidate('x'), slot: Slot::B, header, done: u32::MAX };
         let block = to_block(7, &state).expect("fits");
         assert_eq!(parse(&block), Some((7, state)));
+    }
+
+    /// Or the release that returns would forget that the newer one failed, and try it again and again.
+    #[test]
+    fn a_record_of_a_newer_release_counts() {
+        let mut state = State::default();
+        state.deny(candidate('d'), "why");
+        state.phase = Phase::Trial { candidate: candidate('x'), slot: Slot::B, boots_left: 1 };
+        let mut value = serde_json::to_value(&state).expect("JSON");
+        for place in ["", "/phase", "/phase/candidate", "/last"] {
+            value.pointer_mut(place).expect(place)["new"] = serde_json::json!({ "of": [1] });
+        }
+        let body = serde_json::to_vec(&value).expect("JSON");
+        assert_eq!(serde_json::from_slice::<State>(&body).expect("known as far as it goes"), state);
+    }
+
+    #[test]
+    fn after_the_last_number_there_is_none() {
+        struct Nowhere;
+        impl Storage for Nowhere {
+            fn size_bytes(&self, _: Area) -> io::Result<u64> {
+                Ok(0)
+            }
+            fn read_at(&self, _: Area, _: u64, bytes: &mut [u8]) -> io::Result<()> {
+                bytes.copy_from_slice(&to_block(u64::MAX, &State::default()).expect("fits"));
+                Ok(())
+            }
+            fn write_at(&mut self, _: Area, _: u64, _: &[u8]) -> io::Result<()> {
+                panic!("an older number in the place of the last one");
+            }
+            fn flush(&mut self, _: Area) -> io::Result<()> {
+                Ok(())
+            }
+            fn drop_caches(&mut self, _: Area) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut journal, state, _) = Journal::load(&Nowhere).expect("read");
+        assert!(matches!(journal.save(&mut Nowhere, &state), Err(StateError::Last)));
     }
 
     #[test]

@@ -4,32 +4,12 @@
 //! are those that the builder makes; memory does not grow with the root.
 
 use crate::device::{Area, Storage};
-use osbuild_format::verity::{self, Superblock, BLOCK_BYTES, SUPERBLOCK_BYTES};
-use sha2::{Digest, Sha256};
+use osbuild_format::verity::{self, Hasher, Superblock, BLOCK_BYTES, HASHES_PER_BLOCK, HASH_BYTES, SUPERBLOCK_BYTES};
 use std::io;
 
 const BLOCK: usize = BLOCK_BYTES as usize;
-const HASH_BYTES: usize = 32;
-/// Hashes that a block of the tree holds.
-const HASHES: u64 = (BLOCK / HASH_BYTES) as u64;
 /// Blocks that are read at a time: as many as fill one block of hashes.
-const CHUNK_BYTES: usize = BLOCK * HASHES as usize;
-
-/// Blocks of each level of the tree over `data_blocks`, from the lowest up; none for a root of one block.
-fn levels(data_blocks: u64) -> Vec<u64> {
-    let mut levels = Vec::new();
-    let mut below = data_blocks;
-    while below > 1 {
-        below = below.div_ceil(HASHES);
-        levels.push(below);
-    }
-    levels
-}
-
-/// Bytes of the superblock's block and the tree.
-pub fn size_bytes(data_blocks: u64) -> u64 {
-    (1 + levels(data_blocks).iter().sum::<u64>()) * u64::from(BLOCK_BYTES)
-}
+const CHUNK_BYTES: usize = BLOCK * HASHES_PER_BLOCK;
 
 /// What was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +22,8 @@ pub struct Tree {
 
 /// Hashes `data_blocks` blocks of `data` and writes superblock and tree to `hashes`; nothing is flushed.
 pub fn rebuild(storage: &mut dyn Storage, data: Area, data_blocks: u64, salt: &[u8], hashes: Area) -> io::Result<Tree> {
-    let salted = Sha256::new_with_prefix(salt);
-    let levels = levels(data_blocks);
+    let hasher = Hasher::new(salt);
+    let levels = verity::levels(data_blocks);
     let starts = starts(&levels);
     let superblock = Superblock { uuid: verity::uuid(salt), data_blocks, salt: salt.to_vec() }.to_bytes();
     let mut first = vec![0; BLOCK];
@@ -53,23 +33,21 @@ pub fn rebuild(storage: &mut dyn Storage, data: Area, data_blocks: u64, salt: &[
     let mut chunk = vec![0; CHUNK_BYTES];
     for (level, start) in levels.iter().zip(&starts) {
         for place in 0..*level {
-            let first = place * HASHES;
-            let count = (blocks - first).min(HASHES);
+            let first = place * HASHES_PER_BLOCK as u64;
+            let count = (blocks - first).min(HASHES_PER_BLOCK as u64);
             let part = &mut chunk[..usize::try_from(count).expect("at most 128") * BLOCK];
             storage.read_at(from, (from_start + first) * u64::from(BLOCK_BYTES), part)?;
             let mut block = vec![0; BLOCK];
-            for (data, hash) in part.chunks(BLOCK).zip(block.chunks_mut(HASH_BYTES)) {
-                hash.copy_from_slice(&salted.clone().chain_update(data).finalize());
-            }
+            hasher.fill(part, &mut block);
             storage.write_at(hashes, (start + place) * u64::from(BLOCK_BYTES), &block)?;
         }
         (from, from_start, blocks) = (hashes, *start, *level);
     }
     let mut top = vec![0; BLOCK];
     storage.read_at(from, from_start * u64::from(BLOCK_BYTES), &mut top)?;
-    let size_bytes = size_bytes(data_blocks);
+    let size_bytes = verity::size_bytes(data_blocks);
     let sha256 = crate::digest::of(storage, hashes, size_bytes)?;
-    Ok(Tree { root_hash: salted.chain_update(&top).finalize().into(), sha256, size_bytes })
+    Ok(Tree { root_hash: hasher.hash(&top), sha256, size_bytes })
 }
 
 /// The first block of each level: the top one follows the superblock, the lowest comes last.
@@ -92,6 +70,7 @@ fn starts(levels: &[u64]) -> Vec<u64> {
 mod tests {
     use super::*;
     use osbuild_format::command_line::Slot;
+    use sha2::{Digest, Sha256};
 
     const ROOT: Area = Area::Root(Slot::A);
     const HASHES: Area = Area::Verity(Slot::A);
@@ -152,7 +131,7 @@ mod tests {
     fn the_tree_is_the_one_that_veritysetup_makes() {
         for (blocks, root_hash, device) in PINNED {
             let root = (0..blocks * BLOCK).map(|at| (at / 7 % 251) as u8).collect();
-            let size = size_bytes(blocks as u64) as usize;
+            let size = verity::size_bytes(blocks as u64) as usize;
             let mut memory = Memory { root, hashes: vec![0xee; size] };
             let tree = rebuild(&mut memory, ROOT, blocks as u64, &[0xab; 32], HASHES).expect("built");
             assert_eq!(osbuild_format::hex::encode(&tree.root_hash), root_hash, "{blocks} blocks");

@@ -68,6 +68,8 @@ fn make(number: usize, image: ImageName, old: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let compress = |column: &[u8]| {
         let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
         encoder.window_log(23)?;
+        // Without it, each column would have the whole window, however little it holds.
+        encoder.set_pledged_src_size(Some(column.len() as u64))?;
         encoder.write_all(column)?;
         encoder.finish()
     };

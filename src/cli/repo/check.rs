@@ -7,7 +7,7 @@ use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::{explain, now_seconds, Hands};
 use crate::io::file;
-use crate::release::keys::PublicKeys;
+use crate::release::keys::release_key;
 use crate::update::repository::check::{self, Trust};
 use osbuild_tuf::Time;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct CheckArgs {
 
 pub fn check(project: &Project, args: &CheckArgs) -> Result<(), Failure> {
     let keys = args.keys.clone().unwrap_or_else(|| project.keys());
-    let release = PublicKeys::load(&keys)?.release;
+    let release = release_key(&keys)?;
     let root = match &args.root {
         Some(path) => file::read(path, LIMIT_ROOT_BYTES)?,
         None => check::first_root(&args.folder).map_err(explain)?,

@@ -11,6 +11,7 @@ use super::keys;
 use super::project::Project;
 use super::report::Failure;
 use super::signing::SigningArgs;
+use crate::release::keys::PublicKeys;
 use crate::release::signer::Exchange;
 use crate::update::repository::{Keyring, RepositoryError};
 use osbuild_tuf::metadata::TopLevel;
@@ -82,6 +83,9 @@ struct Hands {
 impl Hands {
     fn of(project: &Project, signing: &SigningArgs) -> Result<Hands, Failure> {
         let folder = keys::present(project)?;
+        if PublicKeys::load(&folder).is_ok_and(|keys| keys.are_for_development()) {
+            eprintln!("signed with DEVELOPMENT KEYS: this repository is for your bench only");
+        }
         let exchange = signing.exchange()?;
         let keyring = Keyring::load(&folder, &exchange).map_err(|error| keys::key_failure(error, &folder))?;
         let now = Time::from_seconds(exchange.seconds().unwrap_or_else(now_seconds));

@@ -8,7 +8,7 @@ use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::{explain, Hands};
-use crate::release::keys::PublicKeys;
+use crate::release::keys::{release_key, PublicKeys};
 use crate::release::signer::Signer;
 use crate::update::publish::{Published, Publishing, Step};
 use crate::update::release::{ReleaseError, ReleaseImages};
@@ -40,15 +40,15 @@ pub struct PublishArgs {
 
 pub fn publish(project: &Project, args: &PublishArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let keys = PublicKeys::load(&hands.folder)?;
     let repository = Repository::open(&args.folder).map_err(explain)?;
     let mut targets = repository.targets.signed.clone();
     let names = match &args.image {
-        Some(image) => of_image(args, &hands, &keys, &repository, image, &mut targets)?,
+        Some(image) => of_image(args, &hands, &PublicKeys::load(&hands.folder)?, &repository, image, &mut targets)?,
         None => {
+            let release = release_key(&hands.folder)?;
             let mut names = Vec::new();
             for payload in &args.payloads {
-                let (name, target) = repository.place(payload, &keys.release, args.rollout.unwrap_or(100))?;
+                let (name, target) = repository.place(payload, &release, args.rollout.unwrap_or(100))?;
                 names.push(name.clone());
                 targets.targets.insert(name, target);
             }

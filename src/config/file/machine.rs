@@ -4,7 +4,7 @@
 
 use super::scalar::{Schema, Size};
 use crate::config::record::{choices, record};
-use crate::model::machine::{Architecture, Firmware};
+use crate::model::machine::{Architecture, Firmware, KernelCompression};
 use crate::model::{Located, MachineName, RecipeName};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ record! {
         "efi-stub" efi_stub: Located<RecipeName>,
         /// Files of `kernel-config/`, without `.config`.
         "kernel-fragments" kernel_fragments: Vec<Located<String>>,
+        /// How the kernel lies in its image. Stored makes a larger `esp` and far smaller updates.
+        "kernel-compression" kernel_compression: KernelCompression = KernelCompression::Stored => "stored",
         /// Console of the kernel and of the agent.
         "console" console: String,
         /// Words of the kernel command line, before the product's.
@@ -89,6 +91,11 @@ record! {
 choices! { Architecture as "architecture" {
     "x86_64" => X86_64, "64-bit x86";
     "aarch64" => Aarch64, "64-bit Arm";
+} }
+
+choices! { KernelCompression as "kernel compression" {
+    "stored" => Stored, "its bytes as they are";
+    "lz4" => Lz4, "compressed, as the fragments request, where `esp` has no room; a changed kernel then travels as a whole";
 } }
 
 choices! { Firmware as "firmware" {

@@ -32,6 +32,7 @@ pub fn machine(file: MachineFile, problems: &mut Vec<Diagnostic>) -> Option<Mach
         kernel: file.kernel.value,
         efi_stub: file.efi_stub.value,
         kernel_fragments: values(file.kernel_fragments),
+        kernel_compression: file.kernel_compression,
         console: file.console,
         kernel_command_line: file.kernel_command_line,
         memory_bytes: file.memory.map(|memory| memory.value.0),

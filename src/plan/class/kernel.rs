@@ -2,9 +2,9 @@
 //!
 //! Invariant: the build uses exactly the configuration that the contract check let through.
 
-use super::words;
+use super::{stored_lz4, words};
 use crate::config::Fragment;
-use crate::model::machine::Architecture;
+use crate::model::machine::{Architecture, KernelCompression};
 use crate::model::product::Waiver;
 use crate::model::recipe::{KconfigKind, Recipe};
 use crate::model::Origin;
@@ -158,13 +158,24 @@ pub(super) fn env(kind: KconfigKind, mut programs: BTreeMap<String, String>) -> 
 }
 
 /// The build: configuration in place, then the image (linux) or the program and its links (busybox).
-pub(super) fn lines(kind: KconfigKind, architecture: Architecture, arguments: &[String]) -> String {
+pub(super) fn lines(
+    kind: KconfigKind,
+    architecture: Architecture,
+    compression: KernelCompression,
+    arguments: &[String],
+) -> String {
     let make = make_variables(kind, architecture);
     let arguments = words(arguments);
+    // x86 has no image that is not compressed, but make knows its compressor by a variable.
+    let (compressor, variable) = match (architecture, compression) {
+        (Architecture::X86_64, KernelCompression::Stored) => (stored_lz4::write_script(), stored_lz4::MAKE_VARIABLE),
+        _ => (String::new(), ""),
+    };
     match kind {
         KconfigKind::Linux => format!(
             "cp ../config .config\n\
-             make -j\"$(nproc)\" {make}{arguments}\n\
+             {compressor}\
+             make -j\"$(nproc)\" {make}{variable}{arguments}\n\
              install -Dm644 \"{image}\" \"$DESTDIR/boot/vmlinuz\"\n\
              install -Dm644 .config \"$DESTDIR/boot/config\"\n\
              make -s {make} kernelrelease > \"$DESTDIR/boot/release\"\n",

@@ -2,7 +2,7 @@
 //!
 //! A script runs in the input root: the source tree is `src`, the headers and libraries of what the
 //! recipe builds on are `sysroot`, patches are `recipe/*.patch`; it installs below `$DESTDIR`.
-//! Invariant: a script is a pure function of the recipe and the architecture.
+//! Invariant: a script is a pure function of the recipe, the architecture and how the machine keeps its kernel.
 
 mod autotools;
 mod cargo;
@@ -13,9 +13,10 @@ mod make;
 mod meson;
 mod prebuilt;
 mod set_id;
+mod stored_lz4;
 mod target;
 
-use crate::model::machine::Architecture;
+use crate::model::machine::{Architecture, KernelCompression};
 use crate::model::recipe::{BuildClass, Recipe};
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ pub fn built_for(recipe: &Recipe, machine: Architecture) -> Architecture {
 }
 
 /// The whole build script of `recipe`.
-pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
+pub fn script(recipe: &Recipe, architecture: Architecture, compression: KernelCompression) -> BuildScript {
     let target = target::Target::of(recipe, architecture);
     let body = match &recipe.class {
         BuildClass::Make { arguments, install } => make::lines(arguments, install),
@@ -41,7 +42,7 @@ pub fn script(recipe: &Recipe, architecture: Architecture) -> BuildScript {
         BuildClass::Cmake { options } => cmake::lines(&target, options),
         BuildClass::Meson { options } => meson::lines(&target, options),
         BuildClass::Cargo { binaries } => cargo::lines(&target, binaries),
-        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, target.architecture, arguments),
+        BuildClass::Kernel { kind, arguments, .. } => kernel::lines(*kind, target.architecture, compression, arguments),
         BuildClass::Prebuilt { install } | BuildClass::Files { install } => prebuilt::lines(install),
     };
     let mut env = match &recipe.class {

@@ -1,7 +1,7 @@
 //! What the classes' scripts say for each place to run and each processor.
 
 use super::{quote, script, BuildScript};
-use crate::model::machine::Architecture;
+use crate::model::machine::{Architecture, KernelCompression};
 use crate::model::recipe::{BuildClass, FileMetadata, InstallFile, KconfigKind, OutputPackage, Recipe, RunsOn};
 use crate::model::{Origin, PackageName, RecipeName, RelPath};
 
@@ -52,7 +52,7 @@ fn class(name: &str) -> BuildClass {
 }
 
 fn built(name: &str, runs_on: RunsOn, architecture: Architecture) -> BuildScript {
-    script(&recipe(class(name), runs_on), architecture)
+    script(&recipe(class(name), runs_on), architecture, KernelCompression::Stored)
 }
 
 const CLASSES: [&str; 9] = ["make", "autotools", "cmake", "meson", "cargo", "linux", "busybox", "prebuilt", "files"];
@@ -178,7 +178,7 @@ fn flags_for_programs_are_no_part_of_the_kernels_task() {
 #[test]
 fn a_set_id_file_or_folder_is_refused_unless_its_mode_is_declared() {
     let mut recipe = recipe(class("make"), RunsOn::Device);
-    let lines = script(&recipe, X86_64).lines;
+    let lines = script(&recipe, X86_64, KernelCompression::Stored).lines;
     assert!(lines.starts_with("mkdir -p out\n[ ! -g out ] || chmod g-s out\n"), "{lines}");
     assert!(lines.contains("find . ! -type l -perm /6000)"), "{lines}");
     let metadata = |path: &str, mode: Option<u32>| FileMetadata {
@@ -197,7 +197,7 @@ fn a_set_id_file_or_folder_is_refused_unless_its_mode_is_declared() {
         metadata: vec![metadata("usr/bin/su", Some(0o4755)), metadata("usr/bin/other", None)],
         origin: origin(),
     });
-    let lines = script(&recipe, X86_64).lines;
+    let lines = script(&recipe, X86_64, KernelCompression::Stored).lines;
     assert!(lines.contains("-perm /6000 ! -path ./usr/bin/su)"), "{lines}");
 }
 

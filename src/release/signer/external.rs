@@ -15,6 +15,8 @@ use std::time::Duration;
 const LIMIT_SIGNATURE_BYTES: usize = 4096;
 /// A person may have to touch a token.
 const DEFAULT_SECONDS: u64 = 120;
+/// A day: for whoever is asked may be asleep.
+const LIMIT_SECONDS: u64 = 86_400;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Form")]
@@ -75,9 +77,10 @@ pub enum ExternalError {
 
 impl External {
     pub(super) fn check(&self) -> Result<(), &'static str> {
-        match self.argv.first().is_some_and(|program| !program.is_empty()) && self.seconds > 0 {
+        let in_time = (1..=LIMIT_SECONDS).contains(&self.seconds);
+        match self.argv.first().is_some_and(|program| !program.is_empty()) && in_time {
             true => Ok(()),
-            false => Err("it names no program, or gives it no time"),
+            false => Err("it names no program, or gives it no time or more than a day"),
         }
     }
 

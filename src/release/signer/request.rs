@@ -74,6 +74,8 @@ pub enum RequestError {
     Entries(usize),
     #[error("entry `{0}` has a message that is not base64, or not the one whose digest it gives")]
     Message(String),
+    #[error("it answers a request of {seconds} s after 1970, and the clock is at {now_seconds} s")]
+    Ahead { seconds: u64, now_seconds: u64 },
     #[error("a signature in it is not base64")]
     Signature(#[from] base64::DecodeError),
 }
@@ -180,5 +182,36 @@ fn facts(json: &[u8]) -> String {
             }
         }
     }
+    found.extend(contents(&value));
     found.join(", ")
+}
+
+/// What it vouches for: who may sign from now on, and which files and versions there are. A root without its keys looks like
+/// any other.
+fn contents(value: &serde_json::Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let delegated = value["delegations"]["roles"].as_array().into_iter().flatten();
+    let delegated = delegated.map(|role| (word(&role["name"]), role));
+    let roles = value["roles"].as_object().into_iter().flatten().map(|(name, role)| (name.clone(), role));
+    for (name, role) in roles.chain(delegated) {
+        let keys: Vec<String> = role["keyids"].as_array().into_iter().flatten().map(word).collect();
+        let paths: Vec<String> = role["paths"].as_array().into_iter().flatten().map(word).collect();
+        let of = if paths.is_empty() { String::new() } else { format!(" for {}", paths.join(" ")) };
+        found.push(format!("role {name}{of}: {} of the keys {}", role["threshold"], keys.join(" ")));
+    }
+    for (name, file) in value["meta"].as_object().into_iter().flatten() {
+        found.push(format!("{name} {}", file["version"]));
+    }
+    for (name, target) in value["targets"].as_object().into_iter().flatten() {
+        let (sha256, percent) = (word(&target["hashes"]["sha256"]), &target["custom"]["rollout_percent"]);
+        found.push(format!("target {name} {sha256} to {percent} %"));
+    }
+    for subject in value["subject"].as_array().into_iter().flatten() {
+        found.push(format!("file {} {}", word(&subject["name"]), word(&subject["digest"]["sha256"])));
+    }
+    found.into_iter().map(|text| text.escape_debug().to_string()).collect()
+}
+
+fn word(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

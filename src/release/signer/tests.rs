@@ -118,8 +118,13 @@ fn a_program_signs_and_what_it_writes_is_not_believed() {
             "{script}: {error}"
         );
     }
-    for signer in ["{}", "{\"command\": []}", "{\"command\": {\"argv\": [\"x\"], \"seconds\": 0}}", "{\"pkcs11\": {}}"]
-    {
+    for signer in [
+        "{}",
+        "{\"command\": []}",
+        "{\"command\": {\"argv\": [\"x\"], \"seconds\": 0}}",
+        "{\"pkcs11\": {}}",
+        "{\"command\": {\"argv\": [\"true\"], \"seconds\": 18446744073709551615}}",
+    ] {
         assert!(sign(signer).unwrap_err().contains("root.signer` is not a valid signer"), "{signer}");
     }
 }
@@ -131,6 +136,18 @@ fn whoever_signs_reads_what_it_is_from_the_message_itself() {
     let metadata = br#"{"_type":"root","expires":"2027-01-01T00:00:00Z","version":3}"#;
     let said = "metadata of a repository: _type root, version 3, expires 2027-01-01T00:00:00Z";
     assert_eq!(request::describe(metadata), said);
+    let root = br#"{"_type":"root","roles":{"targets":{"keyids":["ab12","cd34"],"threshold":2}},"version":3}"#;
+    let said = "metadata of a repository: _type root, version 3, role targets: 2 of the keys ab12 cd34";
+    assert_eq!(request::describe(root), said);
+    let targets = br#"{"_type":"targets","delegations":{"roles":[{"keyids":["ef"],"name":"acme","paths":["apps/*"],"threshold":1}]},
+        "targets":{"a\n.payload":{"custom":{"rollout_percent":10},"hashes":{"sha256":"0123"}}}}"#;
+    let said = "metadata of a repository: _type targets, role acme for apps/*: 1 of the keys ef, target a\\n.payload 0123 to 10 %";
+    assert_eq!(request::describe(targets), said);
+    let snapshot = br#"{"_type":"snapshot","meta":{"targets.json":{"version":7}}}"#;
+    assert_eq!(request::describe(snapshot), "metadata of a repository: _type snapshot, targets.json 7");
+    let manifest = br#"{"subject":[{"digest":{"sha256":"4567"},"name":"uki.efi"}]}"#;
+    let said = "a statement of type application/x: file uki.efi 4567";
+    assert_eq!(request::describe(&dsse::pre_authentication("application/x", manifest)), said);
     assert_eq!(request::describe(b"xyz"), "3 bytes that osbuild does not know");
 }
 

@@ -6,15 +6,16 @@ mod coder;
 mod matching;
 mod program;
 mod segment;
+mod shape;
 mod space;
 #[cfg(test)]
 mod tests;
 
 use matching::{Index, Match};
-use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Space, LIMIT_OUTPUT_BYTES};
+use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, LIMIT_OUTPUT_BYTES};
+use program::Programs;
 use rayon::prelude::*;
-use segment::{holder, Pair};
-use std::collections::BTreeMap;
+use segment::Pair;
 use std::io;
 use std::ops::Range;
 
@@ -74,30 +75,19 @@ pub fn generate(old: Option<&Images>, new: &Images) -> Result<Generated, DeltaEr
 }
 
 fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
-    let (old_programs, new_programs) = (program::find(old), program::find(new));
+    let (old_programs, new_programs) = (Programs::find(old, image), Programs::find(new, image));
     let step = LIMIT_OUTPUT_BYTES as usize;
     let ranges: Vec<Range<usize>> =
         (0..new.len()).step_by(step).map(|start| start..new.len().min(start + step)).collect();
     let matches: Vec<Vec<Match>> = match old.is_empty() {
         true => ranges.iter().map(|_| Vec::new()).collect(),
         false => {
-            let (old_shape, new_shape) = (program::shape(old, &old_programs), program::shape(new, &new_programs));
+            let (old_shape, new_shape) = (shape::shape(old, &old_programs), shape::shape(new, &new_programs));
             let index = Index::new(&old_shape);
             ranges.par_iter().map(|range| index.matches(&new_shape, range.start, range.end)).collect()
         }
     };
-    let mut by_pair: BTreeMap<(usize, usize), Vec<Match>> = BTreeMap::new();
-    for found in matches.iter().flatten() {
-        let middle = found.length / 2;
-        let key = holder(&old_programs, found.old + middle).zip(holder(&new_programs, found.new + middle));
-        if let Some(key) = key {
-            by_pair.entry(key).or_default().push(*found);
-        }
-    }
-    let spaces: BTreeMap<(usize, usize), Space> = by_pair
-        .iter()
-        .map(|(key, found)| (*key, space::between(&old_programs[key.0], &new_programs[key.1], found.iter())))
-        .collect();
+    let spaces = space::between(&old_programs, &new_programs, matches.iter().flatten());
     let pair = Pair { image, old, new, old_programs: &old_programs, new_programs: &new_programs, spaces: &spaces };
     ranges.into_par_iter().zip(&matches).map(|(range, matches)| checked(&pair, range, matches)).collect()
 }

@@ -1,144 +1,262 @@
-//! Bytes of an image to the x86-64 programs in it, and to the shape of their code: the same bytes without addresses.
+//! Bytes of an image to the parts of the x86-64 programs in it: what they hold, and at which addresses.
 //!
-//! Programs lie in an image in one piece, so their headers are found by looking; nothing else has to be known of the image.
-//! Invariant: what is found only guides the generator: a program that is missed or misread makes a delta larger, never wrong.
+//! The guide knows the sections of the files in a root and of the kernel in an ESP; an image that it cannot read is searched for
+//! headers. Invariant: parts lie in the image, in order and without overlap. What is found only guides the generator: a
+//! program that is missed or misread makes a delta larger, never wrong.
 
+use crate::update::guide::{Guide, Region, RegionKind};
+use osbuild_format::payload::ImageName;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01";
 const HEADER_BYTES: usize = 64;
 const LOAD_BYTES: usize = 56;
+const X86_64: u16 = 62;
 /// Of images: files begin at blocks, the kernel at a section of the UKI.
 const ALIGNMENT: usize = 512;
 /// Of the root's file system.
 const BLOCK: usize = 4096;
-/// A lower number is more likely no address.
-const LOWEST: u64 = 4096;
 const LIMIT_LOADS: usize = 64;
+/// A kernel is linked to addresses from here on; what it has below (variables of each processor) are none of its own.
+const HIGH: u64 = 1 << 63;
 
-/// A part of a program that is loaded as it is.
+/// How the bytes of a part hold addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Code,
+    /// Words of 64 bits among other things.
+    Words,
+    /// Nothing but 32-bit distances from where they are; so many in a row.
+    Distances(usize),
+    /// `.eh_frame_hdr`: pairs of 32-bit distances from its start.
+    Table,
+    /// `.eh_frame`.
+    Unwind,
+    /// Of a module of the kernel: places in its code, symbols and what to add.
+    Relocations,
+    /// Nothing but 32-bit addresses.
+    Addresses,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Load {
+pub struct Part {
     /// In the image.
     pub place: Range<usize>,
     /// Where its first byte is loaded.
     pub address: u64,
-    pub executable: bool,
+    /// Where the section begins that it is of.
+    pub origin: u64,
+    pub program: usize,
+    pub content: Content,
+    /// Others refer to it by its addresses.
+    pub referred: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    pub loads: Vec<Load>,
-    /// Addresses from the first to the last of any load, with what has no bytes.
-    pub addresses: Range<u64>,
+/// Of one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Programs {
+    pub parts: Vec<Part>,
+    /// Of each program, from its first to its last address, with what has no bytes.
+    pub addresses: Vec<Range<u64>>,
 }
 
-impl Program {
-    pub fn load(&self, place: usize) -> Option<&Load> {
-        self.loads.iter().find(|load| load.place.contains(&place))
+impl Programs {
+    pub fn find(image: &[u8], name: ImageName) -> Self {
+        let guide = match name {
+            ImageName::Root => Guide::of_root(image),
+            ImageName::Esp => Guide::of_esp(image),
+        };
+        match guide {
+            Ok(guide) => of_regions(image, &guide.regions),
+            Err(_) => search(image),
+        }
+    }
+
+    pub fn at(&self, place: usize) -> Option<&Part> {
+        let after = self.parts.partition_point(|part| part.place.start <= place);
+        self.parts[..after].last().filter(|part| part.place.contains(&place))
+    }
+
+    /// The first place after `place` where a part begins or ends.
+    pub fn boundary(&self, place: usize) -> usize {
+        let next = &self.parts[self.parts.partition_point(|part| part.place.end <= place)..];
+        match next.first() {
+            Some(part) if part.place.start > place => part.place.start,
+            Some(part) => part.place.end,
+            None => usize::MAX,
+        }
     }
 }
 
-/// All programs, in the order in which they lie there.
-pub fn find(image: &[u8]) -> Vec<Program> {
-    let starts = (0..image.len()).step_by(ALIGNMENT).filter(|at| image[*at..].starts_with(b"\x7fELF\x02\x01\x01"));
-    let mut programs: Vec<Program> = Vec::new();
-    for program in starts.filter_map(|at| read(image, at)) {
-        let start = program.loads[0].place.start;
-        let last = programs.last_mut().and_then(|program| program.loads.last_mut());
-        match last {
-            // Of a file, what does not fill a block may lie elsewhere: the next file begins where it would be.
-            Some(last) if last.place.end > start && last.place.end - start < BLOCK && last.place.start < start => {
-                last.place.end = start;
-                programs.push(program);
-            }
-            Some(last) if last.place.end > start => {}
-            _ => programs.push(program),
+struct Header {
+    program: usize,
+    /// A module of the kernel: its sections have no addresses yet.
+    relocatable: bool,
+}
+
+fn of_regions(image: &[u8], regions: &[Region]) -> Programs {
+    let mut programs = Programs::default();
+    let mut headers: BTreeMap<&str, Header> = BTreeMap::new();
+    for region in regions.iter().filter(|region| region.kind == RegionKind::File) {
+        let bytes = &image[place(region)];
+        let known = headers.contains_key(&region.name[..]);
+        if let Some((relocatable, addresses)) = header(bytes).filter(|_| !known) {
+            headers.insert(&region.name, Header { program: programs.addresses.len(), relocatable });
+            programs.addresses.push(addresses);
         }
+    }
+    // Of a module, the place of its code; of any section, its first address.
+    let (mut codes, mut origins) = (BTreeMap::new(), BTreeMap::new());
+    for region in regions {
+        let Some((path, section)) = region.name.rsplit_once('#') else { continue };
+        let Some(Header { program, relocatable }) = headers.get(path) else { continue };
+        if *relocatable && section == ".text" {
+            codes.entry(*program).or_insert(region.offset);
+            programs.addresses[*program].end = programs.addresses[*program].end.max(region.length);
+        }
+        if let Some(address) = region.address {
+            let origin = origins.entry(&region.name[..]).or_insert(address);
+            *origin = address.min(*origin);
+        }
+    }
+    for region in regions {
+        let (section, header) = match (headers.get(&region.name[..]), region.name.rsplit_once('#')) {
+            // Behind the sections of a kernel: which of its words are addresses.
+            (Some(header), _) => (None, Some(header)),
+            (None, Some((path, section))) => (Some(section), headers.get(path)),
+            (None, None) => (None, None),
+        };
+        let Some(Header { program, relocatable }) = header else { continue };
+        let addresses = &programs.addresses[*program];
+        let high = addresses.start >= HIGH;
+        let (address, content) = match (section, relocatable) {
+            (Some(section), true) => {
+                let code = codes.get(program).copied().unwrap_or(region.offset);
+                let Some(content) = of_module(section, region.kind) else { continue };
+                (region.offset.wrapping_sub(code), content)
+            }
+            (Some(section), false) => {
+                let Some(address) = region.address.filter(|address| !high || *address >= HIGH) else { continue };
+                (address, content(section, region.kind))
+            }
+            (None, false) if high && !image[place(region)].starts_with(MAGIC) => (0, Content::Addresses),
+            (None, _) => continue,
+        };
+        let origin = origins.get(&region.name[..]).copied().unwrap_or(address);
+        let referred = section.is_some_and(|section| !relocatable || section == ".text");
+        programs.parts.push(Part { place: place(region), address, origin, program: *program, content, referred });
     }
     programs
 }
 
-fn read(image: &[u8], at: usize) -> Option<Program> {
-    let head = image.get(at..at + HEADER_BYTES)?;
-    let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let short = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
-    let (machine, entry, count) = (short(18), short(54), short(56));
-    if machine != 62 || entry != LOAD_BYTES || count > LIMIT_LOADS {
+fn place(region: &Region) -> Range<usize> {
+    region.offset as usize..(region.offset + region.length) as usize
+}
+
+fn content(section: &str, kind: RegionKind) -> Content {
+    match section {
+        _ if kind == RegionKind::Code => Content::Code,
+        ".eh_frame_hdr" => Content::Table,
+        ".eh_frame" => Content::Unwind,
+        ".orc_unwind_ip" | ".smp_locks" | ".retpoline_sites" | ".return_sites" | ".call_sites" | ".ibt_endbr_seal" => {
+            Content::Distances(1)
+        }
+        "__ksymtab" | "__ksymtab_gpl" | "__ex_table" => Content::Distances(3),
+        _ => Content::Words,
+    }
+}
+
+fn of_module(section: &str, kind: RegionKind) -> Option<Content> {
+    match kind {
+        RegionKind::Code => Some(Content::Code),
+        RegionKind::Relocations => Some(Content::Relocations),
+        _ if section == ".symtab" => Some(Content::Words),
+        _ => None,
+    }
+}
+
+/// Whether the program is relocatable, and its addresses.
+fn header(bytes: &[u8]) -> Option<(bool, Range<u64>)> {
+    let short = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    if !bytes.starts_with(MAGIC) || short(18)? != X86_64 {
         return None;
     }
-    let table = at.checked_add(usize::try_from(number(head, 32)).ok()?)?;
-    let mut program = Program { loads: Vec::new(), addresses: Range { start: u64::MAX, end: 0 } };
+    let loads = loads(bytes)?;
+    let high = loads.iter().any(|load| load.address >= HIGH);
+    let loads = loads.iter().filter(|load| !high || load.address >= HIGH);
+    let mut addresses = Range { start: u64::MAX, end: 0 };
+    for load in loads {
+        addresses.start = addresses.start.min(load.address);
+        addresses.end = addresses.end.max(load.address.checked_add(load.size)?);
+    }
+    match short(16)? == 1 {
+        true => Some((true, 0..0)),
+        false => (addresses.start < addresses.end).then_some((false, addresses)),
+    }
+}
+
+struct Load {
+    /// In the file.
+    bytes: Range<usize>,
+    address: u64,
+    size: u64,
+    executable: bool,
+}
+
+/// What of the program, which begins where `bytes` do, is loaded.
+fn loads(bytes: &[u8]) -> Option<Vec<Load>> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let short = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+    let (entry, count) = (short(54), short(56));
+    if count > LIMIT_LOADS || (count > 0 && entry != LOAD_BYTES) {
+        return None;
+    }
+    let table = usize::try_from(number(head, 32)).ok()?;
+    let mut loads = Vec::new();
     for index in 0..count {
-        let entry = image.get(table + index * LOAD_BYTES..)?.get(..LOAD_BYTES)?;
+        let entry = bytes.get(table.checked_add(index * LOAD_BYTES)?..)?.get(..LOAD_BYTES)?;
         if entry[..4] != [1, 0, 0, 0] {
             continue;
         }
-        let start = at.checked_add(usize::try_from(number(entry, 8)).ok()?)?;
+        let start = usize::try_from(number(entry, 8)).ok()?;
         let end = start.checked_add(usize::try_from(number(entry, 32)).ok()?)?;
-        let (address, size) = (number(entry, 16), number(entry, 40));
-        program.addresses.start = program.addresses.start.min(address);
-        program.addresses.end = program.addresses.end.max(address.checked_add(size)?);
-        if start < end && end <= image.len() {
-            program.loads.push(Load { place: start..end, address, executable: entry[4] & 1 != 0 });
-        }
+        let (address, size, executable) = (number(entry, 16), number(entry, 40), entry[4] & 1 != 0);
+        loads.push(Load { bytes: start..end, address, size, executable });
     }
-    program.loads.sort_by_key(|load| load.place.start);
-    let apart = program.loads.windows(2).all(|pair| pair[0].place.end <= pair[1].place.start);
-    (apart && !program.loads.is_empty()).then_some(program)
+    loads.sort_by_key(|load| load.bytes.start);
+    Some(loads)
 }
 
-/// The image with zeros instead of what looks like an address in code: two builds of a function are the same in it.
-pub fn shape(image: &[u8], programs: &[Program]) -> Vec<u8> {
-    let mut shape = image.to_vec();
-    for program in programs {
-        for load in &program.loads {
-            let place = load.place.clone();
-            match load.executable {
-                true => flatten(&mut shape[place], load.address, &program.addresses),
-                false => flatten_words(&image[place.clone()], &mut shape[place], load.address, &program.addresses),
+/// Parts of an image of which nothing is known, as the headers of programs in it say: each lies in one piece.
+fn search(image: &[u8]) -> Programs {
+    let mut programs = Programs::default();
+    for at in (0..image.len()).step_by(ALIGNMENT).filter(|at| image[*at..].starts_with(MAGIC)) {
+        let Some((false, addresses)) = header(&image[at..]) else { continue };
+        let found = loads(&image[at..]).unwrap_or_default();
+        let within =
+            found.iter().filter(|load| load.bytes.start < load.bytes.end && load.bytes.end <= image.len() - at);
+        let program = programs.addresses.len();
+        let mut parts: Vec<Part> = Vec::new();
+        for load in within {
+            let content = if load.executable { Content::Code } else { Content::Words };
+            let place = at + load.bytes.start..at + load.bytes.end;
+            let (address, origin) = (load.address, load.address);
+            parts.push(Part { place, address, origin, program, content, referred: true });
+        }
+        let apart = parts.windows(2).all(|pair| pair[0].place.end <= pair[1].place.start);
+        let Some(start) = parts.first().map(|part| part.place.start).filter(|_| apart) else { continue };
+        match programs.parts.last_mut() {
+            // Of a file, what does not fill a block may lie elsewhere: the next file begins where it would be.
+            Some(last) if last.place.end > start && last.place.end - start < BLOCK && last.place.start < start => {
+                last.place.end = start;
             }
+            Some(last) if last.place.end > start => continue,
+            _ => {}
         }
+        programs.addresses.push(addresses);
+        programs.parts.append(&mut parts);
     }
-    shape
-}
-
-/// Pointers become their distance from the one three words before, as in tables of relocations: that stays when all move.
-fn flatten_words(words: &[u8], shape: &mut [u8], address: u64, addresses: &Range<u64>) {
-    let first = (address.next_multiple_of(8) - address) as usize;
-    let pointer = |at: usize| {
-        let value = u64::from_le_bytes(words[at..at + 8].try_into().expect("8 bytes"));
-        Some(value).filter(|value| addresses.contains(value) && *value >= LOWEST)
-    };
-    for at in (first..words.len().saturating_sub(7)).step_by(8) {
-        if let Some(value) = pointer(at) {
-            let before = at.checked_sub(24).filter(|before| *before >= first).and_then(pointer);
-            let distance = before.map_or(0, |before| value.wrapping_sub(before));
-            shape[at..at + 8].copy_from_slice(&distance.to_le_bytes());
-        }
-    }
-}
-
-fn flatten(code: &mut [u8], address: u64, addresses: &Range<u64>) {
-    let mut at = 1;
-    while at + 6 <= code.len() {
-        let operand = match (code[at], code[at + 1]) {
-            (0xe8 | 0xe9, _) => at + 1,
-            (0x0f, 0x80..=0x8f) => at + 2,
-            (modes, _) if modes & 0xc7 == 0x05 => at + 1,
-            _ => at,
-        };
-        let value = i32::from_le_bytes(code[operand..operand + 4].try_into().expect("4 bytes"));
-        let target = match operand == at {
-            // The kernel is linked to its addresses.
-            true => i64::from(value) as u64,
-            false => address.wrapping_add(operand as u64 + 4).wrapping_add_signed(value.into()),
-        };
-        let high = operand != at || addresses.start > 1 << 31;
-        if high && addresses.contains(&target) {
-            code[operand..operand + 4].fill(0);
-            at = operand + 4;
-        } else {
-            at += 1;
-        }
-    }
+    programs
 }

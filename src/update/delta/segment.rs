@@ -3,10 +3,11 @@
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
 use super::matching::Match;
-use super::program::Program;
+use super::program::{Content, Part, Programs};
 use super::DeltaError;
 use osbuild_format::payload::{
-    predict, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space,
+    predict_with, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space, LIMIT_COLUMNS_BYTES,
+    LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -16,23 +17,18 @@ use std::ops::Range;
 const ZEROS: usize = 256;
 /// A match of fewer equal bytes costs more than it saves.
 const WORTH: usize = 12;
+/// How often what is worth an operation is doubled before all bytes are taken as they are.
+const COARSER: u32 = 8;
 
 /// Everything that segments of one image share.
 pub struct Pair<'a> {
     pub image: ImageName,
     pub old: &'a [u8],
     pub new: &'a [u8],
-    pub old_programs: &'a [Program],
-    pub new_programs: &'a [Program],
+    pub old_programs: &'a Programs,
+    pub new_programs: &'a Programs,
     /// By the indices of an old and a new program.
     pub spaces: &'a BTreeMap<(usize, usize), Space>,
-}
-
-/// The program that holds a place.
-pub fn holder(programs: &[Program], place: usize) -> Option<usize> {
-    let after = programs.partition_point(|program| program.loads[0].place.start <= place);
-    let index = after.checked_sub(1)?;
-    (place < programs[index].loads.last()?.place.end).then_some(index)
 }
 
 struct Builder<'a> {
@@ -42,32 +38,23 @@ struct Builder<'a> {
     right: u64,
     known: BTreeMap<(usize, usize), usize>,
     frames: BTreeMap<(usize, u64, u64), u16>,
+    pieces: usize,
+    /// Of each space, which pieces a reference is in.
+    used: Vec<Vec<bool>>,
+    /// How often what is worth an operation was doubled.
+    coarser: u32,
 }
 
 /// The segment that writes `range` of the new image.
 pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segment, Vec<u8>), DeltaError> {
-    let mut builder = Builder {
-        pair,
-        parts: Parts::default(),
-        sources: Sha256::new(),
-        right: 0,
-        known: BTreeMap::new(),
-        frames: BTreeMap::new(),
-    };
-    let mut at = range.start;
-    for found in matches {
-        for found in builder.split(found) {
-            let equal = builder.equal(&found);
-            if equal < WORTH {
-                continue;
-            }
-            builder.literal(at..found.new);
-            builder.copy(&found);
-            at = found.new_end();
-        }
-    }
-    builder.literal(at..range.end);
-    let stored = builder.store(range.start)?;
+    // The same with fewer operations, if there are more than a reader takes; at last one that takes the bytes as they are.
+    let built = (0..=COARSER).find_map(|coarser| {
+        let mut builder = Builder::new(pair, coarser);
+        builder.fill(range.clone(), matches);
+        let few = coarser == COARSER || builder.fits(range.start);
+        few.then(|| builder.store(range.start))
+    });
+    let stored = built.expect("the last one is taken")?;
     let sha256 = |bytes: &[u8]| osbuild_format::hex::encode(&Sha256::digest(bytes));
     let output = &pair.new[range];
     let segment = Segment {
@@ -81,61 +68,94 @@ pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Seg
 }
 
 impl<'a> Builder<'a> {
+    fn new(pair: &'a Pair<'a>, coarser: u32) -> Self {
+        Builder {
+            pair,
+            parts: Parts::default(),
+            sources: Sha256::new(),
+            right: 0,
+            known: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            pieces: 0,
+            used: Vec::new(),
+            coarser,
+        }
+    }
+
+    fn fill(&mut self, range: Range<usize>, matches: &[Match]) {
+        if self.coarser == COARSER {
+            self.parts.literals.extend_from_slice(&self.pair.new[range.clone()]);
+            return self.push(range.len(), Kind::Literal { code: false });
+        }
+        let mut at = range.start;
+        for found in matches {
+            for found in self.split(found) {
+                if self.equal(&found) < WORTH << self.coarser {
+                    continue;
+                }
+                self.literal(at..found.new);
+                self.copy(&found);
+                at = found.new_end();
+            }
+        }
+        self.literal(at..range.end);
+        self.drop_pieces();
+    }
+
+    /// Leaves out what no reference of this segment is in: what is predicted stays the same.
+    fn drop_pieces(&mut self) {
+        for (space, used) in self.parts.spaces.iter_mut().zip(&self.used) {
+            let mut shift = None;
+            let mut used = used.iter();
+            space.pieces.retain(|piece| used.next() == Some(&true) && shift.replace(piece.shift) != Some(piece.shift));
+        }
+    }
+
+    fn fits(&self, start: usize) -> bool {
+        let columns = self.parts.columns_bytes(start as u64) as u64;
+        self.parts.operations.len() <= LIMIT_OPERATIONS && columns <= LIMIT_COLUMNS_BYTES
+    }
+
     fn equal(&self, found: &Match) -> usize {
         let old = &self.pair.old[found.old..found.old_end()];
         let new = &self.pair.new[found.new..found.new_end()];
         old.iter().zip(new).filter(|(old, new)| old == new).count()
     }
 
-    /// At the ends of what is loaded, so that each part has one frame.
+    /// At the ends of the parts of programs, so that each has one frame.
     fn split(&self, found: &Match) -> Vec<Match> {
-        let mut cuts = vec![0, found.length];
-        let mut cut = |programs: &[Program], start: usize| {
-            let touched =
-                programs.iter().filter(|program| program.loads.last().is_some_and(|load| load.place.end > start));
-            let touched = touched.take_while(|program| program.loads[0].place.start < start + found.length);
-            for load in touched.flat_map(|program| &program.loads) {
-                let ends = [load.place.start, load.place.end].into_iter().filter_map(|end| end.checked_sub(start));
-                cuts.extend(ends.filter(|end| *end < found.length));
+        let (old, new) = (self.pair.old_programs, self.pair.new_programs);
+        let mut parts: Vec<(Match, bool)> = Vec::new();
+        let mut at = 0;
+        while at < found.length {
+            let (from, to) = (found.old + at, found.new + at);
+            let length = (old.boundary(from) - from).min(new.boundary(to) - to).min(found.length - at);
+            // What has no frame needs no cut, either.
+            let framed = old.at(from).is_some() && new.at(to).is_some();
+            match parts.last_mut() {
+                Some((last, false)) if !framed => last.length += length,
+                _ => parts.push((Match { new: to, old: from, length }, framed)),
             }
-        };
-        cut(self.pair.old_programs, found.old);
-        cut(self.pair.new_programs, found.new);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let part = |cut: &[usize]| Match { new: found.new + cut[0], old: found.old + cut[0], length: cut[1] - cut[0] };
-        cuts.windows(2).map(part).collect()
+            at += length;
+        }
+        parts.into_iter().map(|(part, _)| part).collect()
     }
 
     /// New bytes as they are.
     fn literal(&mut self, range: Range<usize>) {
+        let worth = ZEROS << self.coarser;
         let mut at = range.start;
         while at < range.end {
             let mut end = at;
-            let load = holder(self.pair.new_programs, at).and_then(|index| self.pair.new_programs[index].load(at));
-            let code = load.is_some_and(|load| load.executable);
-            let limit = match load {
-                Some(load) => load.place.end.min(range.end),
-                None => {
-                    let next = self.pair.new_programs.partition_point(|program| program.loads[0].place.start <= at);
-                    let held = holder(self.pair.new_programs, at).and_then(|index| {
-                        self.pair.new_programs[index]
-                            .loads
-                            .iter()
-                            .map(|load| load.place.start)
-                            .find(|start| *start > at)
-                    });
-                    let next = self.pair.new_programs.get(next).map(|program| program.loads[0].place.start);
-                    held.or(next).unwrap_or(range.end).min(range.end)
-                }
-            };
+            let code = self.pair.new_programs.at(at).is_some_and(|part| part.content == Content::Code);
+            let limit = self.pair.new_programs.boundary(at).min(range.end);
             let mut zeros = 0;
-            while end < limit && zeros < ZEROS {
+            while end < limit && zeros < worth {
                 zeros = if self.pair.new[end] == 0 { zeros + 1 } else { 0 };
                 end += 1;
             }
-            if zeros == ZEROS {
-                end -= ZEROS;
+            if zeros == worth {
+                end -= worth;
             }
             if end > at {
                 let place = self.parts.literals.len();
@@ -147,7 +167,7 @@ impl<'a> Builder<'a> {
             }
             at = end;
             let run = self.pair.new[at..limit].iter().take_while(|byte| **byte == 0).count();
-            if zeros == ZEROS {
+            if zeros == worth {
                 self.push(run, Kind::Zero);
                 at += run;
             }
@@ -171,22 +191,22 @@ impl<'a> Builder<'a> {
             let wrong = |bytes: &[u8]| bytes.iter().zip(new).filter(|(byte, new)| byte != new).count();
             let mut fewest = wrong(old);
             let described = self.parts.frames[usize::from(candidate)];
-            let ways = [
-                Methods::CODE,
-                Methods::CODE.and(Methods::SIGNED),
-                Methods::WORDS,
-                Methods::DISTANCES,
-                Methods::WORDS.and(Methods::DISTANCES),
-                Methods::SIGNED,
-            ];
-            for way in ways {
+            let predicted_by = |way, used: &mut dyn FnMut(usize)| {
                 let mut bytes = old.to_vec();
-                predict(&mut bytes, offset, found.new as u64, way, &described, space);
+                predict_with(&mut bytes, offset, found.new as u64, way, &described, space, used);
+                bytes
+            };
+            for way in ways(self.pair.new_programs.at(found.new)).iter().copied() {
+                let bytes = predicted_by(way, &mut |_| ());
                 let count = wrong(&bytes);
                 // What names the method has to be saved first.
                 if count + 2 < fewest {
                     (fewest, methods, frame, predicted) = (count, way, candidate, bytes);
                 }
+            }
+            if methods != Methods::NONE {
+                let used = &mut self.used[described.space];
+                predicted_by(methods, &mut |piece| used[piece] = true);
             }
         }
         self.parts.correct(&predicted, new, &mut self.right);
@@ -195,21 +215,29 @@ impl<'a> Builder<'a> {
 
     fn frame(&mut self, found: &Match) -> Option<(u16, &'a Space)> {
         let pair = self.pair;
-        let key = (holder(pair.old_programs, found.old)?, holder(pair.new_programs, found.new)?);
-        let from = pair.old_programs[key.0].load(found.old)?;
-        let to = pair.new_programs[key.1].load(found.new)?;
+        let from = pair.old_programs.at(found.old)?;
+        let to = pair.new_programs.at(found.new)?;
+        let key = (from.program, to.program);
         let space = pair.spaces.get(&key).filter(|space| !space.pieces.is_empty())?;
         let known = match self.known.get(&key) {
+            _ if self.parts.frames.len() == LIMIT_FRAMES => return None,
             Some(known) => *known,
+            None if self.pieces + space.pieces.len() > LIMIT_PIECES => return None,
             None => {
+                self.pieces += space.pieces.len();
                 let index = self.parts.spaces.len();
                 self.parts.spaces.push(space.clone());
+                self.used.push(vec![false; space.pieces.len()]);
                 self.known.insert(key, index);
                 index
             }
         };
-        let old_base = (from.place.start as u64).wrapping_sub(from.address);
-        let new_base = (to.place.start as u64).wrapping_sub(to.address);
+        let base = |part: &Part| match part.content {
+            // What its numbers are less than addresses.
+            Content::Table => part.origin.wrapping_neg(),
+            _ => (part.place.start as u64).wrapping_sub(part.address),
+        };
+        let (old_base, new_base) = (base(from), base(to));
         let frames = &mut self.parts.frames;
         let frame = *self.frames.entry((known, old_base, new_base)).or_insert_with(|| {
             frames.push(Frame { space: known, old_base, new_base });
@@ -226,5 +254,25 @@ impl<'a> Builder<'a> {
             .any(|operation| matches!(operation.kind, Kind::Copy { .. } | Kind::Patch { .. }));
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
         self.parts.store(start as u64, super::coder::compress)
+    }
+}
+
+/// How addresses in a part are likely held, in the order in which they are tried.
+fn ways(part: Option<&Part>) -> &'static [Methods] {
+    const CODE: Methods = Methods::CODE;
+    const SIGNED: Methods = Methods::SIGNED;
+    const WORDS: Methods = Methods::WORDS;
+    const DISTANCES: Methods = Methods::DISTANCES;
+    /// Code that is linked to its addresses.
+    const LINKED: Methods = CODE.and(SIGNED);
+    const BOTH: Methods = WORDS.and(DISTANCES);
+    match part.map(|part| part.content) {
+        Some(Content::Code) => &[CODE, LINKED],
+        Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
+        Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
+        Some(Content::Table) => &[Methods::OFFSETS],
+        Some(Content::Relocations) => &[WORDS],
+        Some(Content::Addresses) => &[SIGNED],
+        None => &[],
     }
 }

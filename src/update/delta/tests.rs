@@ -64,3 +64,68 @@ fn images_that_have_nothing_in_common_cost_no_more_than_a_full_payload() {
     assert!(stored(&delta) <= stored(&full));
     assert_eq!(applied(&delta, Some(&old)), (new_root.clone(), b"new".to_vec()));
 }
+
+/// Old and new root that are hard on a generator.
+fn adversaries() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let base = noise(7, 1 << 20);
+    let mut blocks: Vec<&[u8]> = base.chunks(16).collect();
+    let mut state = 1usize;
+    for at in (1..blocks.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        blocks.swap(at, (state >> 33) % (at + 1));
+    }
+    let shuffled = blocks.concat();
+    let islands: Vec<u8> = (0..300_000u32).flat_map(|at| [[at as u8 | 1; 1].as_slice(), &[0; 256]].concat()).collect();
+    let every_third: Vec<u8> = base.iter().zip(0..).map(|(byte, at)| byte ^ u8::from(at % 3 == 0)).collect();
+    let programs: Vec<u8> =
+        (0..2000).flat_map(|_| [b"\x7fELF\x02\x01\x01".as_slice(), &noise(9, 505)].concat()).collect();
+    vec![
+        ("nothing", Vec::new(), Vec::new()),
+        ("one byte", vec![1], vec![2]),
+        ("from nothing", Vec::new(), base.clone()),
+        ("to nothing", base.clone(), Vec::new()),
+        ("equal bytes", vec![0x55; 9 << 20], vec![0x55; 10 << 20]),
+        ("a byte in each kilobyte of zeros", islands[1..].to_vec(), islands),
+        ("blocks of 16 bytes in another order", base.clone(), shuffled),
+        ("each third byte changed", base, every_third),
+        ("headers of programs without programs", programs[512..].to_vec(), programs),
+    ]
+}
+
+#[test]
+fn what_is_hard_gives_segments_that_a_device_takes() {
+    for (name, old, new) in adversaries() {
+        let (old, new) = (Images { root: &old, esp: &[] }, Images { root: &new, esp: &[] });
+        let delta = on_threads(2, Some(&old), &new);
+        assert!(applied(&delta, Some(&old)).0 == new.root, "{name}");
+        let full = on_threads(2, None, &new);
+        assert!(applied(&full, None).0 == new.root, "{name}");
+        assert!(stored(&delta) <= stored(&full), "{name}: {} and {}", stored(&delta), stored(&full));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn pieces_of_an_old_image_come_back(
+        plan in proptest::collection::vec((0..5u8, 0..6000usize, 0..60_000usize), 0..40),
+        seed in 0..1000u64,
+    ) {
+        let old_root = noise(seed, 60_000);
+        let mut new_root = Vec::new();
+        for (what, length, offset) in plan {
+            let piece = &old_root[offset.min(60_000 - length)..][..length];
+            match what {
+                0 => new_root.extend_from_slice(piece),
+                1 => new_root.extend(piece.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at % 50 == 0))),
+                2 => new_root.resize(new_root.len() + length, 0),
+                3 => new_root.extend(noise(offset as u64, length)),
+                _ => new_root.extend(piece.iter().rev()),
+            }
+        }
+        let (old, new) = (Images { root: &old_root, esp: &[] }, Images { root: &new_root, esp: &[] });
+        let delta = generate(Some(&old), &new).expect("generates");
+        proptest::prop_assert!(applied(&delta, Some(&old)).0 == new_root);
+    }
+}

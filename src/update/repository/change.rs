@@ -105,6 +105,13 @@ pub(super) fn finish(
     now: Time,
     also: &[String],
 ) -> Result<(), RepositoryError> {
+    let age = keyring.age_seconds() / SECONDS_PER_DAY;
+    if age >= days.targets.min(days.snapshot).min(days.timestamp) {
+        return wrong(format!(
+            "the signatures answer a request of {age} days ago: what they are for has expired; ask for new ones, without \
+             `--signatures`"
+        ));
+    }
     let name = format!("{}.snapshot.json", versions.snapshot);
     let snapshot = Snapshot::new(versions.snapshot, until(now, days.snapshot), versions.meta);
     let snapshot = Signed::new(snapshot).map_err(in_file(&name))?;
@@ -128,7 +135,7 @@ impl Repository {
     }
 
     /// Publishes `targets` in place of the top-level ones. Their files must be there.
-    pub fn replace_targets(&self, mut targets: Targets, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+    pub fn replace_targets(&self, targets: Targets, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
         for (name, target) in &targets.targets {
             let sha256 = target.hashes.get("sha256").map_or("", String::as_str);
             if !self.target_path(name, sha256).is_file() {
@@ -136,14 +143,25 @@ impl Repository {
             }
         }
         sync(&self.folder.join(TARGETS))?;
+        self.commit_targets(Batch::default(), targets, &["targets"], keyring, now)
+    }
+
+    /// Adds `targets`, as the next version of the top-level ones, to what the batch has, and writes all of it.
+    fn commit_targets(
+        &self,
+        mut batch: Batch,
+        mut targets: Targets,
+        changed: &[&str],
+        keyring: &Keyring,
+        now: Time,
+    ) -> Result<(), RepositoryError> {
         let (days, root) = (self.days(), &self.root.signed);
         targets.version = self.targets.signed.version + 1;
         targets.expires = until(now, days.targets);
         let name = format!("{}.targets.json", targets.version);
-        let mut batch = Batch::default();
         let signed = Signed::new(targets).map_err(in_file(&name))?;
         batch.sign(&name, signed, &[top(root, TopLevel::Targets, &[])?], keyring)?;
-        finish(&mut batch, root, self.next(&["targets"]), days, keyring, now, &[])?;
+        finish(&mut batch, root, self.next(changed), days, keyring, now, &[])?;
         batch.commit(&self.folder)
     }
 
@@ -167,7 +185,6 @@ impl Repository {
         if name.is_empty() || !name.bytes().all(plain) || TopLevel::ALL.iter().any(|role| role.name() == name) {
             return wrong(format!("this is no name for a delegated role: `{}`", name.escape_debug()));
         }
-        let (days, root) = (self.days(), &self.root.signed);
         let keys = spec.keys.iter().map(|name| keyring.by_name(name)).collect::<Result<Vec<_>, _>>()?;
         let mut targets = self.targets.signed.clone();
         let delegations = targets.delegations.get_or_insert_with(Delegations::default);
@@ -185,17 +202,11 @@ impl Repository {
         };
         delegations.roles.push(role);
         let delegated_keys = delegations.keys.clone();
-        targets.version += 1;
-        targets.expires = until(now, days.targets);
-        let file = format!("{}.targets.json", targets.version);
         let mut batch = Batch::default();
         let own = format!("1.{name}.json");
-        let empty = Signed::new(Targets::new(1, until(now, days.targets))).map_err(in_file(&own))?;
+        let empty = Signed::new(Targets::new(1, until(now, self.days().targets))).map_err(in_file(&own))?;
         let by = Signatories { role: name, keys: &delegated_keys, wanted: &wanted, also: &[] };
         batch.sign(&own, empty, &[by], keyring)?;
-        let signed = Signed::new(targets).map_err(in_file(&file))?;
-        batch.sign(&file, signed, &[top(root, TopLevel::Targets, &[])?], keyring)?;
-        finish(&mut batch, root, self.next(&["targets", name]), days, keyring, now, &[])?;
-        batch.commit(&self.folder)
+        self.commit_targets(batch, targets, &["targets", name], keyring, now)
     }
 }

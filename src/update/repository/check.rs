@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is checked in another way than devices do it; the time is the only thing that is given.
 
+use super::segments::Segments;
 use super::target::{custom_of, Described, HEAD_BYTES};
 use super::{wrong, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY};
 use crate::io::file::{self, at};
@@ -43,17 +44,22 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     client.refresh(now)?;
     let mut checked = Checked::default();
     checked.lines.push(format!("root {} of {} is trusted", client.root().version, repository.root.signed.version));
-    let delegated = repository.delegated.values().flat_map(|targets| &targets.signed.targets);
-    for (name, target) in repository.targets.signed.targets.iter().chain(delegated) {
-        match client.target(name)? {
-            Some(found) if found == *target => {}
-            _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
-        }
-        let mut head = Head::default();
-        client.download(name, target, &mut head)?;
-        check_payload(target, &head, trust.release)
-            .map_err(|error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug())))?;
+    for (name, target) in &repository.targets.signed.targets {
+        let head = read_whole(&mut client, name, target)?;
+        let named = |error| RepositoryError::Wrong(format!("target `{}`: {error}", name.escape_debug()));
+        let described = check_payload(target, &head, trust.release).map_err(named)?;
+        // Its digest is that of the metadata; its segments are looked at by the header, which came first.
+        let mut segments = Segments::new(&described, head.length);
+        client.download(name, target, &mut segments)?;
+        segments.finish().map_err(named)?;
         checked.lines.push(format!("{name}, {} bytes", target.length));
+    }
+    // No device takes a payload from those to whom targets are delegated: what they have may be anything.
+    for (role, targets) in &repository.delegated {
+        for (name, target) in &targets.signed.targets {
+            read_whole(&mut client, name, target)?;
+            checked.lines.push(format!("{name} of {role}, {} bytes", target.length));
+        }
     }
     let days = repository.days();
     let mut look = |what: &str, expires: Time, days: u64| {
@@ -73,15 +79,30 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     Ok(checked)
 }
 
+/// As a device finds it.
+fn read_whole(
+    client: &mut Updater<FolderFetcher, FolderStore>,
+    name: &str,
+    target: &TargetFile,
+) -> Result<Head, RepositoryError> {
+    match client.target(name)? {
+        Some(found) if found == *target => {}
+        _ => return wrong(format!("a device does not find target `{}`", name.escape_debug())),
+    }
+    let mut head = Head::default();
+    client.download(name, target, &mut head)?;
+    Ok(head)
+}
+
 fn client(folder: &Path, root: &[u8], store: &Path) -> Result<Updater<FolderFetcher, FolderStore>, RepositoryError> {
     Ok(Updater::from_root(root, FolderStore::new(store), FolderFetcher::new(folder), Limits::device())?)
 }
 
-fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<(), RepositoryError> {
+fn check_payload(target: &TargetFile, head: &Head, release: &VerifyingKey) -> Result<Described, RepositoryError> {
     let custom = custom_of(target)?;
     let described = Described::read(&head.bytes, head.length, release)?;
     match described.custom(custom.rollout_percent) == custom {
-        true => Ok(()),
+        true => Ok(described),
         false => wrong("the payload is not what the metadata says of it"),
     }
 }

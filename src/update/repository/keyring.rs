@@ -40,6 +40,11 @@ impl Keyring {
         self.signers.get(id).filter(|signer| signer.is_here() || self.exchange.is_open())
     }
 
+    /// How long ago others were asked for the signatures that are used.
+    pub fn age_seconds(&self) -> u64 {
+        self.exchange.age_seconds()
+    }
+
     /// Id and metadata of the key with that file name.
     pub fn by_name(&self, name: &str) -> Result<(String, Key), RepositoryError> {
         let found = self.signers.iter().find(|(_, signer)| signer.name() == name);

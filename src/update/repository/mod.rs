@@ -14,6 +14,7 @@ pub mod check;
 pub mod keyring;
 mod open;
 pub mod rotate;
+mod segments;
 pub mod target;
 #[cfg(test)]
 mod tests;

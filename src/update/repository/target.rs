@@ -1,8 +1,9 @@
 //! A payload's file in, what the repository's metadata says of it out; and the file at its place.
 //!
-//! Invariant: a payload gets into a repository only with a header that the release key signed, and with as many bytes behind
-//! it as the header says.
+//! Invariant: a payload gets into a repository only with a header that the release key signed, and with the segments behind it that
+//! the header names.
 
+use super::segments::Segments;
 use super::{wrong, Repository, RepositoryError};
 use crate::io::file::{self, at};
 use crate::model::digest::Digester;
@@ -77,7 +78,12 @@ impl Described {
         }
     }
 
-    fn target(&self, length: u64, sha256: String, rollout_percent: u8) -> Result<TargetFile, RepositoryError> {
+    pub(super) fn target(
+        &self,
+        length: u64,
+        sha256: String,
+        rollout_percent: u8,
+    ) -> Result<TargetFile, RepositoryError> {
         let custom = self.custom(rollout_percent);
         if let Err(error) = custom.validate() {
             return wrong(format!("`{}` cannot be published: {error}", self.name()));
@@ -99,6 +105,11 @@ impl Repository {
         let length = file::open(payload)?.metadata().map_err(at("look at", payload))?.len();
         let start = file::read_start(payload, HEAD_BYTES as u64)?;
         let described = Described::read(&start, length, release)
+            .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
+        let mut segments = Segments::new(&described, length);
+        std::io::copy(&mut file::open(payload)?, &mut segments).map_err(at("read", payload))?;
+        segments
+            .finish()
             .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
         let mut digester = Digester::default();
         std::io::copy(&mut file::open(payload)?, &mut digester).map_err(at("read", payload))?;

@@ -2,11 +2,13 @@
 
 use super::change::{init, RoleSpec};
 use super::check::{check, first_root, rehearse, Checked, Trust};
+use super::target::Described;
 use super::*;
 use crate::io::file;
 use crate::release::signer::{request, Exchange, Signer};
 use ed25519_dalek::SigningKey;
 use osbuild_format::payload::{self, Header};
+use osbuild_tuf::metadata::{Key, Signed, TargetFile};
 use osbuild_tuf::{FolderFetcher, FolderStore, Limits, Time, Updater};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,9 +58,11 @@ fn payload(folder: &Path, version: &str, from: bool) -> std::path::PathBuf {
         serde_json::json!({"version": version, "epoch": 1, "esp": image(esp), "root": image("ab"),
             "root_hash": "cd".repeat(32), "salt": "07"})
     };
+    let stored = &version.as_bytes()[..1].repeat(10);
+    let stored_sha256 = &hex::encode(<sha2::Sha256 as sha2::Digest>::digest(stored));
     let segment = |image: &str| {
         serde_json::json!({"image": image, "output_bytes": 4096, "output_sha256": "ab".repeat(32),
-            "stored_bytes": 10, "stored_sha256": "cd".repeat(32)})
+            "stored_bytes": 10, "stored_sha256": stored_sha256})
     };
     let mut header = serde_json::json!({"format": 1, "product": "p", "machine": "m", "to": release(version, "ef"),
         "segments": [segment("root"), segment("esp")]});
@@ -68,7 +72,7 @@ fn payload(folder: &Path, version: &str, from: bool) -> std::path::PathBuf {
     let header: Header = serde_json::from_value(header).unwrap();
     let signer = Signer::of_ed25519("release", key("release"));
     let envelope = signer.sign_statement("it", payload::PAYLOAD_TYPE, &header.to_json().unwrap()).unwrap();
-    let bytes = [payload::head(envelope.as_bytes()).unwrap(), vec![version.as_bytes()[0]; 20]].concat();
+    let bytes = [payload::head(envelope.as_bytes()).unwrap(), stored.repeat(2)].concat();
     let path = folder.join(format!("{version}.payload"));
     file::write_atomic(&path, &bytes, 0o644).unwrap();
     path
@@ -129,6 +133,45 @@ fn a_payload_that_nobody_signed_or_that_is_cut_short_is_not_placed() {
     file::write_atomic(&path, &bytes[..9], 0o644).unwrap();
     assert!(refused("release").contains("it is no payload"));
     assert!(file::list(&folder.path().join(TARGETS)).unwrap().is_empty());
+}
+
+#[test]
+fn a_payload_with_a_damaged_segment_is_neither_placed_nor_sound() {
+    let folder = made();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = payload(scratch.path(), "1.1.0", false);
+    let mut bytes = file::read(&path, 1 << 20).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    file::write_atomic(&path, &bytes, 0o644).unwrap();
+    let release = key("release").verifying_key();
+    let repository = Repository::open(folder.path()).unwrap();
+    let refused = repository.place(&path, &release, 100).unwrap_err().to_string();
+    assert!(refused.ends_with("segment 1 is not the one that the header names"), "{refused}");
+    // As somebody with the keys of the repository could publish it.
+    let described = Described::read(&bytes, bytes.len() as u64, &release).unwrap();
+    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+    file::write_atomic(&repository.target_path(&described.name(), &sha256), &bytes, 0o644).unwrap();
+    let mut targets = repository.targets.signed.clone();
+    targets.targets.insert(described.name(), described.target(bytes.len() as u64, sha256, 100).unwrap());
+    repository.replace_targets(targets, &keyring(&NAMES), day(1)).unwrap();
+    drop(repository);
+    let unsound = checked(folder.path(), day(1)).unwrap_err().to_string();
+    assert!(unsound.contains("segment 1 is not"), "{unsound}");
+}
+
+#[test]
+fn metadata_that_no_device_would_read_is_not_published() {
+    let folder = made();
+    let repository = Repository::open(folder.path()).unwrap();
+    let mut targets = repository.targets.signed.clone();
+    let mut target = osbuild_tuf::metadata::TargetFile::of(b"x", Some("x".repeat(1 << 20).into()));
+    file::write_atomic(&repository.target_path("x", &target.hashes["sha256"]), b"x", 0o644).unwrap();
+    targets.targets.insert("x".to_owned(), target.clone());
+    let error = repository.replace_targets(targets.clone(), &keyring(&NAMES), day(1)).unwrap_err().to_string();
+    assert!(error.contains("`2.targets.json` would have ") && error.contains("at most 1048576"), "{error}");
+    target.custom = None;
+    targets.targets.insert("x".to_owned(), target);
+    repository.replace_targets(targets, &keyring(&NAMES), day(1)).unwrap();
 }
 
 /// What a publish that was killed leaves behind is not seen, and the next one is as if it had not been.
@@ -263,6 +306,27 @@ fn others_sign_all_of_a_change_in_one_round() {
 }
 
 #[test]
+fn an_answer_does_not_say_how_long_metadata_is_good() {
+    let folder = made();
+    let keys = tempfile::tempdir().unwrap();
+    let refresh = |seconds: u64, now_seconds: u64| {
+        let answer = request::Signatures { format: request::FORMAT, seconds, signatures: Vec::new() };
+        let exchange = Exchange::open(&[answer], now_seconds).map_err(|error| error.to_string())?;
+        let mut keyring = Keyring::load(keys.path(), &exchange).unwrap();
+        NAMES.iter().for_each(|name| keyring.add(Signer::of_ed25519(name, key(name))));
+        let now = Time::from_seconds(exchange.seconds().unwrap());
+        let repository = Repository::open(folder.path()).map_err(|error| error.to_string())?;
+        repository.refresh(&keyring, now).map_err(|error| error.to_string())
+    };
+    let asked = day(0).seconds();
+    assert!(refresh(u64::MAX, asked).unwrap_err().contains("and the clock is at"), "good for ever");
+    assert!(refresh(asked + 2 * SECONDS_PER_DAY, asked).is_err());
+    assert!(refresh(asked, asked + 30 * SECONDS_PER_DAY).unwrap_err().contains("of 30 days ago"), "expired already");
+    assert_eq!(Repository::open(folder.path()).unwrap().timestamp.signed.version, 1);
+    refresh(asked, asked + 29 * SECONDS_PER_DAY).unwrap();
+}
+
+#[test]
 fn targets_are_delegated_to_others() {
     let folder = made();
     let delegate = |name: &str| {
@@ -275,4 +339,61 @@ fn targets_are_delegated_to_others() {
     for (name, wanted) in [("acme", "already"), ("root", "no name"), ("../x", "no name")] {
         assert!(delegate(name).unwrap_err().to_string().contains(wanted), "{name}");
     }
+}
+
+/// The next version of what `acme` says, by its own key, as its own tool would write it; and a snapshot that names it.
+fn publish_as_acme(folder: &Path, name: &str, bytes: &[u8]) {
+    let repository = Repository::open(folder).unwrap();
+    let mut targets = repository.delegated["acme"].signed.clone();
+    targets.version += 1;
+    let target = TargetFile::of(bytes, None);
+    file::write_atomic(&repository.target_path(name, &target.hashes["sha256"]), bytes, 0o644).unwrap();
+    targets.targets.insert(name.to_owned(), target);
+    let file = format!("{}.acme.json", targets.version);
+    let mut signed = Signed::new(targets).unwrap();
+    let signer = Signer::of_ed25519("third", key("third"));
+    let id = Key::ed25519(key("third").verifying_key().as_bytes()).id().unwrap();
+    signed.attach(&id, &signer.sign("it", signed.message()).unwrap());
+    file::write_atomic(&folder.join(METADATA).join(file), &signed.to_json().unwrap(), 0o644).unwrap();
+    let mut batch = super::write::Batch::default();
+    let (root, next) = (&repository.root.signed, repository.next(&["acme"]));
+    super::change::finish(&mut batch, root, next, Days::default(), &keyring(&NAMES), day(1), &[]).unwrap();
+    batch.commit(folder).unwrap();
+}
+
+#[test]
+fn what_is_delegated_may_be_anything_but_has_to_be_found_and_whole() {
+    let folder = made();
+    let repository = Repository::open(folder.path()).unwrap();
+    repository.delegate("acme", &spec(&["third"], 1), vec!["apps-*".to_owned()], &keyring(&NAMES), day(1)).unwrap();
+    drop(repository);
+    publish_as_acme(folder.path(), "apps-meter.app", b"no payload");
+    let found = checked(folder.path(), day(1)).unwrap();
+    assert!(found.lines.contains(&"apps-meter.app of acme, 10 bytes".to_owned()), "{found:?}");
+    // In the project's own metadata it would be one that no device can take.
+    let repository = Repository::open(folder.path()).unwrap();
+    let mut targets = repository.targets.signed.clone();
+    targets.targets.extend(repository.delegated["acme"].signed.targets.clone());
+    repository.replace_targets(targets, &keyring(&NAMES), day(1)).unwrap();
+    drop(repository);
+    let error = checked(folder.path(), day(1)).unwrap_err().to_string();
+    assert!(error.starts_with("target `apps-meter.app`: "), "{error}");
+}
+
+#[test]
+fn what_a_device_does_not_find_or_finds_damaged_is_told_whoever_published_it() {
+    let folder = made();
+    let repository = Repository::open(folder.path()).unwrap();
+    repository.delegate("acme", &spec(&["third"], 1), vec!["apps-*".to_owned()], &keyring(&NAMES), day(1)).unwrap();
+    drop(repository);
+    publish_as_acme(folder.path(), "apps-meter.app", b"no payload");
+    let whole = tempfile::tempdir().unwrap();
+    file::copy_tree(folder.path(), whole.path()).unwrap();
+    for name in file::list(&folder.path().join(TARGETS)).unwrap() {
+        file::write_atomic(&folder.path().join(TARGETS).join(name), b"changed it", 0o644).unwrap();
+    }
+    assert!(matches!(checked(folder.path(), day(1)), Err(RepositoryError::Client(_))));
+    publish_as_acme(whole.path(), "meter.app", b"beside its paths");
+    let error = checked(whole.path(), day(1)).unwrap_err().to_string();
+    assert_eq!(error, "a device does not find target `meter.app`");
 }

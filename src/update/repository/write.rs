@@ -1,10 +1,12 @@
 //! Metadata and a keyring in, files with enough signatures out.
 //!
-//! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for.
+//! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for; no file is longer
+//! than devices read.
 
-use super::{in_file, Keyring, RepositoryError, METADATA};
+use super::{in_file, wrong, Keyring, RepositoryError, METADATA};
 use crate::io::file::{self, at, FileError};
-use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed};
+use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed, TopLevel};
+use osbuild_tuf::Limits;
 use std::path::Path;
 
 /// Who has to sign, and of whom one signs in addition where it can.
@@ -52,7 +54,15 @@ impl Batch {
                 return Err(RepositoryError::Threshold { role, signed: valid, wanted });
             }
         }
-        self.files.push((name.to_owned(), signed.to_json().map_err(in_file(name))?));
+        let bytes = signed.to_json().map_err(in_file(name))?;
+        let limit = limit_bytes(T::TYPE);
+        if bytes.len() as u64 > limit {
+            return wrong(format!(
+                "`{name}` would have {} bytes, and a device reads at most {limit}: nothing is published",
+                bytes.len()
+            ));
+        }
+        self.files.push((name.to_owned(), bytes));
         Ok(())
     }
 
@@ -67,6 +77,17 @@ impl Batch {
             sync(&metadata)?;
         }
         Ok(())
+    }
+}
+
+/// Every device would refuse a longer file, and the publisher would be the last to know.
+fn limit_bytes(role: TopLevel) -> u64 {
+    let limits = Limits::device();
+    match role {
+        TopLevel::Root => limits.root_length,
+        TopLevel::Targets => limits.targets_length,
+        TopLevel::Snapshot => limits.snapshot_length,
+        TopLevel::Timestamp => limits.timestamp_length,
     }
 }
 

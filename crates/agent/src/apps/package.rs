@@ -129,7 +129,7 @@ pub fn check_whole(file: &File, manifest: &Manifest) -> Result<(), AgentError> {
         return Err(AgentError::Wrong("the app's verity superblock is not that of its signed manifest".to_owned()));
     }
     // The tree follows from the data, so what the file has of it is compared level by level from the lowest, which is last.
-    let mut end = image.data_blocks + 1 + package::tree_blocks(image.data_blocks);
+    let mut end = image.data_blocks + 1 + verity::tree_blocks(image.data_blocks);
     while level.len() > 32 {
         level.resize(level.len().next_multiple_of(4096), 0);
         let blocks = level.len() as u64 / 4096;

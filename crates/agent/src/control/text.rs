@@ -34,11 +34,16 @@ pub fn render(status: &Value) -> String {
 /// What is known of updates.
 pub fn updates(status: &Value) -> String {
     let field = |pointer: &str| shown(status.pointer(pointer));
+    let working = match status.pointer("/progress").is_some_and(Value::is_object) {
+        true => format!("{} of {} bytes", field("/progress/done_bytes"), field("/progress/size_bytes")),
+        false => field("/working"),
+    };
     let mut text = String::new();
     for (title, value) in [
         ("slot", format!("{}, {}", field("/slot"), field("/version"))),
         ("phase", field("/state/phase/is")),
-        ("working", field("/working")),
+        ("working", working),
+        ("epoch", field("/epoch")),
         ("last", field("/text")),
         ("offered", field("/state/offered/version")),
         ("denied", status.pointer("/state/denied").and_then(Value::as_array).map_or(0, Vec::len).to_string()),

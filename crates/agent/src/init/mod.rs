@@ -43,14 +43,14 @@ pub fn run() -> Result<Infallible, AgentError> {
     crate::network::clock::raise_to_saved(&log);
     identity::provide_machine_id()?;
     guard.feed();
-    let beginning = start::begin(&facts, &log, &mut || guard.feed());
-    if matches!(beginning, Beginning::Restart) {
+    let begun = start::begin(&facts, &log, &mut || guard.feed());
+    if matches!(begun.beginning, Beginning::Restart) {
         data::unmount(&log);
         end::now(End::Reboot);
     }
     let apps = Apps::start(&config, &network, &log);
-    let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps, beginning };
-    cycle::Agent::new(parts)?.run()
+    let parts = cycle::Parts { signals, log, guard, facts, config, network, data, apps };
+    cycle::Agent::new(parts, begun)?.run()
 }
 
 /// The watchdog that the initramfs armed, or else one that has appeared since.

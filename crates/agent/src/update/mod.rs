@@ -7,7 +7,6 @@ pub mod clock;
 mod device;
 pub mod epoch;
 pub mod firmware;
-pub mod folder;
 mod health;
 pub mod partitions;
 mod repository;

@@ -29,10 +29,9 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// With nothing but the state, for who only looks at it.
-    pub fn only_state() -> io::Result<Self> {
-        let mut place = state(Path::new(OWN_FOLDER))?;
-        place.writable = false;
+    /// With nothing but the state.
+    pub fn only_state(writable: bool) -> io::Result<Self> {
+        let place = Place { writable, ..state(Path::new(OWN_FOLDER))? };
         Ok(Partitions { places: vec![place] })
     }
 
@@ -108,8 +107,13 @@ fn state(folder: &Path) -> io::Result<Place> {
     let folder = folder.join("update");
     std::fs::create_dir_all(&folder)?;
     let path: PathBuf = folder.join("state");
-    let length = std::fs::metadata(&path).map(|metadata| metadata.len());
-    if !length.is_ok_and(|length| length == STATE_BYTES) {
+    let is_whole = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata.len() == STATE_BYTES,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        // What cannot be looked at now may be whole.
+        Err(error) => return Err(error),
+    };
+    if !is_whole {
         file::replace(&path, &[0; STATE_BYTES as usize], 0o600)?;
         for folder in [folder.as_path(), folder.parent().unwrap_or(&folder)] {
             file::open(folder)?.sync_all()?;

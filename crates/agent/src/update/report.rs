@@ -1,11 +1,11 @@
-//! What a worker has come to, as the line of JSON that it leaves for PID 1.
+//! What a worker has come to, as the last line of JSON that it leaves for PID 1; lines before it say how far it is.
 //!
-//! Invariant: a line that is none, or none at all, is a failure; PID 1 does nothing about it but remember.
+//! Invariant: a last line that is none, or none at all, is a failure; PID 1 does nothing about it but remember.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A worker writes one line.
+/// Of each line.
 pub const LIMIT_BYTES: usize = 8192;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Report {
     /// It is written, and the firmware starts it next.
     Armed {
         version: String,
+        /// What the worker has had of the memory at most; none: the kernel does not say.
+        peak_bytes: Option<u64>,
     },
     /// Nothing was done, and why.
     NotNow {
@@ -27,7 +29,10 @@ pub enum Report {
         details: Value,
     },
     /// The slot on trial is the one that the firmware starts from now on.
-    Committed,
+    Committed {
+        /// The device takes no release with a lower one any more.
+        epoch: u32,
+    },
     /// It is put off until then, in seconds since 1970.
     Deferred {
         until_seconds: u64,
@@ -35,6 +40,60 @@ pub enum Report {
     Failed {
         reason: String,
     },
+}
+
+/// How far an installation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    pub version: String,
+    /// Of the payload, those of a part that is being fetched not among them.
+    pub done_bytes: u64,
+    pub size_bytes: u64,
+}
+
+/// What a worker says, as it comes.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// Of a line that has no end yet.
+    open: Vec<u8>,
+    /// The last line that was not about progress.
+    last: Vec<u8>,
+}
+
+impl Words {
+    /// The newest progress among `bytes`.
+    pub fn hear(&mut self, bytes: &[u8]) -> Option<Progress> {
+        let mut newest = None;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LIMIT_BYTES.saturating_sub(self.open.len());
+            self.open.extend(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.open);
+                match Progress::parse(&line) {
+                    Some(progress) => newest = Some(progress),
+                    None => self.last = line,
+                }
+            }
+        }
+        newest
+    }
+
+    /// What it has come to, now that it has ended.
+    pub fn report(&self) -> Report {
+        Report::parse(&self.last)
+    }
+}
+
+impl Progress {
+    /// None: the line is something else.
+    pub fn parse(line: &[u8]) -> Option<Progress> {
+        serde_json::from_slice(line.get(..LIMIT_BYTES).unwrap_or(line)).ok()
+    }
+
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("plain fields have a JSON form") + "\n"
+    }
 }
 
 impl Report {
@@ -53,9 +112,14 @@ impl Report {
             Report::Offered { version, target, size_bytes } => {
                 format!("{version} can be installed: `{target}`, {size_bytes} bytes")
             }
-            Report::Armed { version } => format!("{version} is installed and starts next"),
+            Report::Armed { version, peak_bytes: None } => format!("{version} is installed and starts next"),
+            Report::Armed { version, peak_bytes: Some(bytes) } => {
+                format!("{version} is installed and starts next; that took {} KiB of memory", bytes / 1024)
+            }
             Report::NotNow { reason, .. } => reason.clone(),
-            Report::Committed => "the release that runs is committed".to_owned(),
+            Report::Committed { epoch } => {
+                format!("the release that runs is committed, with the security epoch {epoch}")
+            }
             Report::Deferred { until_seconds } => format!("updates are put off until {until_seconds} s since 1970"),
             Report::Failed { reason } => format!("failed: {reason}"),
         }
@@ -70,19 +134,45 @@ mod tests {
     #[test]
     fn a_report_survives_its_way_and_silence_is_a_failure() {
         for report in [
-            Report::Armed { version: "2.0.0".into() },
+            Report::Armed { version: "2.0.0".into(), peak_bytes: Some(1 << 20) },
             Report::NotNow { reason: "no".into(), details: serde_json::json!({ "why": "up-to-date" }) },
-            Report::Committed,
+            Report::Committed { epoch: 2 },
         ] {
             assert_eq!(Report::parse(report.to_line().as_bytes()), report);
         }
         assert!(matches!(Report::parse(b""), Report::Failed { .. }));
     }
 
+    #[test]
+    fn progress_is_no_report_and_a_report_no_progress() {
+        let progress = Progress { version: "2.0.0".into(), done_bytes: 1, size_bytes: 2 };
+        let line = progress.to_line();
+        assert_eq!(Progress::parse(line.as_bytes()), Some(progress));
+        assert!(matches!(Report::parse(line.as_bytes()), Report::Failed { .. }));
+        assert_eq!(Progress::parse(Report::Committed { epoch: 1 }.to_line().as_bytes()), None);
+    }
+
+    #[test]
+    fn words_are_heard_however_they_are_cut_and_the_last_line_is_the_report() {
+        let progress = |done_bytes| Progress { version: "2.0.0".into(), done_bytes, size_bytes: 20 };
+        let report = Report::Armed { version: "2.0.0".into(), peak_bytes: None };
+        let text = [progress(1).to_line(), progress(2).to_line(), report.to_line()].concat();
+        for length in 1..text.len() {
+            let mut words = Words::default();
+            let heard: Vec<Progress> = text.as_bytes().chunks(length).filter_map(|part| words.hear(part)).collect();
+            assert_eq!(heard.last(), Some(&progress(2)), "{length}");
+            assert_eq!(words.report(), report, "{length}");
+        }
+        let mut endless = Words::default();
+        (0..100).for_each(|_| assert_eq!(endless.hear(&[b'x'; 1024]), None));
+        assert_eq!(endless.open.len(), LIMIT_BYTES);
+        assert!(matches!(endless.report(), Report::Failed { .. }));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Report::parse(&bytes).text();
+            let _ = (Report::parse(&bytes).text(), Progress::parse(&bytes));
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Invariant: what is offered is in metadata that the trusted root vouches for; parts of payloads are trusted with nothing.
 
-use super::folder::Folder;
 use crate::data::OWN_FOLDER;
 use crate::error::chain;
 use crate::file;
@@ -84,7 +83,10 @@ impl Payloads for Repository {
     fn range(&mut self, target: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         let path = self.paths.get(target).ok_or_else(|| io::Error::other(format!("there is no target `{target}`")))?;
         match &self.place {
-            Place::Folder(folder) => Folder::new(folder.join("targets")).range(path, offset, length),
+            Place::Folder(folder) => {
+                let bytes = FolderFetcher::new(folder).range(path, offset, length);
+                bytes.map_err(|error| io::Error::other(chain(&error)))
+            }
             Place::Server { client, base } => {
                 let bytes = client.range(&format!("{base}/targets/{path}"), offset, length);
                 bytes.map_err(|error| io::Error::other(chain(&error)))
@@ -127,5 +129,28 @@ fn fetch_error(error: HttpError) -> FetchError {
         error if error.is_missing() => FetchError::Missing,
         HttpError::TooLong { limit_bytes, .. } => FetchError::TooLong(limit_bytes),
         error => FetchError::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stick_gives_what_a_server_would_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("osagent-stick-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("targets/field")).expect("made");
+        file::replace(folder.join("targets/field/5e.two words"), b"0123456789", 0o600).expect("written");
+        std::os::unix::fs::symlink("/dev/zero", folder.join("targets/link")).expect("linked");
+        let paths = [("a", "field/5e.two%20words"), ("link", "link"), ("out", "../../etc/passwd")];
+        let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
+        let mut repository = Repository { place: Place::Folder(folder.clone()), offers: Vec::new(), paths };
+        assert_eq!(repository.range("a", 2, 3).expect("read"), b"234");
+        assert!(repository.range("a", 8, 3).is_err(), "shorter than asked for");
+        assert!(repository.range("a", 0, u64::MAX).is_err());
+        for name in ["b", "link", "out"] {
+            assert!(repository.range(name, 0, 1).is_err(), "{name}");
+        }
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -1,18 +1,30 @@
 //! What PID 1 does about updates when it starts: nothing, a trial, or a restart at once.
 //!
-//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, and says why it cannot update.
+//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, and says why it cannot update; unless
+//! the release that runs is on trial, whose fault that may be.
 
 use super::device::Device;
+use super::partitions::Partitions;
 use crate::boot::facts::Facts;
 use crate::error::chain;
 use crate::log::Log;
 use crate::thread;
-use osbuild_update::trial::Start;
+use osbuild_format::command_line::Slot;
+use osbuild_update::state::Journal;
+use osbuild_update::trial::{self, Start};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// The firmware and the TPM answer within milliseconds, or something is wrong with them.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The firmware and the TPM answer within milliseconds each, those of an emulated machine on a busy host within seconds; after this,
+/// something is wrong with them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a start has found.
+pub struct Begun {
+    pub beginning: Beginning,
+    /// The security epoch that is committed; none: it could not be read.
+    pub epoch: Option<u32>,
+}
 
 /// What there is to do.
 pub enum Beginning {
@@ -26,13 +38,13 @@ pub enum Beginning {
 }
 
 /// Calls `feed` again and again while it waits for firmware and TPM.
-pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
+pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Begun {
     let (sender, answer) = channel();
-    let facts = facts.clone();
+    let (facts, slot) = (facts.clone(), facts.slot.clone());
     let within = thread::within("updates", PATIENCE, feed, move || {
         let began = Device::open(&facts).map_err(|error| error.to_string()).and_then(|mut device| {
             let start = device.at_start().map_err(|error| chain(&error))?;
-            Ok((start, device.forgot))
+            Ok((start, device.forgot, device.epoch.read().ok()))
         });
         // Nobody listens any more if it took too long.
         let _ = sender.send(began);
@@ -42,17 +54,31 @@ pub fn begin(facts: &Facts, log: &Log, feed: &mut dyn FnMut()) -> Beginning {
         Err(error) => Err(chain(&error)),
     };
     match began {
-        Ok((start, forgot)) => {
+        Ok((start, forgot, epoch)) => {
             if forgot {
                 log.warn("the state of updates was damaged: what was under way is forgotten");
             }
-            of_start(start, log)
+            Begun { beginning: of_start(start, log), epoch }
         }
         Err(reason) => {
+            if let Some(version) = trial_is_over(&slot) {
+                log.error(&format!("{version} is on trial and cannot be committed: {reason}; rebooting"));
+                return Begun { beginning: Beginning::Restart, epoch: None };
+            }
             log.warn(&format!("this device cannot update: {reason}"));
-            Beginning::Unable(reason)
+            Begun { beginning: Beginning::Unable(reason), epoch: None }
         }
     }
+}
+
+/// Nothing but the state on `/data` is needed to know that the release that runs is on trial. One that cannot go on from there
+/// must not stay: nobody would ever commit it, and the next power cut would take it away. None: the system stays as it is.
+fn trial_is_over(slot: &str) -> Option<String> {
+    let running = Slot::from_letter(slot)?;
+    let mut storage = Partitions::only_state(true).ok()?;
+    let (mut journal, mut state, _) = Journal::load(&storage).ok()?;
+    // A start that cannot be counted would be repeated without an end.
+    trial::unable(&mut storage, &mut journal, &mut state, running).ok()?.map(|candidate| candidate.version)
 }
 
 fn of_start(start: Start, log: &Log) -> Beginning {
@@ -72,6 +98,10 @@ fn of_start(start: Start, log: &Log) -> Beginning {
         }
         Start::CommittedOther(candidate) => {
             log.tell(&format!("{} is committed, in the other slot", candidate.version));
+            Beginning::Restart
+        }
+        Start::Astray => {
+            log.tell("the firmware had forgotten which slot is committed: restarting in that one");
             Beginning::Restart
         }
         Start::Committed(candidate) => {

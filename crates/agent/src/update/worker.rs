@@ -1,27 +1,30 @@
 //! The process that does what takes long: asks the repository, installs, checks the system's health, commits.
 //!
-//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority: what it does wrong ends it
-//! and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts.
+//! It is `osagent` again, started by PID 1, in a control group of its own and with the lowest priority (but for the health checks):
+//! what it does wrong ends it and nothing else. Invariant: its last word is one [`Report`]; what it has written until then lasts. It
+//! takes no more memory for a large image than for a small one.
 
 use super::clock::SystemClock;
 use super::device::Device;
 use super::health;
-use super::report::Report;
+use super::report::{Progress, Report};
 use super::repository::{Place, Repository};
 use crate::apps::package;
 use crate::boot::facts::Facts;
 use crate::error::chain;
 use osbuild_format::app::token;
+use osbuild_format::command_line::Slot;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
-use osbuild_update::choose::{self, choose, Offer};
-use osbuild_update::device::Clock;
+use osbuild_update::choose::{self, choose, insist, Offer};
+use osbuild_update::device::{Clock, Payloads};
 use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment, Policy, Window};
 use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Phase, State};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The first word of a worker's command line; the second is an [`Order`] as JSON.
@@ -42,6 +45,14 @@ pub enum Order {
     Defer {
         until_seconds: u64,
     },
+}
+
+impl Order {
+    /// Whether it may be starved and has its memory bounded. Not what runs the product's health checks: they have a deadline,
+    /// and a healthy release would be denied for what its apps take of the machine meanwhile.
+    pub fn is_background(&self) -> bool {
+        !matches!(self, Order::Commit)
+    }
 }
 
 /// What only PID 1 or a person knows.
@@ -78,12 +89,15 @@ impl From<NotNow> for Stop {
 
 /// The words after [`COMMAND`].
 pub fn run(words: &[&str]) -> ExitCode {
-    // What has less of the machine is only slower.
-    let _ = rustix::process::nice(19);
+    osbuild_sys::memory::give_large_blocks_back();
     let order = match words {
         [order] => serde_json::from_str::<Order>(order).map_err(|error| format!("this is no order: {error}")),
         _ => Err("a worker has one order".to_owned()),
     };
+    if order.as_ref().map_or(true, Order::is_background) {
+        // What has less of the machine is only slower.
+        let _ = rustix::process::nice(19);
+    }
     let done = order.map_err(Stop::Failed).and_then(obey);
     let (report, code) = match done {
         Ok(report) => (report, 0),
@@ -108,7 +122,7 @@ fn obey(order: Order) -> Result<Report, Stop> {
         Order::Commit => {
             health::check_all(&config.update.health)?;
             device.commit().map_err(|error| chain(&error))?;
-            Ok(Report::Committed)
+            Ok(Report::Committed { epoch: device.epoch.read().map_err(|error| error.to_string())? })
         }
         Order::Defer { until_seconds } => {
             device.state.deferred_until_seconds = until_seconds;
@@ -116,7 +130,7 @@ fn obey(order: Order) -> Result<Report, Stop> {
             Ok(Report::Deferred { until_seconds })
         }
         Order::Check(circumstances) => {
-            let (_, offer) = look(&mut device, &config, &circumstances)?;
+            let (_, offer) = look(&mut device, &config, &circumstances, false)?;
             let version = offer.custom.version;
             Ok(Report::Offered { version, target: offer.target, size_bytes: offer.size_bytes })
         }
@@ -124,11 +138,12 @@ fn obey(order: Order) -> Result<Report, Stop> {
     }
 }
 
-/// What the repository has for this device.
+/// What the repository has for this device, or for somebody who `insists`.
 fn look(
     device: &mut Device,
     config: &DeviceConfig,
     circumstances: &Circumstances,
+    insists: bool,
 ) -> Result<(Repository, Offer), Stop> {
     let base = circumstances.from.as_ref().or(config.update.url.as_ref());
     let base = base.ok_or_else(|| "no repository is configured: name a folder with `--from`".to_owned())?;
@@ -147,7 +162,10 @@ fn look(
         epoch: epoch.max(config.security_epoch),
         id: &token::device_id(&machine_id),
     };
-    let chosen = choose(itself, &device.state, &repository.offers, full);
+    let chosen = match insists {
+        true => insist(itself, &mut device.state, &repository.offers, full),
+        false => choose(itself, &device.state, &repository.offers, full),
+    };
     device.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
     save(device)?;
     Ok((repository, chosen?))
@@ -159,18 +177,16 @@ fn install(
     circumstances: &Circumstances,
     unasked: bool,
 ) -> Result<Report, Stop> {
-    let (mut repository, offer) = look(device, config, circumstances)?;
-    if unasked {
-        let clock = SystemClock { synchronized: circumstances.synchronized };
-        let moment = Moment {
-            now_seconds: clock.now_seconds(),
-            is_certain: clock.is_certain(),
-            offered_seconds: device.state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
-            deferred_until_seconds: device.state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
-        };
-        may_install(&policy(config), moment)?;
+    if let Some(version) = waiting(&device.state, device.running) {
+        is_the_moment(&device.state, config, circumstances, unasked)?;
+        return Ok(Report::Armed { version, peak_bytes: None });
     }
+    let (repository, offer) = look(device, config, circumstances, !unasked)?;
+    is_the_moment(&device.state, config, circumstances, unasked)?;
     let keys = package::keys(&config.update.signers);
+    let Offer { size_bytes, ref custom, .. } = offer;
+    let mut repository =
+        Watched { repository, progress: Progress { version: custom.version.clone(), done_bytes: 0, size_bytes } };
     let payload = Payload::open(&mut repository, &offer.target, &offer.custom, &keys);
     let payload = payload.map_err(|error| chain(&error))?;
     let release = device.release().map_err(|error| error.to_string())?;
@@ -178,7 +194,63 @@ fn install(
     let (running, trial_boots) = (*running, config.update.trial_boots.into());
     let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
     installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
-    Ok(Report::Armed { version: offer.custom.version })
+    // The window may have closed meanwhile.
+    is_the_moment(&device.state, config, circumstances, unasked)?;
+    Ok(Report::Armed { version: offer.custom.version, peak_bytes: peak_bytes() })
+}
+
+/// Says before each part how far it is.
+struct Watched {
+    repository: Repository,
+    progress: Progress,
+}
+
+impl Payloads for Watched {
+    fn range(&mut self, target: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        self.progress.done_bytes = offset;
+        // Nobody listens who is gone; the work goes on.
+        let _ = io::stdout().write_all(self.progress.to_line().as_bytes());
+        self.repository.range(target, offset, length)
+    }
+}
+
+/// What this process has had of the memory at most, its program among it.
+fn peak_bytes() -> Option<u64> {
+    peak_in(&crate::file::text("/proc/self/status").ok()?)
+}
+
+fn peak_in(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The release that is written to the other slot and has not been started yet: a window has closed, or a worker ended, before
+/// the restart.
+fn waiting(state: &State, running: Slot) -> Option<String> {
+    match &state.phase {
+        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.version.clone()),
+        _ => None,
+    }
+}
+
+/// Whether the device may install, or restart, now. What somebody has asked for, it may.
+fn is_the_moment(
+    state: &State,
+    config: &DeviceConfig,
+    circumstances: &Circumstances,
+    unasked: bool,
+) -> Result<(), NotNow> {
+    if !unasked {
+        return Ok(());
+    }
+    let clock = SystemClock { synchronized: circumstances.synchronized };
+    let moment = Moment {
+        now_seconds: clock.now_seconds(),
+        is_certain: clock.is_certain(),
+        offered_seconds: state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
+        deferred_until_seconds: state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
+    };
+    may_install(&policy(config), moment)
 }
 
 fn save(device: &mut Device) -> Result<(), String> {
@@ -202,6 +274,7 @@ pub fn policy(config: &DeviceConfig) -> Policy {
 mod tests {
     use super::*;
     use osbuild_format::device::update;
+    use osbuild_update::state::Candidate;
 
     #[test]
     fn an_order_survives_its_way_and_anything_else_is_refused() {
@@ -219,11 +292,49 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_minutes_becomes_one_of_seconds() {
-        let mut config: DeviceConfig = serde_json::from_value(serde_json::json!({
+    fn health_checks_get_their_share_of_the_machine() {
+        assert!(Order::Install { unasked: true, circumstances: Circumstances::default() }.is_background());
+        assert!(!Order::Commit.is_background());
+    }
+
+    #[test]
+    fn the_peak_is_what_the_kernel_says() {
+        assert_eq!(peak_in("Name:\tosagent\nVmHWM:\t   20480 kB\nVmRSS:\t 9 kB\n"), Some(20 << 20));
+        assert_eq!(peak_in("Name:\tosagent\nVmRSS:\t 9 kB\n"), None);
+        assert!(peak_bytes().is_some_and(|bytes| bytes > 1 << 16));
+    }
+
+    fn config() -> DeviceConfig {
+        let fields = serde_json::json!({
             "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
-        }))
-        .expect("every field without a default is given");
+        });
+        serde_json::from_value(fields).expect("every field without a default is given")
+    }
+
+    /// Long after it was allowed to begin, an installation may end at a time at which the device must not restart.
+    #[test]
+    fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
+        let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
+        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2 };
+        let mut state = State { phase, ..State::default() };
+        assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
+        assert_eq!(waiting(&state, Slot::B), None, "it runs");
+        assert_eq!(waiting(&State::default(), Slot::A), None);
+        let mut config = config();
+        let moment = |state: &State, config: &DeviceConfig, unasked| {
+            is_the_moment(state, config, &Circumstances::default(), unasked)
+        };
+        assert_eq!(moment(&state, &config, true), Ok(()));
+        config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
+        assert_eq!(moment(&state, &config, true), Err(NotNow::NoTime));
+        assert_eq!(moment(&state, &config, false), Ok(()));
+        state.deferred_until_seconds = u64::MAX;
+        assert!(matches!(moment(&state, &config, true), Err(NotNow::Deferred { .. })));
+    }
+
+    #[test]
+    fn a_window_of_minutes_becomes_one_of_seconds() {
+        let mut config = config();
         assert_eq!(policy(&config).window, None);
         config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
         assert_eq!(policy(&config).window, Some(Window { from_seconds: 5400, to_seconds: 86_340 }));

@@ -12,7 +12,7 @@
 //! decides what is mounted.
 
 use super::Manifest;
-use crate::verity::BLOCK_BYTES;
+use crate::verity::{self, BLOCK_BYTES};
 
 pub const MAGIC: &[u8; 8] = b"OSBUAPP\0";
 pub const VERSION: u32 = 1;
@@ -20,8 +20,6 @@ pub const HEADER_BYTES: usize = 4096;
 pub const ENVELOPE_BYTES: usize = 64 * 1024;
 /// Where the image begins, and what a reader has to have read to know all about it.
 pub const IMAGE_OFFSET: u64 = (HEADER_BYTES + ENVELOPE_BYTES) as u64;
-/// SHA-256 digests in a block of the tree.
-const DIGESTS_PER_BLOCK: u64 = (BLOCK_BYTES / 32) as u64;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackageError {
@@ -73,20 +71,10 @@ pub fn head(envelope: &[u8]) -> Result<Vec<u8>, PackageError> {
     Ok(head)
 }
 
-/// Blocks of the verity tree over `data_blocks`, without the superblock's.
-pub fn tree_blocks(data_blocks: u64) -> u64 {
-    let (mut level, mut blocks) = (data_blocks, 0);
-    while level > 1 {
-        level = level.div_ceil(DIGESTS_PER_BLOCK);
-        blocks += level;
-    }
-    blocks
-}
-
 /// Bytes of the whole file.
 pub fn file_bytes(manifest: &Manifest) -> u64 {
     let data = manifest.image.data_blocks;
-    IMAGE_OFFSET + (data + 1 + tree_blocks(data)) * u64::from(BLOCK_BYTES)
+    IMAGE_OFFSET + data * u64::from(BLOCK_BYTES) + verity::size_bytes(data)
 }
 
 /// Bytes from [`IMAGE_OFFSET`] on: image, superblock and tree.

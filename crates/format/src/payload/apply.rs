@@ -42,6 +42,8 @@ pub enum SegmentError {
     Columns(u64),
     #[error("the segment's {column} cannot be decoded: {text}")]
     Zstd { column: &'static str, text: String },
+    #[error("the segment's {0} need a window that is larger than what they hold")]
+    Window(&'static str),
     #[error("the segment's {0} are fewer or more than its operations take")]
     Column(&'static str),
     #[error("the segment has a number of more than 64 bits")]

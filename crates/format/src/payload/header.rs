@@ -4,6 +4,7 @@
 //! gaps, and every number is within its limit.
 
 use super::{LIMIT_ENVELOPE_BYTES, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
+use crate::device::update::LIMIT_EPOCH;
 use crate::verity::BLOCK_BYTES;
 use serde::{Deserialize, Serialize};
 
@@ -170,10 +171,14 @@ impl Release {
 
     fn validate(&self) -> Result<(), HeaderError> {
         text("version", &self.version)?;
+        // A device that runs the release could not commit it, and would never update again.
+        if self.epoch > LIMIT_EPOCH {
+            return value("epoch", self.epoch);
+        }
         digest("root_hash", &self.root_hash)?;
         let salt = crate::hex::decode(&self.salt).filter(|salt| salt.len() <= 256);
         if salt.is_none() {
-            return value("salt", &self.salt);
+            return value("salt", self.salt.chars().take(LIMIT_TEXT).collect::<String>().escape_debug());
         }
         for image in [&self.esp, &self.root] {
             digest("sha256", &image.sha256)?;
@@ -200,9 +205,14 @@ impl Segment {
     }
 }
 
+/// A name of which files, too, are named.
+pub(crate) fn is_text(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    plain && (1..=LIMIT_TEXT).contains(&text.len())
+}
+
 fn text(field: &'static str, text: &str) -> Result<(), HeaderError> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    match plain && (1..=LIMIT_TEXT).contains(&text.len()) {
+    match is_text(text) {
         true => Ok(()),
         false => value(field, text.chars().take(LIMIT_TEXT).collect::<String>().escape_debug()),
     }

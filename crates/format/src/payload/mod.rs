@@ -25,9 +25,10 @@ mod write;
 pub use apply::{apply, decode, SegmentError, Source};
 pub use code::{to_absolute, to_relative};
 pub use head::{envelope_length, head, HeadError, MAGIC, PREFIX_BYTES, VERSION};
+pub(crate) use header::is_text;
 pub use header::{Header, HeaderError, Image, ImageName, Release, Segment, FORMAT, PAYLOAD_TYPE};
 pub use operation::{Kind, Operation, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES};
-pub use predict::{predict, Frame, Methods, Piece, Space};
+pub use predict::{predict, predict_with, Frame, Methods, Piece, Space};
 pub use stream::LIMIT_COLUMNS_BYTES;
 pub use write::Parts;
 

@@ -24,12 +24,15 @@ pub struct Space {
 impl Space {
     /// None: this is no address of the old program.
     pub fn moved(&self, address: u64) -> Option<u64> {
+        self.piece(address).map(|index| address.wrapping_add_signed(self.pieces[index].shift))
+    }
+
+    /// Which piece holds `address`.
+    fn piece(&self, address: u64) -> Option<usize> {
         if address >= self.end {
             return None;
         }
-        let after = self.pieces.partition_point(|piece| piece.start <= address);
-        let piece = self.pieces.get(after.checked_sub(1)?)?;
-        Some(address.wrapping_add_signed(piece.shift))
+        self.pieces.partition_point(|piece| piece.start <= address).checked_sub(1)
     }
 }
 
@@ -56,7 +59,9 @@ impl Methods {
     pub const WORDS: Self = Self(4);
     /// Aligned four bytes that hold a distance from where they are.
     pub const DISTANCES: Self = Self(8);
-    const ALL: u8 = 15;
+    /// Aligned four bytes that hold an address less the frame's base: offsets from where a table begins.
+    pub const OFFSETS: Self = Self(16);
+    const ALL: u8 = 31;
 
     pub fn from_bits(bits: u8) -> Result<Self, SegmentError> {
         match bits & !Self::ALL {
@@ -69,7 +74,7 @@ impl Methods {
         self.0
     }
 
-    pub fn and(self, other: Self) -> Self {
+    pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -80,41 +85,100 @@ impl Methods {
 
 /// Moves the references in `bytes`, which were at `old` in the old image and will be at `new` in the new one.
 pub fn predict(bytes: &mut [u8], old: u64, new: u64, methods: Methods, frame: &Frame, space: &Space) {
+    predict_with(bytes, old, new, methods, frame, space, |_| ());
+}
+
+/// The same; `used` gets the index of each piece that a reference is in.
+pub fn predict_with(
+    bytes: &mut [u8],
+    old: u64,
+    new: u64,
+    methods: Methods,
+    frame: &Frame,
+    space: &Space,
+    used: impl FnMut(usize),
+) {
     let (old, new) = (old.wrapping_sub(frame.old_base), new.wrapping_sub(frame.new_base));
+    let mut predictor = Predictor { old, new, methods, frame, space, used };
     let mut at = 0;
     while at + 4 <= bytes.len() {
-        at += step(bytes, at, old, new, methods, space);
+        at += predictor.step(bytes, at);
     }
 }
 
-/// Handles what begins at `at`; how far to go on.
-fn step(bytes: &mut [u8], at: usize, old: u64, new: u64, methods: Methods, space: &Space) -> usize {
-    let here = old.wrapping_add(at as u64);
-    if methods.has(Methods::CODE) {
-        if let Some(operand) = operand(bytes, at) {
-            if distance(bytes, operand, 4, old, new, space) {
-                return operand + 4 - at;
-            }
-        }
-    }
-    if methods.has(Methods::WORDS) && here % 8 == 0 && at + 8 <= bytes.len() {
-        let value = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        if let Some(moved) = space.moved(value) {
-            bytes[at..at + 8].copy_from_slice(&moved.to_le_bytes());
-            return 8;
-        }
-    }
-    if methods.has(Methods::SIGNED) {
-        let value = i64::from(four(bytes, at)) as u64;
-        if let Some(moved) = space.moved(value) {
-            bytes[at..at + 4].copy_from_slice(&(moved as u32).to_le_bytes());
+struct Predictor<'a, F> {
+    /// Addresses of the first byte.
+    old: u64,
+    new: u64,
+    methods: Methods,
+    frame: &'a Frame,
+    space: &'a Space,
+    used: F,
+}
+
+impl<F: FnMut(usize)> Predictor<'_, F> {
+    /// Handles what begins at `at`; how far to go on.
+    fn step(&mut self, bytes: &mut [u8], at: usize) -> usize {
+        let here = self.old.wrapping_add(at as u64);
+        let methods = self.methods;
+        let has = |method| methods.has(method);
+        if has(Methods::OFFSETS) && here % 4 == 0 && self.offset(bytes, at) {
             return 4;
         }
+        if has(Methods::CODE) {
+            if let Some(operand) = operand(bytes, at) {
+                if self.distance(bytes, operand, 4) {
+                    return operand + 4 - at;
+                }
+            }
+        }
+        if has(Methods::WORDS) && here % 8 == 0 && at + 8 <= bytes.len() {
+            let value = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+            if let Some(moved) = self.moved(value) {
+                bytes[at..at + 8].copy_from_slice(&moved.to_le_bytes());
+                return 8;
+            }
+        }
+        if has(Methods::SIGNED) {
+            let value = i64::from(four(bytes, at)) as u64;
+            if let Some(moved) = self.moved(value) {
+                bytes[at..at + 4].copy_from_slice(&(moved as u32).to_le_bytes());
+                return 4;
+            }
+        }
+        if has(Methods::DISTANCES) && here % 4 == 0 && self.distance(bytes, at, 0) {
+            return 4;
+        }
+        1
     }
-    if methods.has(Methods::DISTANCES) && here % 4 == 0 && distance(bytes, at, 0, old, new, space) {
-        return 4;
+
+    fn moved(&mut self, address: u64) -> Option<u64> {
+        let piece = self.space.piece(address)?;
+        (self.used)(piece);
+        Some(address.wrapping_add_signed(self.space.pieces[piece].shift))
     }
-    1
+
+    /// Moves the four bytes at `at`, an address less the base.
+    fn offset(&mut self, bytes: &mut [u8], at: usize) -> bool {
+        let address = (i64::from(four(bytes, at)) as u64).wrapping_sub(self.frame.old_base);
+        let Some(moved) = self.moved(address) else {
+            return false;
+        };
+        bytes[at..at + 4].copy_from_slice(&(moved.wrapping_add(self.frame.new_base) as u32).to_le_bytes());
+        true
+    }
+
+    /// Moves the four bytes at `at`, a distance from `from` bytes after them.
+    fn distance(&mut self, bytes: &mut [u8], at: usize, from: u64) -> bool {
+        let after = (at as u64).wrapping_add(from);
+        let target = self.old.wrapping_add(after).wrapping_add_signed(i64::from(four(bytes, at)));
+        let Some(moved) = self.moved(target) else {
+            return false;
+        };
+        let value = moved.wrapping_sub(self.new.wrapping_add(after)) as u32;
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        true
+    }
 }
 
 /// Where the operand is of what looks like an instruction at `at` with one relative to the instruction pointer.
@@ -127,18 +191,6 @@ fn operand(bytes: &[u8], at: usize) -> Option<usize> {
         _ => return None,
     };
     (operand + 4 <= bytes.len()).then_some(operand)
-}
-
-/// Moves the four bytes at `at`, a distance from `from` bytes after them.
-fn distance(bytes: &mut [u8], at: usize, from: u64, old: u64, new: u64, space: &Space) -> bool {
-    let after = (at as u64).wrapping_add(from);
-    let target = old.wrapping_add(after).wrapping_add_signed(i64::from(four(bytes, at)));
-    let Some(moved) = space.moved(target) else {
-        return false;
-    };
-    let value = moved.wrapping_sub(new.wrapping_add(after)) as u32;
-    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    true
 }
 
 fn four(bytes: &[u8], at: usize) -> i32 {
@@ -166,6 +218,11 @@ mod tests {
         let mut distance = 0x1000u32.to_le_bytes();
         predict(&mut distance, 0x1000, 0x1010, Methods::DISTANCES, &frame, &space());
         assert_eq!(distance, 0x1010u32.to_le_bytes());
+        // The table begins at 0x1800 and at 0x1900; what it names is at 0x2004 and moves by 0x20.
+        let table = Frame { space: 0, old_base: 0x1800u64.wrapping_neg(), new_base: 0x1900u64.wrapping_neg() };
+        let mut offset = 0x804u32.to_le_bytes();
+        predict(&mut offset, 0x1000, 0x1010, Methods::OFFSETS, &table, &space());
+        assert_eq!(offset, 0x724u32.to_le_bytes());
         let mut elsewhere = [0xe8, 0, 0, 0, 0x10];
         predict(&mut elsewhere, 0x1000, 0x1010, Methods::CODE, &frame, &space());
         assert_eq!(elsewhere, [0xe8, 0, 0, 0, 0x10]);

@@ -10,6 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 /// Of all columns of a segment together, decoded: this bounds what the decoders' windows take.
 pub const LIMIT_COLUMNS_BYTES: u64 = (8 << 20) + (512 << 10);
 const BUFFER_BYTES: usize = 4096;
+/// A column may have a window of this size however little it holds: encoders have fixed ones.
+const SMALL_WINDOW_BYTES: u64 = 128 << 10;
 
 /// How a column travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,12 @@ impl Declared {
             Coding::Zstd => {
                 let decoder = StreamingDecoder::<_, FrameDecoder>::new(mine);
                 let decoder = decoder.map_err(|error| SegmentError::Zstd { column: name, text: error.to_string() })?;
+                // A decoder keeps a whole window before it gives out the first byte of the column.
+                let window = window_bytes(mine).unwrap_or_else(|| decoder.decoder.content_size());
+                let content = decoder.decoder.content_size();
+                if content > self.decoded || window > self.decoded.max(SMALL_WINDOW_BYTES) {
+                    return Err(SegmentError::Window(name));
+                }
                 Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
             }
         };
@@ -103,6 +111,13 @@ impl Column<'_> {
             false => Err(SegmentError::Column(self.name)),
         }
     }
+}
+
+/// Window of a zstd frame (RFC 8878, section 3.1.1.1.2). None: it is as large as the content, whose size is given.
+fn window_bytes(frame: &[u8]) -> Option<u64> {
+    let (descriptor, window) = (frame.get(4)?, frame.get(5)?);
+    let base = 1u64 << (10 + (window >> 3));
+    (descriptor & 0x20 == 0).then_some(base + base / 8 * u64::from(window & 7))
 }
 
 /// Takes a number off `bytes`.

@@ -75,7 +75,7 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
                 Kind::Copy { image: from.0, offset: from.1 }
             }
             _ => {
-                let methods = Methods::from_bits(what >> 4).expect("four bits");
+                let methods = Methods::from_bits(what >> 3).expect("five bits");
                 let mut predicted = range.to_vec();
                 predict(&mut predicted, from.1, place, methods, &frame, &parts.spaces[0]);
                 let wanted = range.iter().zip(0u32..).map(|(byte, at)| if at % 11 == 0 { byte ^ what } else { *byte });
@@ -94,7 +94,7 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
 
 /// All operations and methods.
 fn whole(coding: Coder) -> (Vec<u8>, Vec<u8>) {
-    let patches = (0..16u16).map(|methods| (3 | (methods as u8) << 4, 700 + methods, 0x800 + 77 * methods));
+    let patches = (0..32u16).map(|methods| (3 | (methods as u8) << 3, 700 + methods, 0x800 + 77 * methods));
     segment(
         &[(0, 50, 0), (1, 300, 9), (5, 300, 99), (2, 3000, 5000)].into_iter().chain(patches).collect::<Vec<_>>(),
         coding,
@@ -135,6 +135,22 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
         Parts { operations: vec![Operation { length: 1, kind: Kind::Zero }; LIMIT_OPERATIONS + 1], ..Parts::default() };
     let stored = many.store(0, compress).expect("compresses");
     assert!(matches!(decode(&stored, LIMIT_OPERATIONS as u32 + 1, None), Err(SegmentError::Limit("operations"))));
+}
+
+#[test]
+fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_decoded() {
+    // 400 blocks of 128 KiB zeros: without a size but with a window of 64 MiB, and as one piece of 50 MiB.
+    let blocks: Vec<u8> = (0..400u32).flat_map(|n| [&[u8::from(n == 399) | 2, 0, 0x10][..], &[0]].concat()).collect();
+    let size = ((400u64 * 128) << 10).to_le_bytes();
+    let magic = 0xfd2f_b528u32.to_le_bytes();
+    for head in [[&magic[..], &[0, 16 << 3]].concat(), [&magic[..], &[0xe0], &size].concat()] {
+        let frame = [&head[..], &blocks].concat();
+        let operations = [1, 10];
+        let mut stored = vec![0, 0, 1, operations.len() as u8, 0, 0, 0, 2, 10];
+        stream::push_number(&mut stored, frame.len() as u64);
+        stored.extend(operations.iter().chain(&frame));
+        assert!(matches!(decode(&stored, 10, None), Err(SegmentError::Window("literals"))));
+    }
 }
 
 proptest! {

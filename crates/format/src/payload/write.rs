@@ -20,6 +20,13 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Of all columns, before they are coded. `start`: where the segment writes.
+    pub fn columns_bytes(&self, start: u64) -> usize {
+        let described =
+            operations_column(&self.operations, start).len() + spaces_column(&self.spaces, &self.frames).len();
+        described + self.gaps.len() + self.differences.len() + self.literals.len()
+    }
+
     /// Adds what turns `predicted` into `wanted`; `right` counts the right bytes since the last run, over operations.
     pub fn correct(&mut self, predicted: &[u8], wanted: &[u8], right: &mut u64) {
         let mut at = 0;

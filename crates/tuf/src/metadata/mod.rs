@@ -17,6 +17,7 @@ mod tests;
 pub use pattern::matches_pattern;
 pub use role::{Key, KeyId, KeyVal, Keys, RoleKeys, TopLevel};
 pub use root::Root;
+use signed::members;
 pub use signed::{Metadata, Signature, Signed};
 pub use snapshot::{MetaFile, Snapshot, Timestamp};
 pub use targets::{DelegatedRole, Delegations, TargetFile, Targets};

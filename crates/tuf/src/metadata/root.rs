@@ -3,7 +3,7 @@
 //! Source: The Update Framework 1.0.34, section 4.3. Invariant: of a valid root, each of the four roles is there and names
 //! keys that are there.
 
-use super::{rule, shown, Extra, Key, KeyId, Keys, Metadata, MetadataError, RoleKeys, TopLevel, SPEC_VERSION};
+use super::{members, rule, shown, Extra, Key, KeyId, Keys, Metadata, MetadataError, RoleKeys, TopLevel, SPEC_VERSION};
 use crate::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,21 +68,7 @@ impl Root {
 impl Metadata for Root {
     const TYPE: TopLevel = TopLevel::Root;
 
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn spec_version(&self) -> &str {
-        &self.spec_version
-    }
-
-    fn version(&self) -> u64 {
-        self.version
-    }
-
-    fn expires(&self) -> Time {
-        self.expires
-    }
+    members!();
 
     fn validate(&self) -> Result<(), MetadataError> {
         for role in TopLevel::ALL {

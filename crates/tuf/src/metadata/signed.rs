@@ -23,6 +23,28 @@ pub trait Metadata: Serialize + DeserializeOwned {
     fn validate(&self) -> Result<(), MetadataError>;
 }
 
+/// The members that all of them have, by their names in Rust.
+macro_rules! members {
+    () => {
+        fn kind(&self) -> &str {
+            &self.kind
+        }
+
+        fn spec_version(&self) -> &str {
+            &self.spec_version
+        }
+
+        fn version(&self) -> u64 {
+            self.version
+        }
+
+        fn expires(&self) -> Time {
+            self.expires
+        }
+    };
+}
+pub(super) use members;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     pub keyid: KeyId,
@@ -82,9 +104,14 @@ impl<T: Metadata> Signed<T> {
         }
     }
 
-    /// The same value gives the same bytes.
+    /// The same value gives the same bytes. Fails where they would not be what was signed: a member that may be left out was
+    /// given, or the other way round.
     pub fn to_json(&self) -> Result<Vec<u8>, MetadataError> {
-        let envelope = Envelope { signatures: self.signatures.clone(), signed: serde_json::to_value(&self.signed)? };
+        let signed = serde_json::to_value(&self.signed)?;
+        if canonical_json(&signed)? != self.message {
+            return rule("it cannot be written as it was signed");
+        }
+        let envelope = Envelope { signatures: self.signatures.clone(), signed };
         let mut bytes = serde_json::to_vec_pretty(&envelope)?;
         bytes.push(b'\n');
         Ok(bytes)

@@ -3,7 +3,7 @@
 //! Source: The Update Framework 1.0.34, sections 4.4 and 4.6. Invariant: of a valid value, every version is at least 1, and a
 //! timestamp names `snapshot.json` and nothing else.
 
-use super::{rule, shown, Extra, Metadata, MetadataError, TopLevel, SPEC_VERSION};
+use super::{members, rule, shown, Extra, Metadata, MetadataError, TopLevel, SPEC_VERSION};
 use crate::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,21 +86,7 @@ impl Timestamp {
 impl Metadata for Snapshot {
     const TYPE: TopLevel = TopLevel::Snapshot;
 
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn spec_version(&self) -> &str {
-        &self.spec_version
-    }
-
-    fn version(&self) -> u64 {
-        self.version
-    }
-
-    fn expires(&self) -> Time {
-        self.expires
-    }
+    members!();
 
     fn validate(&self) -> Result<(), MetadataError> {
         self.meta.iter().try_for_each(|(name, file)| file.validate(name))
@@ -110,21 +96,7 @@ impl Metadata for Snapshot {
 impl Metadata for Timestamp {
     const TYPE: TopLevel = TopLevel::Timestamp;
 
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn spec_version(&self) -> &str {
-        &self.spec_version
-    }
-
-    fn version(&self) -> u64 {
-        self.version
-    }
-
-    fn expires(&self) -> Time {
-        self.expires
-    }
+    members!();
 
     fn validate(&self) -> Result<(), MetadataError> {
         match self.snapshot() {

@@ -3,7 +3,9 @@
 //! Source: The Update Framework 1.0.34, section 4.5. Invariant: of a valid value, each delegation says by patterns or by
 //! prefixes of digests, and not by both, which targets it is for.
 
-use super::{matches_pattern, rule, shown, Extra, Keys, Metadata, MetadataError, RoleKeys, TopLevel, SPEC_VERSION};
+use super::{
+    matches_pattern, members, rule, shown, Extra, Keys, Metadata, MetadataError, RoleKeys, TopLevel, SPEC_VERSION,
+};
 use crate::{hex, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,21 +122,7 @@ impl Delegations {
 impl Metadata for Targets {
     const TYPE: TopLevel = TopLevel::Targets;
 
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn spec_version(&self) -> &str {
-        &self.spec_version
-    }
-
-    fn version(&self) -> u64 {
-        self.version
-    }
-
-    fn expires(&self) -> Time {
-        self.expires
-    }
+    members!();
 
     fn validate(&self) -> Result<(), MetadataError> {
         if let Some((path, _)) = self.targets.iter().find(|(_, file)| file.hashes.is_empty()) {

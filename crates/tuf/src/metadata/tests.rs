@@ -82,6 +82,15 @@ fn unknown_members_are_signed_and_kept() {
 }
 
 #[test]
+fn what_would_be_other_bytes_than_those_that_were_signed_is_not_written() {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&signed(root(&[1], 1), &[1]).to_json().expect("written")).expect("JSON");
+    value["signed"].as_object_mut().expect("an object").remove("consistent_snapshot");
+    let left_out = read(&value).expect("it may be left out");
+    assert!(left_out.to_json().is_err_and(|error| error.to_string().contains("cannot be written as it was signed")));
+}
+
+#[test]
 fn a_broken_rule_is_named() {
     let good: serde_json::Value =
         serde_json::from_slice(&signed(root(&[1], 1), &[1]).to_json().expect("written")).expect("JSON");

@@ -34,6 +34,8 @@ pub struct Machine {
     pending: Vec<Write>,
     pub order: Option<Slot>,
     pub next: Option<Slot>,
+    /// What the firmware starts that has no order any more.
+    pub found_first: Slot,
     pub epoch: u32,
     /// Changes of storage, firmware and epoch so far.
     pub operations: u64,
@@ -54,6 +56,7 @@ impl Machine {
             pending: Vec::new(),
             order: Some(Slot::A),
             next: None,
+            found_first: Slot::A,
             epoch: 1,
             operations: 0,
             faults: Vec::new(),
@@ -87,6 +90,11 @@ impl Machine {
     pub fn lose_state(&mut self) {
         self.durable.insert(Area::State, vec![0x5a; 8192]);
         self.next = None;
+    }
+
+    /// The firmware was updated, or its battery is empty.
+    pub fn lose_variables(&mut self) {
+        (self.order, self.next) = (None, None);
     }
 
     /// A cell of the medium has aged.

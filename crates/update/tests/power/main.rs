@@ -84,7 +84,7 @@ impl Bench {
         let (next, order) = {
             let mut machine = machine.0.borrow_mut();
             machine.power_on();
-            (machine.next.take(), machine.order.expect("an order"))
+            (machine.next.take(), machine.order.unwrap_or(machine.found_first))
         };
         // Firmware whose variables are lost takes any slot that it finds: each is whole, or cannot be started.
         let slots = [Slot::A, Slot::B].map(|slot| self.release(machine, slot));
@@ -232,7 +232,7 @@ fn power_may_fail_again_while_the_device_recovers() {
 }
 
 #[test]
-fn a_device_that_lost_its_state_and_its_variables_still_starts_and_updates() {
+fn a_device_that_lost_its_state_still_starts_and_updates() {
     for is_healthy in [true, false] {
         let bench = Bench::new(true, is_healthy);
         let (_, _, operations) = bench.life(0, &[]);
@@ -246,6 +246,77 @@ fn a_device_that_lost_its_state_and_its_variables_still_starts_and_updates() {
             let starts = (0..2 * MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
             assert!(starts < 2 * MOST_STARTS, "it settles: cut at {at}");
         }
+    }
+}
+
+#[test]
+fn a_trial_ends_though_the_firmware_has_lost_its_variables() {
+    for is_healthy in [true, false] {
+        let bench = Bench::new(true, is_healthy);
+        for lost_after in 1..=TRIAL_BOOTS {
+            let machine = bench.machine(0);
+            // Whatever the order of its partitions: the slot on trial.
+            machine.0.borrow_mut().found_first = Slot::B;
+            let mut server = Server::new(&bench.made);
+            for _ in 0..lost_after {
+                bench.run(&machine, &mut server);
+            }
+            machine.0.borrow_mut().lose_variables();
+            let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
+            assert!(starts < MOST_STARTS, "it settles: variables lost after {lost_after} starts");
+            let (slot, _) = bench.start(&machine);
+            assert_eq!((slot, machine.0.borrow().order), (bench.wanted().slot, bench.wanted().committed));
+        }
+    }
+}
+
+#[test]
+fn firmware_that_forgets_the_committed_slot_is_told_and_one_that_always_forgets_is_left_alone() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    while bench.run(&machine, &mut server).is_some() {}
+    for _ in 0..3 {
+        // It finds the release before.
+        machine.0.borrow_mut().lose_variables();
+        assert!(bench.run(&machine, &mut server).is_some(), "it restarts");
+        assert_eq!(bench.run(&machine, &mut server), None);
+        assert_eq!((bench.start(&machine).1.version, machine.0.borrow().order), ("1.0.1", Some(Slot::B)));
+    }
+    let forgetful = |_: &usize| {
+        machine.0.borrow_mut().lose_variables();
+        bench.run(&machine, &mut server).is_some()
+    };
+    assert!((0..MOST_STARTS).take_while(forgetful).count() < MOST_STARTS, "it settles");
+    assert_eq!(bench.start(&machine).0, Slot::A);
+}
+
+#[test]
+fn a_trial_that_can_do_nothing_about_itself_ends() {
+    let bench = Bench::new(true, true);
+    for stuck in [false, true] {
+        let machine = bench.machine(0);
+        let mut server = Server::new(&bench.made);
+        assert!(bench.run(&machine, &mut server).is_some(), "installed");
+        let mut starts = 0;
+        loop {
+            let (running, images) = bench.start(&machine);
+            starts += 1;
+            assert!(starts < MOST_STARTS, "it settles");
+            let (mut journal, mut state, _) = Journal::load(&machine).expect("readable");
+            if images.version == bench.new.version {
+                // The new release has no driver for the firmware's variables; and may be all that the firmware finds.
+                let candidate = trial::unable(&mut machine.clone(), &mut journal, &mut state, running).expect("saved");
+                machine.0.borrow_mut().next = stuck.then_some(running);
+                if candidate.is_none() {
+                    assert!(stuck, "the old slot returns by itself");
+                    break;
+                }
+            } else if bench.run(&machine, &mut server).is_none() {
+                break;
+            }
+        }
+        let (_, state, _) = Journal::load(&machine).expect("readable");
+        assert!(state.denies(&bench.new.name()) && state.phase == Phase::Idle, "{state:?}");
     }
 }
 

@@ -23,7 +23,7 @@ use crate::network::Network;
 use crate::supervise::process::{self, Stream};
 use crate::supervise::{Action, Supervisor, UnitConfig};
 use crate::time;
-use crate::update::start::Beginning;
+use crate::update::start::Begun;
 use crate::watchdog::Guard;
 use osbuild_format::device::DeviceConfig;
 use osbuild_sys::signal::Signals;
@@ -47,7 +47,6 @@ pub struct Parts {
     pub network: Network,
     pub data: Data,
     pub apps: Apps,
-    pub beginning: Beginning,
 }
 
 /// What a unit is.
@@ -83,7 +82,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub fn new(mut parts: Parts) -> Result<Self, AgentError> {
+    pub fn new(parts: Parts, begun: Begun) -> Result<Self, AgentError> {
         // Ctrl-Alt-Del then comes as a signal, and so ends in an orderly stop.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
         let now = time::now();
@@ -98,7 +97,7 @@ impl Agent {
             supervisor,
             programs,
             updates_deferred_until: Duration::ZERO,
-            updates: updates::Updates::new(std::mem::replace(&mut parts.beginning, Beginning::Ordinary)),
+            updates: updates::Updates::new(begun),
             streams: Vec::new(),
             requests: server::start()?,
             buttons: power_button::find(),

@@ -6,8 +6,8 @@ use super::Agent;
 use crate::control::{Answer, UpdateAction};
 use crate::end::End;
 use crate::update::partitions::Partitions;
-use crate::update::report::{Report, LIMIT_BYTES};
-use crate::update::start::Beginning;
+use crate::update::report::{Progress, Report, Words};
+use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
 use osbuild_sys::service::{spawn, Credentials, Input};
@@ -26,40 +26,49 @@ const PROGRAM: &str = "/usr/bin/osagent";
 const GROUP: &str = "/sys/fs/cgroup/update";
 /// A backstop: what a worker takes itself is at most 32 MiB, and what it writes is counted too until it is on the disk.
 const GROUP_BYTES: &str = "67108864";
-/// After a failure, and until the network is there.
+/// After a first failure, and until the network is there.
 const AGAIN: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 /// Beyond what the health checks may take themselves.
-const TO_COMMIT: Duration = Duration::from_secs(60);
+const TO_COMMIT: Duration = Duration::from_secs(180);
 
 pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
     trial: Option<String>,
     unable: Option<String>,
     worker: Option<Worker>,
+    progress: Option<Progress>,
     result: Option<Report>,
+    /// That is committed; none: it could not be read.
+    epoch: Option<u32>,
     /// As the last worker left it; to read it for every status would keep the code for that in memory.
     state: Value,
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// Workers in a row that failed and got nowhere.
+    failures: u32,
 }
 
 pub struct Worker {
     pub output: File,
-    heard: Vec<u8>,
+    words: Words,
     commits: bool,
+    /// Until when apps had put updates off when it began; none: it was asked for, whatever they say.
+    deferred_until: Option<Duration>,
 }
 
 impl Updates {
-    pub fn new(beginning: Beginning) -> Self {
-        let (trial, unable) = match beginning {
+    pub fn new(begun: Begun) -> Self {
+        let (trial, unable) = match begun.beginning {
             Beginning::Trial(version) => (Some(version), None),
             Beginning::Unable(reason) => (None, Some(reason)),
             Beginning::Ordinary | Beginning::Restart => (None, None),
         };
         let next = time::now() + FIRST;
-        Updates { trial, unable, worker: None, result: None, state: shown(), next, commit_deadline: None }
+        let (epoch, state) = (begun.epoch, shown());
+        let (worker, progress, result, commit_deadline, failures) = (None, None, None, None, 0);
+        Updates { trial, unable, worker, progress, result, epoch, state, next, commit_deadline, failures }
     }
 
     pub fn worker(&self) -> Option<&Worker> {
@@ -132,7 +141,8 @@ impl Agent {
     pub(super) fn updates_status(&self) -> Value {
         json!({
             "slot": self.parts.facts.slot, "version": self.parts.config.version, "state": self.updates.state,
-            "working": self.updates.worker.is_some(), "trial": self.updates.trial, "unable": self.updates.unable,
+            "working": self.updates.worker.is_some(), "progress": self.updates.progress, "epoch": self.updates.epoch,
+            "trial": self.updates.trial, "unable": self.updates.unable,
             "result": self.updates.result, "text": self.updates.result.as_ref().map(Report::text),
         })
     }
@@ -147,7 +157,9 @@ impl Agent {
     fn begin(&mut self, order: &Order) -> bool {
         match start(order) {
             Ok(worker) => {
-                self.updates.worker = Some(worker);
+                let waits = matches!(order, Order::Install { unasked: true, .. });
+                let deferred_until = waits.then_some(self.updates_deferred_until);
+                self.updates.worker = Some(Worker { deferred_until, ..worker });
                 true
             }
             Err(error) => {
@@ -164,28 +176,41 @@ impl Agent {
         match worker.output.read(&mut part) {
             Ok(0) => {}
             Ok(count) => {
-                let room = LIMIT_BYTES.saturating_sub(worker.heard.len());
-                return worker.heard.extend(&part[..count.min(room)]);
+                let progress = worker.words.hear(&part[..count]);
+                self.updates.progress = progress.or(self.updates.progress.take());
+                return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // As good as its end.
             Err(_) => {}
         }
         let Some(worker) = self.updates.worker.take() else { return };
+        let before = done(&self.updates.state);
+        self.updates.progress = None;
         self.updates.state = shown();
-        let report = Report::parse(&worker.heard);
+        let report = worker.words.report();
         self.parts.log.info(&format!("update: {}", report.text()));
-        self.conclude(&report, worker.commits);
+        let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
+        self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
+        if matches!(report, Report::Armed { .. })
+            && is_newly_deferred(worker.deferred_until, self.updates_deferred_until)
+        {
+            // The next worker knows, and knows for how long that may be.
+            self.updates.next = time::now();
+        } else {
+            self.conclude(&report, worker.commits);
+        }
         self.updates.result = Some(report);
     }
 
     fn conclude(&mut self, report: &Report, commits: bool) {
         match report {
-            Report::Armed { version } => {
-                self.parts.log.tell(&format!("restarting for {version}"));
+            Report::Armed { .. } => {
+                self.parts.log.tell(&format!("restarting: {}", report.text()));
                 self.end(End::Reboot);
             }
-            Report::Committed => {
+            Report::Committed { epoch } => {
+                self.updates.epoch = Some(*epoch);
                 let version = self.updates.trial.take().unwrap_or_default();
                 self.updates.commit_deadline = None;
                 self.parts.log.tell(&format!("{version} is committed"));
@@ -196,22 +221,51 @@ impl Agent {
             }
             Report::NotNow { details, .. } => {
                 // A time at which the reason ends, or else the time of the next check.
-                let known = ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64());
-                let at = known.or_else(|| {
+                let at = ends(details).or_else(|| {
                     let state = state()?;
                     Some(next_check(&policy(&self.parts.config), state.checked_seconds, self.parts.apps.device_id()))
                 });
                 let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
                 self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
             }
-            Report::Failed { .. } | Report::Offered { .. } | Report::Deferred { .. } => {}
+            Report::Failed { .. } => {
+                let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
+                self.updates.next = time::now() + pause(self.updates.failures, interval);
+            }
+            // What was put off until now may be put off for less long now.
+            Report::Deferred { .. } => self.updates.next = self.updates.next.min(time::now() + AGAIN),
+            Report::Offered { .. } => {}
         }
     }
 }
 
+/// Whether an app has put updates off since a worker began that takes notice of it.
+fn is_newly_deferred(then: Option<Duration>, now: Duration) -> bool {
+    then.is_some_and(|then| then < now)
+}
+
+/// When the reason ends for which nothing was done, in seconds since 1970; none: with the next check.
+fn ends(details: &Value) -> Option<u64> {
+    // A time server is asked all the while.
+    let soon = details.get("why").is_some_and(|why| why == "no-time").then_some(0);
+    soon.or_else(|| ["at_seconds", "until_seconds"].iter().find_map(|name| details.get(name)?.as_u64()))
+}
+
+/// Until the next try. A payload that is damaged on the server, or a medium that does not keep what is written, would be paid for
+/// again every few minutes, in traffic and in wear; a failure that came further goes on soon.
+fn pause(failures: u32, interval: Duration) -> Duration {
+    let doubled = 1 << failures.saturating_sub(1).min(16);
+    AGAIN.saturating_mul(doubled).min(interval.max(AGAIN))
+}
+
+/// Segments that an installation under way has written.
+fn done(state: &Value) -> u64 {
+    state.pointer("/phase/done").and_then(Value::as_u64).unwrap_or(0)
+}
+
 /// What is on `/data`. None: it cannot be read.
 fn state() -> Option<State> {
-    let storage = Partitions::only_state().ok()?;
+    let storage = Partitions::only_state(false).ok()?;
     Journal::load(&storage).ok().map(|(_, state, _)| state)
 }
 
@@ -223,13 +277,15 @@ fn shown() -> Value {
 fn start(order: &Order) -> io::Result<Worker> {
     let mut command = Command::new(PROGRAM);
     command.arg(COMMAND).arg(serde_json::to_string(order)?).current_dir("/").env_clear();
-    let mut child = spawn(command, &Credentials { uid: 0, gid: 0 }, Input::Null, group()?.as_ref())?;
+    let group = if order.is_background() { group()? } else { None };
+    let mut child = spawn(command, &Credentials { uid: 0, gid: 0 }, Input::Null, group.as_ref())?;
     // What it says in words goes nowhere: its report has the reason.
     drop(child.stderr.take());
     let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    Ok(Worker { output, heard: Vec::new(), commits: matches!(order, Order::Commit) })
+    let commits = matches!(order, Order::Commit);
+    Ok(Worker { output, words: Words::default(), commits, deferred_until: None })
 }
 
 /// The file a process writes to in order to enter the group; none without control groups.
@@ -247,4 +303,47 @@ fn group() -> io::Result<Option<File>> {
         file::set(folder.join("memory.max"), GROUP_BYTES)?;
     }
     OpenOptions::new().write(true).open(folder.join("cgroup.procs")).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osbuild_format::command_line::Slot;
+    use osbuild_update::reason::NotNow;
+    use osbuild_update::state::{Candidate, Phase};
+
+    #[test]
+    fn failures_that_get_nowhere_become_rare() {
+        let interval = Duration::from_secs(6 * 3600);
+        let minutes = [0, 1, 2, 3, 7, u32::MAX].map(|failures| pause(failures, interval).as_secs() / 60);
+        assert_eq!(minutes, [5, 5, 10, 20, 320, 360]);
+        assert_eq!(pause(9, Duration::from_secs(60)), AGAIN, "not sooner than after one");
+        let state = State {
+            phase: Phase::Installing { candidate: candidate(), slot: Slot::B, header: String::new(), done: 7 },
+            ..State::default()
+        };
+        assert_eq!(done(&serde_json::to_value(state).expect("JSON")), 7);
+        assert_eq!(done(&Value::Null), 0);
+    }
+
+    #[test]
+    fn each_reason_that_ends_by_itself_says_when() {
+        let details = |why: &NotNow| serde_json::to_value(why).expect("JSON");
+        assert_eq!(ends(&details(&NotNow::OutsideWindow { at_seconds: 7 })), Some(7));
+        assert_eq!(ends(&details(&NotNow::Deferred { until_seconds: 8 })), Some(8));
+        assert_eq!(ends(&details(&NotNow::NoTime)), Some(0), "soon");
+        assert_eq!(ends(&details(&NotNow::UpToDate)), None);
+    }
+
+    #[test]
+    fn what_apps_put_off_after_a_worker_began_counts_unless_it_was_asked_for() {
+        let time = Duration::from_secs;
+        assert!(is_newly_deferred(Some(time(5)), time(9)));
+        assert!(!is_newly_deferred(Some(time(9)), time(9)), "it knew");
+        assert!(!is_newly_deferred(None, time(9)), "somebody wants it now");
+    }
+
+    fn candidate() -> Candidate {
+        Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 }
+    }
 }

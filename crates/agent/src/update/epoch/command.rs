@@ -31,8 +31,9 @@ pub const UNWRITTEN: u32 = 0x14a;
 pub const DEFINED: u32 = 0x14c;
 /// `TPM_RC_NV_LOCKED`.
 pub const LOCKED: u32 = 0x148;
-/// Warnings that say "later": TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY.
-pub const LATER: [u32; 3] = [0x908, 0x90a, 0x922];
+/// Warnings that say "later": TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_NV_RATE (it spares its memory), TPM_RC_RETRY,
+/// TPM_RC_NV_UNAVAILABLE.
+pub const LATER: [u32; 5] = [0x908, 0x90a, 0x920, 0x922, 0x923];
 
 /// What an index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,6 +152,8 @@ mod tests {
         highest: u64,
         /// Commands until the power fails.
         left: Option<usize>,
+        /// Increments are put off this often.
+        busy: usize,
     }
 
     impl Model {
@@ -175,6 +177,10 @@ mod tests {
                 (0x12a, Some(_)) => command::DEFINED,
                 (0x12a, None) => self.keep(index, None, false),
                 (_, None) => command::NO_INDEX,
+                (0x134, Some(_)) if self.busy > 0 => {
+                    self.busy -= 1;
+                    0x920
+                }
                 (0x134, Some((value, locked))) => {
                     self.highest = value.unwrap_or(self.highest) + 1;
                     self.keep(index, Some(self.highest), locked)
@@ -211,6 +217,16 @@ mod tests {
         // Who takes the counter away does not get the epochs back.
         model.indices.remove(&COUNTER);
         assert!(TpmEpoch::open(&mut model).expect("opened again").read().expect("read") >= 3);
+    }
+
+    #[test]
+    fn a_tpm_that_spares_its_memory_is_waited_for() {
+        let mut model = Model::default();
+        TpmEpoch::open(&mut model).expect("opened");
+        model.busy = 3;
+        let mut epoch = TpmEpoch::open(&mut model).expect("opened again");
+        epoch.raise(2).expect("raised");
+        assert_eq!(epoch.read().expect("read"), 2);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl<V: Variables> Firmware<V> {
         let (_, wanted_name, wanted) = &self.options[place(slot)];
         let mut found = None;
         for number in self.numbers()? {
-            let Some(option) = self.variables.read(&variable(number))? else { continue };
+            let Some(option) = self.option(number)? else { continue };
             if option == *wanted {
                 return Ok(Some((number, true)));
             }
@@ -71,8 +71,16 @@ impl<V: Variables> Firmware<V> {
         Ok(order.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
     }
 
+    /// None: there is none, or one that is longer than any of ours.
+    fn option(&self, number: u16) -> io::Result<Option<Vec<u8>>> {
+        match self.variables.read(&variable(number)) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(None),
+            read => read,
+        }
+    }
+
     fn slot_of(&self, number: u16) -> io::Result<Option<Slot>> {
-        let option = self.variables.read(&variable(number))?;
+        let option = self.option(number)?;
         let slot = self.options.iter().find(|(_, _, bytes)| option.as_ref() == Some(bytes));
         Ok(slot.map(|(slot, _, _)| *slot))
     }
@@ -85,7 +93,8 @@ impl<V: Variables> BootManager for Firmware<V> {
                 Some((_, true)) => continue,
                 Some((number, false)) => number,
                 None => {
-                    let taken = self.numbers()?;
+                    // Not one that the order still names, after the firmware has lost its option: that place may be the other slot's.
+                    let taken = [self.numbers()?, self.order()?].concat();
                     let free = (0..=u16::MAX).find(|number| !taken.contains(number));
                     free.ok_or_else(|| io::Error::other("the firmware has no room for another boot option"))?
                 }

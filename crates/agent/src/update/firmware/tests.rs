@@ -15,7 +15,10 @@ impl Variables for Map {
         Ok(self.values.keys().cloned().collect())
     }
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.values.get(name).cloned())
+        match self.values.get(name) {
+            Some(value) if value.len() > load_option::LIMIT_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
+            value => Ok(value.cloned()),
+        }
     }
     fn write(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
         if self.values.insert(name.to_owned(), value.to_vec()).as_deref() != Some(value) {
@@ -75,6 +78,29 @@ fn options_are_made_once_and_those_of_others_stay() {
 }
 
 #[test]
+fn a_firmware_that_lost_its_order_or_its_options_prefers_neither_slot_until_it_is_told() {
+    let mut before = firmware(fresh());
+    before.provide_options().expect("made");
+    before.commit(Slot::A).expect("committed");
+    let mut map = before.variables.clone();
+    map.values.remove(ORDER);
+    let mut without_order = firmware(map);
+    without_order.provide_options().expect("nothing to do");
+    assert_eq!(without_order.committed().expect("read"), None);
+    without_order.commit(Slot::A).expect("committed");
+    assert_eq!(without_order.variables.values[ORDER], [1, 0, 3, 0]);
+    // Slot b's number was the first of the order, and somebody has made room below it.
+    before.commit(Slot::B).expect("committed");
+    let mut map = before.variables;
+    for number in ["Boot0000", "Boot0001", "Boot0003"] {
+        map.values.remove(number);
+    }
+    let mut without_options = firmware(map);
+    without_options.provide_options().expect("made");
+    assert_eq!(without_options.committed().expect("read"), None, "a number that the order names was given again");
+}
+
+#[test]
 fn next_is_named_and_taken_back() {
     let mut firmware = firmware(fresh());
     assert!(firmware.set_next(Some(Slot::B)).is_err(), "there is no option yet");
@@ -99,6 +125,17 @@ fn an_option_that_another_disk_left_is_corrected_in_its_place() {
     after.provide_options().expect("corrected");
     assert_eq!(after.variables.values.len(), 5);
     assert_eq!(after.committed().expect("read"), Some(Slot::B));
+}
+
+#[test]
+fn an_option_of_others_that_is_too_long_to_be_read_is_passed_over() {
+    let mut map = fresh();
+    map.values.insert("Boot0002".to_owned(), vec![1; load_option::LIMIT_BYTES + 1]);
+    let mut firmware = firmware(map);
+    firmware.provide_options().expect("made");
+    assert_eq!(firmware.committed().expect("read"), None, "the order begins with it");
+    firmware.commit(Slot::A).expect("committed");
+    assert_eq!(firmware.variables.values[ORDER], [1, 0, 3, 0, 2, 0, 0, 0]);
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! The dm-verity superblock that precedes the hash tree, to and from its 512 bytes.
+//! The dm-verity superblock that precedes the hash tree, to and from its 512 bytes; and what the tree is made of.
 //!
 //! Invariant: only what this project writes is accepted: version 1, SHA-256, blocks of 4096 bytes.
 //! Layout: cryptsetup's on-disk format, docs "DMVerity" wiki page, section "Verity superblock format".
+
+mod tree;
+
+pub use tree::{levels, size_bytes, tree_blocks, Hasher, HASHES_PER_BLOCK, HASH_BYTES};
 
 use sha2::{Digest, Sha256};
 

@@ -1,0 +1,277 @@
+//! The power goes at seeded moments of an update, again and again: what runs then is one of the two releases, whole, and in the
+//! end it is the new one.
+//!
+//! Invariant: the seed of the moments is said before the first; `OSBUILD_SEED` tries others.
+
+use crate::command::copy;
+use crate::command::guest::Guest;
+use crate::device::{Device, PATIENCE};
+use crate::releases::{Releases, Variant, PRODUCT};
+use crate::server::{self, Sent, Server};
+use crate::{say, turn};
+use osbuild::tools::board::Mark;
+use osbuild_format::dsse;
+use osbuild_format::payload::{envelope_length, Header, ImageName, Segment, PAYLOAD_TYPE, PREFIX_BYTES};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const SEED: u64 = 4;
+const CUTS: usize = 20;
+/// So slow that most moments are within the download.
+const BYTES_PER_SECOND: u64 = 1 << 20;
+/// As many starts as a trial may have: here it is the power that fails, and not the release.
+const TRIAL_BOOTS: u32 = 10;
+
+/// When the power goes.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// So long after the firmware has handed over, ready or not.
+    Boot(Duration),
+    /// When the server has sent so much of the payload since the device was told to begin.
+    Fetch(u64),
+    /// So long after the last byte was sent: what was written is read back, the slot armed, the device restarts.
+    Finish(Duration),
+    /// So long after the new release has begun its trial.
+    Trial(Duration),
+}
+
+/// SplitMix64, by Sebastiano Vigna: moments need no more.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    fn milliseconds(&mut self, limit: u64) -> Duration {
+        Duration::from_millis(self.below(limit))
+    }
+
+    fn moment(&mut self, payload: &Payload) -> Moment {
+        match self.below(10) {
+            0 | 1 => Moment::Boot(self.milliseconds(8000)),
+            2..=5 => Moment::Fetch(self.below(payload.bytes / 2)),
+            6 | 7 => Moment::Finish(self.milliseconds(6000)),
+            _ => Moment::Trial(self.milliseconds(6000)),
+        }
+    }
+}
+
+/// What is downloaded.
+struct Payload {
+    bytes: u64,
+    segments_at: u64,
+    longest_segment: u64,
+    /// Where the segment ends that is fetched last: the ESP's first.
+    last_end: u64,
+}
+
+impl Payload {
+    fn of(targets: &Path) -> Payload {
+        let paths = std::fs::read_dir(targets).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let path = paths.filter(|path| path.to_string_lossy().contains("-2.0.0-")).collect::<Vec<PathBuf>>();
+        let bytes = std::fs::read(&path[0]).expect("read");
+        let end = PREFIX_BYTES + envelope_length(&bytes).expect("a payload");
+        let json = dsse::read_vouched(&bytes[PREFIX_BYTES..end], PAYLOAD_TYPE).expect("an envelope");
+        let header = Header::from_json(&json).expect("a header");
+        let longest = header.segments.iter().map(|segment| segment.stored_bytes).max().expect("segments");
+        let of_root = |segment: &&Segment| segment.image == ImageName::Root;
+        let first = header.segments.iter().take_while(of_root).count();
+        let stored: u64 = header.segments[..=first].iter().map(|segment| u64::from(segment.stored_bytes)).sum();
+        let (bytes, segments_at) = (bytes.len() as u64, end as u64);
+        Payload { bytes, segments_at, longest_segment: longest.into(), last_end: segments_at + stored }
+    }
+}
+
+/// What a device runs that has just become ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runs {
+    Old,
+    Trial,
+    New,
+}
+
+/// The device, what it was when it was new, and what the server has sent it since then.
+struct Bench {
+    guest: Guest,
+    new: PathBuf,
+    server: Server,
+    payload: Payload,
+    /// Of each time that the power was on.
+    sent: Vec<Vec<Sent>>,
+    // After the guest, whose files are in its project.
+    _releases: Releases,
+}
+
+#[test]
+fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
+    let _turn = turn();
+    let start = Instant::now();
+    let seed = std::env::var("OSBUILD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
+    say(&format!("OSBUILD_SEED={seed}\n"));
+    let (mut bench, mut random, mut cuts) = (Bench::new(), Random(seed), 0);
+    say(&format!("two releases and a device: {:?}\n", start.elapsed()));
+    while cuts < CUTS {
+        bench.renew();
+        loop {
+            let moment = random.moment(&bench.payload);
+            if cuts == CUTS || !bench.lives_until(moment) {
+                break;
+            }
+            cuts += 1;
+            say(&format!("cut {cuts}: {moment:?}, {:?}\n", start.elapsed()));
+        }
+        bench.arrives();
+        say(&format!("it has arrived: {:?}\n", start.elapsed()));
+    }
+    // A slot that is committed stays, however the power goes.
+    bench.guest.cut_power();
+    bench.guest.switch_on();
+    assert_eq!(bench.becomes_ready(), Runs::New);
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let server = server::serve(Path::new("/nonexistent"));
+        let releases = Releases::new(&server.url());
+        let first = releases.build(Variant::good("1.0.0", 1, TRIAL_BOOTS));
+        releases.publish("site", &first, 0);
+        releases.publish("site", &releases.build(Variant::good("2.0.0", 2, TRIAL_BOOTS)), 0);
+        server.behaviour().folder = releases.path("site");
+        server.behaviour().bytes_per_second = Some(BYTES_PER_SECOND);
+        let payload = Payload::of(&releases.path("site/targets"));
+        let mut guest = Guest::of(&releases.project, PRODUCT, &first.join("disk.img"));
+        guest.boot();
+        guest.switch_off();
+        let new = releases.path("out/new");
+        copy::tree(guest.state(), &new);
+        Bench { guest, new, server, payload, sent: Vec::new(), _releases: releases }
+    }
+
+    /// The device is as it was before any update.
+    fn renew(&mut self) {
+        self.guest.cut_power();
+        let state = self.guest.state();
+        std::fs::remove_dir_all(state).expect("removed");
+        copy::tree(&self.new, state);
+        self.server.take_sent();
+        self.sent.clear();
+    }
+
+    /// Switches it on, and cuts the power at the moment. False: it is there already, and on.
+    fn lives_until(&mut self, moment: Moment) -> bool {
+        self.guest.switch_on();
+        let runs = match moment {
+            Moment::Boot(_) => Runs::Old,
+            _ => self.becomes_ready(),
+        };
+        let device = Device(&mut self.guest);
+        match (moment, runs) {
+            (_, Runs::New) => return false,
+            (Moment::Boot(after), _) => {
+                device.says_line(Mark::default(), "BdsDxe: starting");
+                std::thread::sleep(after);
+            }
+            (Moment::Fetch(_), Runs::Trial) => {}
+            (Moment::Finish(after) | Moment::Trial(after), Runs::Trial) => std::thread::sleep(after),
+            (moment, Runs::Old) => {
+                device.begin();
+                wait_for(&device, &self.server, &self.payload, moment);
+            }
+        }
+        self.guest.cut_power();
+        self.count();
+        true
+    }
+
+    /// Waits until it is ready, and sees that what runs is whole.
+    fn becomes_ready(&mut self) -> Runs {
+        let device = Device(&mut self.guest);
+        device.is_ready(Mark::default());
+        let status = device.own_status();
+        let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        assert_eq!(text("/boot/verity"), "verified", "{status:#}");
+        let on_trial = device.0.board().console().text().contains("osagent: 2.0.0 is on trial");
+        match (text("/boot/slot"), text("/version")) {
+            ("a", "1.0.0") => Runs::Old,
+            ("b", "2.0.0") if on_trial => Runs::Trial,
+            ("b", "2.0.0") => Runs::New,
+            _ => panic!("neither release runs: {status:#}"),
+        }
+    }
+
+    /// Lets it go on undisturbed.
+    fn arrives(&mut self) {
+        if self.guest.board.is_none() {
+            self.guest.switch_on();
+        }
+        let runs = self.becomes_ready();
+        let device = Device(&mut self.guest);
+        if runs == Runs::Old {
+            device.begin();
+        }
+        if runs != Runs::New {
+            device.says_line(Mark::default(), "osagent: 2.0.0 is committed");
+        }
+        let status = device.status();
+        let (slot, version, state) = (&status["slot"], &status["version"], &status["state"]);
+        assert_eq!((slot, version, &status["epoch"]), (&"b".into(), &"2.0.0".into(), &2.into()), "{status:#}");
+        assert_eq!((&state["phase"]["is"], &state["denied"]), (&"idle".into(), &Value::Null), "{status:#}");
+        // Each block of it, through verity.
+        device.shell("cat /dev/dm-0 >/dev/null");
+        self.count();
+    }
+
+    /// What was downloaded again after the last interruption is one segment at most.
+    fn count(&mut self) {
+        let is_payload = |sent: &Sent| sent.path.ends_with(".full.payload");
+        let now: Vec<Sent> = self.server.take_sent().into_iter().filter(is_payload).collect();
+        let Payload { segments_at, longest_segment, .. } = self.payload;
+        let mut before: Vec<(u64, u64)> = self.sent.iter().flatten().map(|sent| (sent.start, sent.end)).collect();
+        before.sort_unstable();
+        let mut again = 0;
+        for sent in &now {
+            let mut from = sent.start.max(segments_at);
+            for (start, end) in &before {
+                let (start, end) = ((*start).max(from), (*end).min(sent.end));
+                again += end.saturating_sub(start);
+                from = from.max(end);
+            }
+        }
+        assert!(again <= longest_segment, "{again} bytes were fetched again: {now:#?} after {:#?}", self.sent);
+        self.sent.push(now);
+    }
+}
+
+fn wait_for(device: &Device, server: &Server, payload: &Payload, moment: Moment) {
+    let has_restarted = || device.0.board().console().text().contains("osagent: restarting");
+    let wait_until = |is_so: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !is_so() && !has_restarted() {
+            assert!(start.elapsed() < PATIENCE, "{moment:?} does not come:\n{}", device.0.board().console().text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let of_payload = |sent: &&Sent| sent.path.ends_with(".full.payload");
+    match moment {
+        Moment::Boot(_) => {}
+        Moment::Fetch(bytes) => wait_until(&|| {
+            let behaviour = server.behaviour();
+            behaviour.sent.iter().filter(of_payload).map(|sent| sent.end - sent.start).sum::<u64>() >= bytes
+        }),
+        Moment::Finish(after) => {
+            // The ESP's first segment is the last to be fetched, wherever it lies.
+            wait_until(&|| server.behaviour().sent.iter().filter(of_payload).any(|sent| sent.end == payload.last_end));
+            std::thread::sleep(after);
+        }
+        Moment::Trial(after) => {
+            device.says_line(Mark::default(), "osagent: 2.0.0 is on trial");
+            std::thread::sleep(after);
+        }
+    }
+}

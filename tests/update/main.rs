@@ -1,0 +1,186 @@
+//! Updates of a real device on the virtual board: the program under test builds, signs and publishes releases, and the agent
+//! gets them from a web server through the firmware's boot options and the TPM's counter.
+//!
+//! Invariant: what passes here has booted each release in OVMF; nothing of the device is simulated. One machine runs at a time, so
+//! that none starves another.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "../command/mod.rs"]
+mod command;
+mod cuts;
+mod device;
+mod releases;
+mod server;
+
+use command::guest::Guest;
+use device::Device;
+use osbuild_format::payload::{envelope_length, PREFIX_BYTES};
+use osbuild_format::target::LIMIT_MEMORY_BYTES;
+use releases::{Releases, Variant, PRODUCT};
+use serde_json::Value;
+use server::Server;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+const GOOD: Variant = Variant::good("2.0.0", 2, 2);
+/// PID 1 and with it the feeding of the watchdog stop for ever, before the health checks are over.
+const HANGS: Variant = Variant {
+    health: "[{name: endless, exec: [/bin/sleep, \"600\"], timeout: 900}]",
+    rest: "services:\n  freezer:\n    exec: [/bin/sh, -c, \"mkdir /sys/fs/cgroup/ice && echo 1 >/sys/fs/cgroup/ice/cgroup.procs && \
+           echo 1 >/sys/fs/cgroup/ice/cgroup.freeze\"]\n    restart: never\n",
+    ..Variant::good("3.0.0", 2, 2)
+};
+/// The kernel finds nothing to run, panics, and restarts: nothing of the agent has run.
+const PANICS: Variant =
+    Variant { rest: "kernel-command-line: [rdinit=/none, panic=-1]\n", ..Variant::good("3.0.1", 2, 2) };
+const SICK: Variant =
+    Variant { health: "[{name: sick, exec: [/bin/false], timeout: 10}]", ..Variant::good("3.0.2", 2, 2) };
+/// Newer, and from before the vulnerability that the second epoch is about.
+const BEHIND: Variant = Variant::good("4.0.0", 1, 2);
+
+/// Held by whoever runs a machine.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn say(text: &str) {
+    // Straight to standard error: what a passed test prints otherwise, the test harness keeps to itself.
+    std::io::stderr().write_all(text.as_bytes()).expect("said");
+}
+
+#[test]
+fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
+    let _turn = turn();
+    let start = Instant::now();
+    let server = server::serve(Path::new("/nonexistent"));
+    let releases = Releases::new(&server.url());
+    let first = releases.build(Variant::good("1.0.0", 1, 3));
+    releases.publish("site", &first, 0);
+    releases.copy("site", "before");
+    say(&releases.publish("site", &releases.build(GOOD), 1));
+    server.behaviour().folder = releases.path("site");
+    let mut guest = Guest::of(&releases.project, PRODUCT, &first.join("disk.img"));
+    guest.boot();
+    say(&format!("two releases and a boot: {:?}\n", start.elapsed()));
+    let device = Device(&mut guest);
+    refuses_a_changed_payload(&device, &server, &releases);
+    updates_by_delta(&device, &server);
+    refuses_what_it_has_seen_replaced(&device, &server, &releases);
+    for (variant, said) in [
+        (HANGS, "osagent: 3.0.0 is on trial"),
+        (PANICS, "[^a-z]*Kernel panic"),
+        (SICK, "osagent: the release on trial is not committed: failed: health check `sick` failed: exit status: 1; rebooting"),
+    ] {
+        let start = Instant::now();
+        releases.publish("site", &releases.build(variant), 1);
+        comes_back(&device, variant.version, said);
+        let events = device.0.board.as_mut().expect("it runs").control().events().expect("events");
+        assert!(events.iter().any(|event| event == "WATCHDOG"), "{events:?}");
+        say(&format!("{} came and went: {:?}\n", variant.version, start.elapsed()));
+    }
+    // By somebody with all keys, in a repository without the release that raised the epoch.
+    server.behaviour().folder = releases.path("before");
+    releases.publish("before", &releases.build(BEHIND), 0);
+    for percent in [1, 2, 3, 4, 100] {
+        releases.offer("before", "4.0.0", percent);
+    }
+    let refused = device.ask("check");
+    assert_eq!(
+        (&refused["details"]["why"], &refused["details"]["committed"]),
+        (&"epoch".into(), &2.into()),
+        "{refused:#}"
+    );
+    say(&format!("all of it: {:?}\n", start.elapsed()));
+}
+
+/// One bit of the first segment, which the header's signature covers by its digest.
+fn refuses_a_changed_payload(device: &Device, server: &Server, releases: &Releases) {
+    const OTHER_ROOT: &str = "p=$(grep -l PARTNAME=root-b /sys/class/block/*/uevent); p=${p%/uevent}; head -c 9000000 \
+                              /dev/${p##*/} | sha256sum";
+    assert_eq!(device.runs(), ("a".to_owned(), "1.0.0".to_owned()));
+    let before = device.shell(OTHER_ROOT);
+    let segments_at = segments_at(&releases.path("site/targets"), ".delta.payload");
+    server.behaviour().changed = Some((".delta.payload", segments_at + 1));
+    let refused = device.ask("install");
+    assert_eq!(refused["result"], "failed", "{refused:#}");
+    let status = device.status();
+    assert_eq!(status["state"]["failure"]["why"], "payload-damaged", "{status:#}");
+    assert_eq!(status["state"]["phase"]["done"], 0, "{status:#}");
+    assert_eq!(device.runs(), ("a".to_owned(), "1.0.0".to_owned()));
+    assert_eq!(device.shell(OTHER_ROOT), before, "something of a changed payload was written");
+    server.behaviour().changed = None;
+}
+
+/// Where the first segment lies in the one file with this ending.
+fn segments_at(folder: &Path, ending: &str) -> u64 {
+    let mut paths = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let path = paths.find(|path| path.to_string_lossy().ends_with(ending)).expect("a payload");
+    let start = std::fs::read(path).expect("read");
+    (PREFIX_BYTES + envelope_length(&start).expect("a payload")) as u64
+}
+
+fn updates_by_delta(device: &Device, server: &Server) {
+    server.take_sent();
+    let start = Instant::now();
+    let mark = device.mark();
+    device.begin();
+    let armed = device.says_line(mark, "osagent: restarting: 2.0.0 is installed");
+    device.says_line(mark, "osagent: 2.0.0 is on trial");
+    device.says_line(mark, "osagent: 2.0.0 is committed");
+    say(&format!("by delta: {:?}; {armed}\n", start.elapsed()));
+    let peak = armed.split_whitespace().find_map(|word| word.parse::<u64>().ok()).expect("KiB");
+    assert!(peak * 1024 <= LIMIT_MEMORY_BYTES, "{armed}");
+    let sent = server.take_sent();
+    let of = |ending: &str| -> u64 {
+        sent.iter().filter(|sent| sent.path.ends_with(ending)).map(|sent| sent.end - sent.start).sum()
+    };
+    assert_eq!(of(".full.payload"), 0, "{sent:#?}");
+    assert!((1000..100_000).contains(&of(".delta.payload")), "{sent:#?}");
+    let status = device.status();
+    assert_eq!(
+        (&status["slot"], &status["version"], &status["epoch"]),
+        (&"b".into(), &"2.0.0".into(), &2.into()),
+        "{status:#}"
+    );
+    assert_eq!(
+        (&status["state"]["phase"]["is"], &status["state"]["last"]["committed"]),
+        (&"idle".into(), &true.into())
+    );
+    assert_eq!(status["state"]["failure"], Value::Null, "{status:#}");
+}
+
+/// The repository as it was when its newest release was the first one: good signatures, and none of them expired.
+fn refuses_what_it_has_seen_replaced(device: &Device, server: &Server, releases: &Releases) {
+    server.behaviour().folder = releases.path("before");
+    let refused = device.ask("install");
+    let status = device.status();
+    assert_eq!(refused["result"], "failed", "{refused:#}");
+    let reason = status["result"]["reason"].as_str().unwrap_or_default();
+    say(&format!("a replayed repository: {reason}\n"));
+    assert!(reason.contains("timestamp") && reason.contains("version"), "{status:#}");
+    assert_eq!(device.runs(), ("b".to_owned(), "2.0.0".to_owned()));
+    server.behaviour().folder = releases.path("site");
+}
+
+/// From a release that never becomes healthy, to the one before it, which then wants no more of it.
+fn comes_back(device: &Device, version: &str, said: &str) {
+    let mark = device.mark();
+    device.rests();
+    device.begin();
+    device.says_line(mark, &format!("osagent: restarting: {version} is installed"));
+    device.says(mark, said);
+    device.says_line(mark, &format!("osagent: {version} was not healthy: this slot is back"));
+    device.is_ready(device.mark());
+    let status = device.status();
+    assert_eq!((&status["slot"], &status["version"]), (&"b".into(), &"2.0.0".into()), "{status:#}");
+    let last = &status["state"]["last"];
+    assert_eq!((&last["candidate"]["version"], &last["committed"]), (&version.into(), &false.into()), "{status:#}");
+    assert!(status["state"]["denied"].as_array().is_some_and(|denied| denied.contains(&last["candidate"]["name"])));
+    let refused = device.ask("install");
+    let why = (&refused["details"]["why"], &refused["details"]["version"]);
+    assert_eq!(why, (&"denied".into(), &version.into()), "{refused:#}");
+}
