@@ -49,6 +49,8 @@ fn another_user_elsewhere_on_one_processor_builds_the_same_image() {
     )
     .succeeds();
 
+    follow_and_repeat(&image, &second, cache.path());
+
     // In Rust, and in C with another app's libraries.
     for app in ["guardian", "panel"] {
         let ours = osbuild(&first, &["app", "build", app]).succeeds().output;
@@ -57,6 +59,28 @@ fn another_user_elsewhere_on_one_processor_builds_the_same_image() {
         let file = |project: &Project, path: &str| std::fs::read(project.root.join(path.trim())).expect("read");
         assert!(file(&first, &ours) == file(&second, &theirs), "the app `{app}` differs");
     }
+}
+
+/// A release that follows the one before it is built again elsewhere from what its manifest says, and from nothing else of
+/// the one before.
+fn follow_and_repeat(previous: &Path, second: &Project, cache: &Path) {
+    let third = Project::copy();
+    take_keys(&Project::of_this_repository().root.join("keys"), &third.root.join("keys"));
+    for project in [&third, second] {
+        project.write("rootfs/base/etc/a.conf", "a = 1\n");
+    }
+    let ended = osbuild(&third, &["image", "--previous", &previous.display().to_string()]).succeeds();
+    assert!(ended.errors.contains("files stay where gateway "), "{}", ended.errors);
+    let image = third.root.join(ended.output.trim()).parent().expect("a folder").canonicalize().expect("an image");
+    let manifest = statement(&image);
+    let places = manifest["predicate"]["layout"].as_object().expect("a layout");
+    assert!(places.contains_key("/etc/a.conf") && places.contains_key("/"), "{places:?}");
+
+    let (others, errors) = elsewhere(second, cache, &["image", "--layout", &image.display().to_string()]);
+    assert!(errors.contains("image:place"), "{errors}");
+    let others = second.root.join(others.trim()).parent().expect("a folder").canonicalize().expect("an image");
+    let different = differences(&manifest, &statement(&others));
+    assert!(different.is_empty(), "the builds differ in:\n{}", different.join("\n"));
 }
 
 fn cache_folder() -> PathBuf {

@@ -57,6 +57,7 @@ fn statement() -> Vec<u8> {
         packages: Vec::new(),
         apps: vec![App { id: "a".into(), version: "1.0.0".into(), digest: "cd".repeat(32), packages: Vec::new() }],
         sources: BTreeMap::from([("ef".repeat(32), "a source".to_owned())]),
+        layout: None,
         actions: BTreeMap::new(),
     };
     Statement::new(&files, predicate).to_json()

@@ -37,7 +37,8 @@ pub fn image(project: Project, args: &ImageArgs) -> Result<(), Failure> {
     let session = Session::open(project, args.product.as_deref(), &BTreeMap::new(), &args.build)?;
     let exchange = args.signing.exchange()?;
     let session = layout::apply(session, &args.layout)?;
-    let written = run_and_heal(&session, &folder(&session)?, &exchange)?;
+    let written = run_and_heal(&session, &folder(&session)?, &exchange)
+        .map_err(|failure| layout::explain(failure, &args.layout))?;
     let release = written.map_err(|error| match error.is_wanted() {
         true => {
             args.signing.wanted(&exchange, "an image takes two rounds: the UKI, then the manifest, which covers it")

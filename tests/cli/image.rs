@@ -79,3 +79,39 @@ fn a_part_that_was_damaged_in_the_cache_is_made_again() {
     osbuild(&project, &["image"]).succeeds();
     assert!(std::fs::read(&image).expect("read") == right, "the damaged root has become an image");
 }
+
+#[test]
+fn what_a_root_cannot_follow_is_said_before_anything_is_built() {
+    let project = Project::copy();
+    let disk = osbuild(&project, &["image"]).succeeds().output;
+    let image = project.root.join(disk.trim()).parent().expect("a folder").canonicalize().expect("an image");
+    let image = image.display().to_string();
+    let none = "help: an image folder is `out/images/PRODUCT/latest`, made by `osbuild image PRODUCT`";
+    osbuild(&project, &["image", "--previous", "nowhere"]).fails_with(&["there is no image folder `nowhere`", none]);
+    osbuild(&project, &["image", "--layout", "README.md"]).fails_with(&["`README.md` is no manifest of an image"]);
+    osbuild(&project, &["image", "--layout", "nowhere"]).fails_with(&["`nowhere` is no manifest", "No such file"]);
+    osbuild(&project, &["image", "--layout", &image, "--previous", &image]).fails_with(&["cannot be used with"]);
+    for option in ["--layout", "--previous"] {
+        let other = ["is of `gateway` for machine `qemu-x86_64`", "what is built is `gateway-dev`"];
+        osbuild(&project, &["image", "gateway-dev", option, &image]).fails_with(&other);
+    }
+    // Its own files lie where they lie.
+    let ended = osbuild(&project, &["image", "--previous", &image]).succeeds();
+    assert!(
+        ended.errors.contains("files lie where `mkfs.erofs` puts them, which is where gateway"),
+        "{}",
+        ended.errors
+    );
+
+    project.write("rootfs/base/etc/a.conf", "a = 1\n");
+    osbuild(&project, &["image", "--previous", &image]).succeeds();
+    let latest = project.root.join("out/images/gateway/latest").display().to_string();
+    project.write("rootfs/base/etc/b.conf", "b = 1\n");
+    osbuild(&project, &["image", "--layout", &latest]).fails_with(&[
+        "task `image:place` failed",
+        "the layout has no place for `/etc/b.conf`",
+        "help: build what `",
+    ]);
+    std::fs::write(std::path::Path::new(&image).join("size.json"), "{}").expect("written");
+    osbuild(&project, &["image", "--previous", &image]).fails_with(&["cannot be followed", "size.json is not sound"]);
+}

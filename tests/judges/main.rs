@@ -7,6 +7,7 @@
 mod app;
 #[path = "../command/mod.rs"]
 mod command;
+mod layout;
 mod signers;
 
 use base64::engine::general_purpose::STANDARD;

@@ -160,8 +160,8 @@ fn a_layout_that_does_not_fit_is_refused_with_the_file() {
         place(&image, &layout).expect_err("refused").to_string()
     };
     let second = layout.places["/usr/bin/second"];
-    type Case<'a> = (&'a dyn Fn(&mut Layout), &'a str);
-    let cases: [Case; 8] = [
+    type Change<'a> = &'a dyn Fn(&mut Layout);
+    let cases: [(Change, &str); 8] = [
         (&|l| _ = l.places.remove("/etc/first"), "the layout has no place for `/etc/first`"),
         (
             &|l| _ = l.places.insert("/x".into(), second),
