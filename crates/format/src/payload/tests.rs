@@ -107,7 +107,7 @@ fn the_format_is_what_it_was() {
     let (stored, output) = whole(|bytes| Ok(bytes.to_vec()));
     let digest = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
     assert_eq!(digest(&output), "cc02a9610fd53c05fd90114a23b6534bf461a05674ee1b33e4ec7f4544da4507");
-    assert_eq!(digest(&stored), "ef0c892b1851421513ffa2b9a5baddc9a9af068c98e6d1b6df8d5bae73c0cd5b");
+    assert_eq!(digest(&stored), "aa0a7eefff8a8a7e2683893e2b1461c8d518ab5089455a03cf08ed58e336f975");
 }
 
 #[test]
