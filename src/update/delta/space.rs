@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 /// Shorter ones say more about chance than about addresses.
 const SHORTEST: usize = 16;
 
+/// Address, length and shift.
+type Claim = (u64, u64, i64);
+
 /// Of each two programs, by their indices, where addresses of the old one are in the new one.
 pub fn between<'a>(
     old: &Programs,
     new: &Programs,
     matches: impl Iterator<Item = &'a Match>,
 ) -> BTreeMap<(usize, usize), Space> {
-    let mut claims: BTreeMap<(usize, usize), Vec<(u64, u64, i64)>> = BTreeMap::new();
+    let mut claims: BTreeMap<(usize, usize), Vec<Claim>> = BTreeMap::new();
     for found in matches.filter(|found| found.length >= SHORTEST) {
         let mut at = 0;
         while at < found.length {
@@ -46,7 +49,7 @@ fn ordered(space: &Space) -> bool {
 }
 
 /// Claims (address, length, shift) to pieces; where two claim an address, the longer one is right.
-fn settled(mut claims: Vec<(u64, u64, i64)>) -> Vec<Piece> {
+fn settled(mut claims: Vec<Claim>) -> Vec<Piece> {
     claims.sort_unstable();
     let mut ends: Vec<u64> = claims.iter().flat_map(|(start, length, _)| [*start, *start + *length]).collect();
     ends.sort_unstable();
