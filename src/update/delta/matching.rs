@@ -1,8 +1,11 @@
 //! Two images in shape to the places where the new one resembles the old one.
 //!
-//! First what is equal in windows of 32 bytes, wherever it lies, then, between two such places, what is equal in windows of 8.
+//! First what goes on where it was, then what lies in the old file or section of the same name, then what is equal in windows of
+//! 32 bytes, wherever it lies; at last, between two such places, what is equal in windows of 8.
 //! Each is carried on over bytes that differ for as long as more are equal (after Colin Percival's bsdiff). Invariant: matches
 //! are in the order of the new bytes and do not overlap there; they follow from the bytes alone.
+
+use std::ops::Range;
 
 const WINDOW: usize = 32;
 /// Of the old image, every so many bytes a window is known.
@@ -13,6 +16,18 @@ const PATIENCE: i64 = 48;
 /// What is looked at of the old image around a gap.
 const GAP_LIMIT: usize = 256 << 10;
 const CHAIN_LIMIT: usize = 24;
+
+/// Equal bytes near where they are expected that make a match.
+const NEAR: usize = 16;
+/// A larger old section is not looked through byte by byte.
+const NEAR_LIMIT: usize = 4 << 20;
+
+/// A part of the new image, and what has its name in the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterpart {
+    pub new: Range<usize>,
+    pub old: Range<usize>,
+}
 
 /// Bytes at `new` resemble those at `old`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +67,7 @@ fn hash(bytes: &[u8]) -> u64 {
 impl<'a> Index<'a> {
     /// `old` has less than 4 GiB.
     pub fn new(old: &'a [u8]) -> Self {
-        let bits = (old.len() / STRIDE * 2).max(1024).next_power_of_two().trailing_zeros();
+        let bits = (old.len() / STRIDE).max(1024).next_power_of_two().trailing_zeros();
         let (mut slots, shift) = (vec![NOWHERE; 1 << bits], 64 - bits);
         for at in (0..old.len().saturating_sub(WINDOW)).step_by(STRIDE) {
             let window = &old[at..at + WINDOW];
@@ -74,9 +89,17 @@ impl<'a> Index<'a> {
         (self.old[at..at + WINDOW] == *window).then_some(at)
     }
 
-    /// What resembles the old image in `new[start..end]`.
-    pub fn matches(&self, new: &[u8], start: usize, end: usize) -> Vec<Match> {
-        let coarse = self.coarse(new, start, end);
+    /// What resembles the old image in `new`, which lies at `start` of the new image. `counterparts` are in order.
+    pub fn matches(&self, new: &[u8], start: usize, counterparts: &[Counterpart]) -> Vec<Match> {
+        let mut matches = self.within(new, start, counterparts);
+        matches.iter_mut().for_each(|found| found.new += start);
+        matches
+    }
+
+    /// The same, with places from the start of `new`.
+    fn within(&self, new: &[u8], place: usize, counterparts: &[Counterpart]) -> Vec<Match> {
+        let (start, end) = (0, new.len());
+        let coarse = self.coarse(new, place, counterparts);
         let mut matches = Vec::with_capacity(coarse.len());
         let mut before: Option<Match> = None;
         for next in coarse.into_iter().map(Some).chain([None]) {
@@ -91,20 +114,52 @@ impl<'a> Index<'a> {
         matches
     }
 
-    fn coarse(&self, new: &[u8], start: usize, end: usize) -> Vec<Match> {
+    fn coarse(&self, new: &[u8], place: usize, counterparts: &[Counterpart]) -> Vec<Match> {
+        let (start, end) = (0, new.len());
         let mut matches: Vec<Match> = Vec::new();
+        let mut local: Option<(usize, Local)> = None;
         let mut at = start;
-        while at + WINDOW <= end {
-            let Some(old) = self.find(&new[at..at + WINDOW]) else {
+        while at + NEAR <= end {
+            let index = counterparts.partition_point(|part| part.new.end <= place + at);
+            let part = counterparts.get(index).filter(|part| part.new.start <= place + at);
+            let straight =
+                self.straight(new, at, matches.last(), part.map(|part| (part.old.start + place + at, part.new.start)));
+            let found = straight.or_else(|| {
+                let part = part.filter(|part| (SMALL_WINDOW..=NEAR_LIMIT).contains(&part.old.len()))?;
+                if local.as_ref().is_none_or(|(of, _)| *of != index) {
+                    local = Some((index, Local::new(&self.old[part.old.clone()])));
+                }
+                let (offset, length) = local.as_ref()?.1.longest(&new[at..end.min(part.new.end - place)])?;
+                (length >= NEAR).then_some((part.old.start + offset, length))
+            });
+            let window = new.get(at..at + WINDOW);
+            let found = found.or_else(|| Some((self.find(window?)?, WINDOW)));
+            let Some((old, length)) = found else {
                 at += 1;
                 continue;
             };
             let floor = matches.last().map_or(start, Match::new_end);
-            let found = self.grow(new, at, old, WINDOW, floor, end);
+            let found = self.grow(new, at, old, length, floor, end);
             at = found.new_end();
             matches.push(found);
         }
         matches
+    }
+
+    /// What goes on as the last match did, or as far into the counterpart as here.
+    fn straight(
+        &self,
+        new: &[u8],
+        at: usize,
+        last: Option<&Match>,
+        part: Option<(usize, usize)>,
+    ) -> Option<(usize, usize)> {
+        let last = last.and_then(|last| (last.old + at).checked_sub(last.new));
+        let part = part.and_then(|(old, new)| old.checked_sub(new));
+        [last, part].into_iter().flatten().find_map(|old| {
+            let same = new[at..].iter().zip(self.old.get(old..)?).take_while(|(new, old)| new == old).count();
+            (same >= NEAR).then_some((old, same))
+        })
     }
 
     /// The match of `length` equal bytes, carried on to both sides within `floor..end`.
@@ -197,6 +252,9 @@ impl<'a> Local<'a> {
     }
 
     fn longest(&self, new: &[u8]) -> Option<(usize, usize)> {
+        if new.len() < SMALL_WINDOW {
+            return None;
+        }
         let mut at = self.heads[self.slot(new)];
         let mut best = None;
         for _ in 0..CHAIN_LIMIT {

@@ -4,6 +4,7 @@
 
 mod coder;
 mod matching;
+mod names;
 mod program;
 mod segment;
 mod shape;
@@ -82,9 +83,14 @@ fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u
     let matches: Vec<Vec<Match>> = match old.is_empty() {
         true => ranges.iter().map(|_| Vec::new()).collect(),
         false => {
-            let (old_shape, new_shape) = (shape::shape(old, &old_programs), shape::shape(new, &new_programs));
+            let old_shape = shape::shape(old, &old_programs, 0..old.len());
             let index = Index::new(&old_shape);
-            ranges.par_iter().map(|range| index.matches(&new_shape, range.start, range.end)).collect()
+            let counterparts = names::counterparts(&old_programs.names, &new_programs.names);
+            let found = |range: &Range<usize>| {
+                let shape = shape::shape(new, &new_programs, range.clone());
+                index.matches(&shape, range.start, &counterparts)
+            };
+            ranges.par_iter().map(found).collect()
         }
     };
     let spaces = space::between(&old_programs, &new_programs, matches.iter().flatten());

@@ -4,6 +4,7 @@
 //! headers. Invariant: parts lie in the image, in order and without overlap. What is found only guides the generator: a
 //! program that is missed or misread makes a delta larger, never wrong.
 
+use super::names::Name;
 use crate::update::guide::{Guide, Region, RegionKind};
 use osbuild_format::payload::ImageName;
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub struct Programs {
     pub parts: Vec<Part>,
     /// Of each program, from its first to its last address, with what has no bytes.
     pub addresses: Vec<Range<u64>>,
+    /// What the guide knows by name.
+    pub names: Vec<Name>,
 }
 
 impl Programs {
@@ -96,7 +99,8 @@ struct Header {
 }
 
 fn of_regions(image: &[u8], regions: &[Region]) -> Programs {
-    let mut programs = Programs::default();
+    let names = regions.iter().map(|region| (region.name.clone(), place(region))).collect();
+    let mut programs = Programs { names, ..Programs::default() };
     let mut headers: BTreeMap<&str, Header> = BTreeMap::new();
     for region in regions.iter().filter(|region| region.kind == RegionKind::File) {
         let bytes = &image[place(region)];

@@ -16,7 +16,7 @@ use std::ops::Range;
 /// A run of zeros that is worth an operation.
 const ZEROS: usize = 256;
 /// A match of fewer equal bytes costs more than it saves.
-const WORTH: usize = 12;
+const WORTH: usize = 24;
 /// How often what is worth an operation is doubled before all bytes are taken as they are.
 const COARSER: u32 = 8;
 

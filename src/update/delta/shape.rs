@@ -8,12 +8,26 @@ use std::ops::Range;
 /// A lower number is more likely no address.
 const LOWEST: u64 = 4096;
 
-/// The shape of the image.
-pub fn shape(image: &[u8], programs: &Programs) -> Vec<u8> {
-    let mut shape = image.to_vec();
-    for part in &programs.parts {
-        let (bytes, addresses) = (&image[part.place.clone()], &programs.addresses[part.program]);
-        flatten_part(part, bytes, &mut shape[part.place.clone()], addresses);
+/// A larger part is flattened from where the range begins, not from its own start.
+const WHOLE: usize = 8 << 20;
+
+/// The shape of the bytes `range` of the image.
+pub fn shape(image: &[u8], programs: &Programs, range: Range<usize>) -> Vec<u8> {
+    let mut shape = image[range.clone()].to_vec();
+    let first = programs.parts.partition_point(|part| part.place.end <= range.start);
+    for part in programs.parts[first..].iter().take_while(|part| part.place.start < range.end) {
+        let addresses = &programs.addresses[part.program];
+        let place = part.place.start.max(range.start)..part.place.end.min(range.end);
+        let mut part = part.clone();
+        if part.place.len() > WHOLE {
+            part.address = part.address.wrapping_add((place.start - part.place.start) as u64);
+            part.place = place.clone();
+        }
+        let bytes = &image[part.place.clone()];
+        let mut flat = bytes.to_vec();
+        flatten_part(&part, bytes, &mut flat, addresses);
+        let skip = place.start - part.place.start;
+        shape[place.start - range.start..place.end - range.start].copy_from_slice(&flat[skip..skip + place.len()]);
     }
     shape
 }

@@ -106,8 +106,8 @@ fn the_format_is_what_it_was() {
     // Plain, so that it does not depend on a compressor.
     let (stored, output) = whole(|bytes| Ok(bytes.to_vec()));
     let digest = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
-    assert_eq!(digest(&output), "39fb63f46adef4773dbc31b856b40b61b6a8dec7b6f4d7c9e1ded345a31fcbbf");
-    assert_eq!(digest(&stored), "ef0c892b1851421513ffa2b9a5baddc9a9af068c98e6d1b6df8d5bae73c0cd5b");
+    assert_eq!(digest(&output), "cc02a9610fd53c05fd90114a23b6534bf461a05674ee1b33e4ec7f4544da4507");
+    assert_eq!(digest(&stored), "aa0a7eefff8a8a7e2683893e2b1461c8d518ab5089455a03cf08ed58e336f975");
 }
 
 #[test]
