@@ -72,18 +72,27 @@ pub struct SignArgs {
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
     /// Where the signatures are written
-    #[arg(long, short, value_name = "SIGNATURES")]
-    output: PathBuf,
+    #[arg(long, short, value_name = "SIGNATURES", required_unless_present = "show")]
+    output: Option<PathBuf>,
+    /// Sign nothing: only show what is asked for
+    #[arg(long, conflicts_with = "output")]
+    show: bool,
+    /// Sign also what osbuild does not know
+    #[arg(long)]
+    unknown: bool,
 }
 
 /// Signs what the folder has the keys for, and shows what that is, from the messages themselves.
 pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Failure> {
+    let bytes = file::read(&args.request, request::LIMIT_BYTES)?;
+    let request = Request::parse(&bytes).map_err(|error| unreadable("request", &args.request, error))?;
+    let Some(output) = &args.output else {
+        return request.entries.iter().try_for_each(|entry| show(&entry.key, entry, &entry.bytes()?));
+    };
     let folder = match &args.keys {
         Some(folder) => folder.clone(),
         None => project?.keys(),
     };
-    let bytes = file::read(&args.request, request::LIMIT_BYTES)?;
-    let request = Request::parse(&bytes).map_err(|error| unreadable("request", &args.request, error))?;
     let mut signatures = Vec::new();
     let mut others = 0;
     for entry in &request.entries {
@@ -98,10 +107,14 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
             continue;
         };
         let message = entry.bytes()?;
-        println!("{}: {}", signer.name(), request::describe(&message));
-        // Whoever asks can say it over the telephone; of a program for Secure Boot it is all that tells it from others.
-        println!("  SHA-256 of the message: {}", entry.sha256);
-        println!("  asked for as: {}", entry.what.escape_debug());
+        show(signer.name(), entry, &message)?;
+        if !args.unknown && !request::is_known(&message) {
+            return Err(Failure::new(format!(
+                "`{}` is nothing that osbuild knows: nothing is signed",
+                entry.id.escape_debug()
+            ))
+            .help("whoever signs any bytes signs what others like; `--unknown` signs them nevertheless"));
+        }
         let signature = STANDARD.encode(signer.sign(&entry.what, &message)?);
         signatures.push(Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature });
     }
@@ -111,9 +124,17 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
     }
     let count = signatures.len();
     let answer = Signatures { format: request::FORMAT, seconds: request.seconds, signatures };
-    file::write_atomic(&args.output, answer.to_json().as_bytes(), 0o644)?;
-    println!("{}", args.output.display());
+    file::write_atomic(output, answer.to_json().as_bytes(), 0o644)?;
+    println!("{}", output.display());
     eprintln!("{count} signatures; {others} that others have to make");
+    Ok(())
+}
+
+fn show(name: &str, entry: &request::Entry, message: &[u8]) -> Result<(), Failure> {
+    println!("{}: {}", name.escape_debug(), request::describe(message));
+    // Whoever asks can say it over the telephone; of a program for Secure Boot it is all that tells it from others.
+    println!("  SHA-256 of the message: {}", entry.sha256);
+    println!("  asked for as: {}", entry.what.escape_debug());
     Ok(())
 }
 

@@ -46,6 +46,8 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     moved(&keys, &away, &["snapshot.key"]);
     let snapshot = ["rotate", "site", "snapshot", "--add", "second", "--remove", "snapshot"];
     repo(&project, &snapshot).fails_with(&["role `snapshot`", "`--sign-request FILE`", "`--lost NAME`"]);
+    let alone = repo(&project, &["rehearse", "site"]);
+    alone.fails_with(&["a rehearsal needs the private keys"]);
     moved(&away, &keys, &["snapshot.key"]);
     let checked = repo(&project, &["check", "site"]).succeeds();
     assert!(checked.output.starts_with("ok  root 2 of 2 is trusted\n"), "{}", checked.output);
@@ -95,6 +97,20 @@ fn keys_that_are_elsewhere_sign_by_request() {
     assert!(!project.root.join("site/metadata/timestamp.json").exists());
     osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&["none of the keys in", "--keys FOLDER"]);
     let sign = ["sign", "request.json", "--keys", "vault", "-o", "signatures.json"];
+    let shown = osbuild(&project, &["sign", "request.json", "--show"]).succeeds();
+    assert!(shown.output.contains("root: metadata of a repository: _type root, version 1"), "{}", shown.output);
+    let request = std::fs::read_to_string(project.root.join("request.json")).expect("there");
+    let mut other: serde_json::Value = serde_json::from_str(&request).expect("JSON");
+    for entry in other["entries"].as_array_mut().expect("entries") {
+        // `xyz`
+        entry["message"] = "eHl6".into();
+        entry["sha256"] = "3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282".into();
+    }
+    project.write("other.json", &other.to_string());
+    let sign_other = ["sign", "other.json", "--keys", "vault", "-o", "other.sig"];
+    osbuild(&project, &sign_other).fails_with(&["is nothing that osbuild knows", "`--unknown`"]);
+    assert!(!project.root.join("other.sig").exists() && !project.root.join("signatures.json").exists());
+    osbuild(&project, &[&sign_other[..], &["--unknown"]].concat()).succeeds();
     let signed = osbuild(&project, &sign).succeeds();
     assert!(
         signed.output.contains("root: metadata of a repository: _type root, version 1, expires 20"),

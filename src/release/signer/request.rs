@@ -147,6 +147,11 @@ fn check(format: u32, entries: usize) -> Result<(), RequestError> {
     }
 }
 
+/// Whether [`describe`] has more to say of it than its length.
+pub fn is_known(message: &[u8]) -> bool {
+    message.starts_with(b"DSSEv1 ") || message.first() == Some(&0x31) || !facts(message).is_empty()
+}
+
 /// What a message is, from its own bytes: whoever signs must not have to believe the words of whoever asks.
 pub fn describe(message: &[u8]) -> String {
     if let Some(rest) = message.strip_prefix(b"DSSEv1 ") {
