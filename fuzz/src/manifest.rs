@@ -46,7 +46,6 @@ fn statement() -> Vec<u8> {
         version: "1".into(),
         machine: "m".into(),
         security_epoch: 1,
-        layout: None,
         architecture: "x86_64".into(),
         keys: "development".into(),
         root_hash: "ab".repeat(32),
