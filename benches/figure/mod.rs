@@ -55,6 +55,12 @@ impl Verdict {
         self.line(what, sample, &format!("at least {}", short(limit)), unit, sample.median() >= limit);
     }
 
+    /// What was to be compared is not there, which is a miss.
+    pub fn unmeasured(&mut self, what: &str) {
+        println!("{what}: not measured  MISSED");
+        self.missed.push(what.to_owned());
+    }
+
     fn line(&mut self, what: &str, sample: &Sample, limit: &str, unit: &str, kept: bool) {
         let mark = if kept { "" } else { "  MISSED" };
         println!("{what}: {}, limit: {limit}{mark}", sample.text(unit));

@@ -35,6 +35,8 @@ mod tools;
 mod update;
 mod verify;
 
+pub use project::chosen_cache;
+
 use clap::{Parser, Subcommand};
 use project::Project;
 use report::Failure;

@@ -22,7 +22,7 @@ pub mod rootfs;
 pub mod size;
 mod skeleton;
 pub mod sysroot;
-mod tar;
+pub mod tar;
 mod update;
 
 #[cfg(test)]

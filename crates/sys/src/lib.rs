@@ -16,4 +16,5 @@ pub mod sandbox;
 pub mod seccomp;
 pub mod service;
 pub mod signal;
+pub mod usage;
 pub mod watchdog;

@@ -1,0 +1,121 @@
+//! Two images in, what each tool makes of them out: bytes that travel, wall time, processor time, peak memory.
+//!
+//! Invariant: each tool is a process of its own, ours too, started from one that holds next to nothing, for a child's memory counts from what
+//! its parent has. A tool that is not there, or fails, is said to, and never gets a figure.
+#![allow(clippy::disallowed_methods)]
+
+use osbuild_sys::usage;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const OURS: &str = "ours";
+pub const OURS_FULL: &str = "ours, full";
+pub const XDELTA3: &str = "xdelta3 -9";
+pub const ZSTD_FULL: &str = "zstd -19";
+pub const HDIFF: [&str; 2] = ["hdiffpatch zstd", "hdiffpatch lzma2"];
+pub const NAMES: [&str; 10] =
+    [OURS, HDIFF[0], HDIFF[1], XDELTA3, "bsdiff", "zstd -19 --patch-from", "casync", "rdiff", OURS_FULL, ZSTD_FULL];
+
+/// HDiffPatch as PyPI has it. Arguments: compressor, old image, new image, where the delta goes.
+const HDIFF_SCRIPT: &str = "import hdiffpatch, sys
+compressor, old, new, out = sys.argv[1:]
+how = {'zstd': lambda: hdiffpatch.ZStdConfig(level=22, window=27), 'lzma2': lambda: hdiffpatch.Lzma2Config(level=9)}[compressor]()
+delta = hdiffpatch.diff(open(old, 'rb').read(), open(new, 'rb').read(), how, validate=False)
+open(out, 'wb').write(delta)";
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub bytes: u64,
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub peak_bytes: u64,
+}
+
+impl Figures {
+    pub fn line(&self) -> String {
+        let [wall, cpu] = [self.wall, self.cpu].map(|time| time.as_secs_f64());
+        format!("{:>11} bytes {wall:>8.1} s {cpu:>8.1} s {:>6} MiB", self.bytes, self.peak_bytes >> 20)
+    }
+}
+
+/// Runs the tool `name`; otherwise why there is no figure.
+pub fn run(name: &str, [old, new]: &[PathBuf; 2], scratch: &Path) -> Result<Figures, String> {
+    let out = scratch.join("delta");
+    let _ = std::fs::remove_file(&out);
+    let (o, n, d) = (text(old), text(new), text(&out));
+    let mut figures = Figures::default();
+    let mut run = |argv: &[&str]| measured(argv, &mut figures);
+    match name {
+        OURS | OURS_FULL => {
+            let program = std::env::current_exe().map_err(|e| e.to_string())?;
+            run(&[text(&program), "generate", if name == OURS { o } else { "-" }, n, d])?;
+        }
+        XDELTA3 => run(&["xdelta3", "-9", "-e", "-f", "-s", o, n, d])?,
+        "bsdiff" => run(&["bsdiff", o, n, d])?,
+        ZSTD_FULL => run(&["zstd", "-19", "-T1", "-q", "-f", n, "-o", d])?,
+        "zstd -19 --patch-from" => {
+            run(&["zstd", "-19", "-T1", "-q", "-f", &format!("--patch-from={o}"), n, "-o", d])?;
+        }
+        "rdiff" => {
+            let signature = scratch.join("signature");
+            run(&["rdiff", "-f", "signature", o, text(&signature)])?;
+            run(&["rdiff", "-f", "delta", text(&signature), n, d])?;
+        }
+        "casync" => return casync(o, n, scratch),
+        name => {
+            let compressor = name.rsplit(' ').next().unwrap_or_default();
+            run(&["python3", "-c", HDIFF_SCRIPT, compressor, o, n, d])?;
+        }
+    }
+    figures.bytes = std::fs::metadata(&out).map_err(|e| format!("failed: it left no file: {e}"))?.len();
+    Ok(figures)
+}
+
+/// What a device with the old image fetches of the new one's store; time and memory of making the new one's.
+fn casync(old: &str, new: &str, scratch: &Path) -> Result<Figures, String> {
+    let store = scratch.join("chunks");
+    let argument = format!("--store={}", text(&store));
+    let index = scratch.join("index.caibx");
+    measured(&["casync", "make", &argument, text(&index), old], &mut Figures::default())?;
+    let before = folder_bytes(&store);
+    let mut figures = Figures::default();
+    measured(&["casync", "make", &argument, text(&index), new], &mut figures)?;
+    figures.bytes = folder_bytes(&store) - before;
+    Ok(figures)
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_file());
+    files.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+}
+
+/// Adds what a run took.
+fn measured(argv: &[&str], figures: &mut Figures) -> Result<(), String> {
+    let mut command = Command::new(argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("missing: `{}` is not in PATH", argv[0]),
+        _ => format!("failed: {error}"),
+    })?;
+    let mut said = String::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let _ = errors.read_to_string(&mut said);
+    }
+    let (status, used) = usage::wait(child).map_err(|e| format!("failed: {e}"))?;
+    figures.wall += start.elapsed();
+    figures.cpu += used.cpu;
+    figures.peak_bytes = figures.peak_bytes.max(used.peak_bytes);
+    let last = said.trim().lines().last().unwrap_or_default();
+    match (status.success(), last.contains("No module named")) {
+        (true, _) => Ok(()),
+        (false, true) => Err(format!("missing: {last}")),
+        (false, false) => Err(format!("failed: {status}: {last}")),
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of the benchmark are UTF-8")
+}
