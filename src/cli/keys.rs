@@ -126,6 +126,7 @@ pub fn key_failure(error: KeyError, folder: &Path) -> Failure {
                 .to_owned(),
         ),
         KeyError::TooOpen { path, .. } => Some(format!("run `chmod 600 {}`, if nobody has read it", path.display())),
+        KeyError::Changeable { path, .. } => Some(format!("read it, then run `chmod go-w {}`", path.display())),
         KeyError::Purpose { .. } => Some("the certificates decide: put the right word back".to_owned()),
         KeyError::Mismatch(_) => Some("put back the file that was made together with the key".to_owned()),
         KeyError::Exists(_) => Some("choose another folder: keys are never overwritten".to_owned()),

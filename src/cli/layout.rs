@@ -43,7 +43,7 @@ pub fn apply(session: Session, args: &LayoutArgs) -> Result<Session, Failure> {
 /// A manifest of another state of the project names files that are not there, or not as large.
 pub fn explain(failure: Failure, args: &LayoutArgs) -> Failure {
     match &args.layout {
-        Some(path) if failure.help.is_none() && failure.message.starts_with("task `image:place` failed") => {
+        Some(path) if failure.help.is_none() && failure.message.contains("task `image:place` failed") => {
             failure.help(format!("build what `{}` was made from: the project as it was then", path.display()))
         }
         _ => failure,

@@ -49,6 +49,8 @@ pub enum KeyError {
     Exists(PathBuf),
     #[error("the private key `{}` can be read by others (mode {mode:o})", path.display())]
     TooOpen { path: PathBuf, mode: u32 },
+    #[error("`{}`, which says what is started to sign, can be changed by others (mode {mode:o})", path.display())]
+    Changeable { path: PathBuf, mode: u32 },
     #[error("`{}` is not a valid {what}: {reason}", path.display())]
     Invalid { path: PathBuf, what: &'static str, reason: String },
     #[error("`{}` does not belong to the private key beside it", .0.display())]
@@ -239,6 +241,15 @@ pub(super) fn private(path: &Path) -> Result<String, KeyError> {
         return Err(KeyError::TooOpen { path: path.to_owned(), mode });
     }
     Ok(file::read_text(path)?)
+}
+
+/// The text of a file that says which program or library signs.
+pub(super) fn own(path: &Path) -> Result<String, KeyError> {
+    let mode = std::fs::metadata(path).map_err(at("look at", path))?.permissions().mode() & 0o777;
+    match mode & 0o022 {
+        0 => Ok(file::read_text(path)?),
+        _ => Err(KeyError::Changeable { path: path.to_owned(), mode }),
+    }
 }
 
 pub(super) fn invalid<E: std::fmt::Display>(path: &Path, what: &'static str) -> impl FnOnce(E) -> KeyError {

@@ -3,7 +3,7 @@
 //! Invariant: a PIN is never in the file that names the token, nor in any message; one process initialises a module once.
 
 use super::PublicKey;
-use crate::io::file::{self, FileError};
+use crate::io::file::{self, at, FileError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::Mechanism;
@@ -12,6 +12,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -44,6 +45,8 @@ pub enum TokenError {
     Key { token: String, key: String, found: usize },
     #[error("the environment variable `{0}`, which is to hold the PIN, is not set")]
     NoPin(String),
+    #[error("`{}` with the PIN can be read by others (mode {mode:o}); run `chmod 600` on it, and choose another PIN", path.display())]
+    OpenPin { path: PathBuf, mode: u32 },
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -87,11 +90,19 @@ impl Pkcs11 {
     fn pin(&self) -> Result<Option<AuthPin>, TokenError> {
         let text = match (&self.pin_env, &self.pin_file) {
             (Some(name), _) => std::env::var(name).map_err(|_| TokenError::NoPin(name.clone()))?,
-            (None, Some(path)) => file::read_text(path)?.trim_end_matches('\n').to_owned(),
+            (None, Some(path)) => pin_of(path)?,
             // A token with a keypad asks there.
             (None, None) => return Ok(None),
         };
         Ok(Some(AuthPin::new(text.into())))
+    }
+}
+
+fn pin_of(path: &Path) -> Result<String, TokenError> {
+    let mode = std::fs::metadata(path).map_err(at("look at", path))?.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => Ok(file::read_text(path)?.trim_end_matches('\n').to_owned()),
+        _ => Err(TokenError::OpenPin { path: path.to_owned(), mode }),
     }
 }
 
@@ -106,4 +117,19 @@ fn initialised(
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
     modules.insert(path.to_owned(), module.clone());
     Ok(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_that_others_can_read_is_not_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pin");
+        file::write_atomic(&path, b"1234\n", 0o600).expect("written");
+        assert_eq!(pin_of(&path).expect("read"), "1234");
+        file::write_atomic(&path, b"1234\n", 0o640).expect("written");
+        assert!(matches!(pin_of(&path), Err(TokenError::OpenPin { mode: 0o640, .. })));
+    }
 }

@@ -1,12 +1,11 @@
 //! Where the private half of a key is, and a signature made there.
 //!
-//! Invariant: a private key that others can read is not used; what `NAME.signer` says is checked before anything is started.
+//! Invariant: a private key that others can read, or a `NAME.signer` that they can change, is not used; what `NAME.signer` says is checked before anything is started.
 
 use super::external::External;
 use super::pkcs11::Pkcs11;
 use super::{PublicKey, SignError};
-use crate::io::file;
-use crate::release::keys::{invalid, private, KeyError};
+use crate::release::keys::{invalid, own, private, KeyError};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use ed25519_dalek::{Signer as _, SigningKey};
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
@@ -42,7 +41,7 @@ impl Private {
         if !signer.exists() {
             return Ok(Private::Absent);
         }
-        let place: Place = serde_json::from_str(&file::read_text(&signer)?)
+        let place: Place = serde_json::from_str(&own(&signer)?)
             .map_err(invalid(&signer, "signer (`{\"pkcs11\": {...}}` or `{\"command\": {...}}`)"))?;
         match place {
             Place::Pkcs11(token) => Ok(Private::Pkcs11(token)),

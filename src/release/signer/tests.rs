@@ -127,6 +127,9 @@ fn a_program_signs_and_what_it_writes_is_not_believed() {
     ] {
         assert!(sign(signer).unwrap_err().contains("root.signer` is not a valid signer"), "{signer}");
     }
+    write(&keys.join("root.signer"), &argv.to_string(), 0o664);
+    let error = Signer::load(&keys, "root", &Exchange::closed()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("can be changed by others (mode 664)"), "{error}");
 }
 
 #[test]

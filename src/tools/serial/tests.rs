@@ -15,7 +15,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const KERNEL: &[u8] = b"[   12.345678] usb 1-1: new device\r\n";
@@ -301,8 +301,12 @@ fn a_wish_to_stop_ends_what_runs_there_too() {
     });
     assert!(matches!(ended, Err(SerialError::Interrupted)), "{ended:?}");
     drop(console);
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(over.exists() && !device.ours().exists(), "it goes on, or something of ours is left");
+    let start = Instant::now();
+    let is_over = || over.exists() && !device.ours().exists();
+    while !is_over() && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(is_over(), "it goes on, or something of ours is left");
 }
 
 /// What is said to somebody who finds `argv` at the other end.

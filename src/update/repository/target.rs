@@ -11,6 +11,7 @@ use osbuild_format::dsse::{self, DsseError, VerifyingKey};
 use osbuild_format::payload::{self, Header, Release, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
 use osbuild_format::target::{TargetCustom, FORMAT, LIMIT_MEMORY_BYTES};
 use osbuild_tuf::metadata::TargetFile;
+use osbuild_update::choose::version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,6 +90,10 @@ impl Described {
         sha256: String,
         rollout_percent: u8,
     ) -> Result<TargetFile, RepositoryError> {
+        if version(&self.header.to.version).is_none() {
+            let found = &self.header.to.version;
+            return wrong(format!("`{}` cannot be published: version `{found}` is not MAJOR.MINOR.PATCH", self.name()));
+        }
         let custom = self.custom(rollout_percent);
         if let Err(error) = custom.validate() {
             return wrong(format!("`{}` cannot be published: {error}", self.name()));

@@ -136,6 +136,9 @@ fn a_payload_that_nobody_signed_or_that_is_cut_short_is_not_placed() {
     assert!(refused("release").contains("its header speaks of"));
     file::write_atomic(&path, &bytes[..9], 0o644).unwrap();
     assert!(refused("release").contains("it is no payload"));
+    let path = payload(scratch.path(), "1.1", false);
+    let place = repository.place(&path, &key("release").verifying_key(), 100);
+    assert!(place.unwrap_err().to_string().contains("version `1.1` is not MAJOR.MINOR.PATCH"));
     assert!(file::list(&folder.path().join(TARGETS)).unwrap().is_empty());
 }
 
