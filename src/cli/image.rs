@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// For whoever named another folder.
+pub const IMAGE_FOLDER: &str = "an image folder is `out/images/PRODUCT/latest`, made by `osbuild image PRODUCT`";
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct ImageArgs {
     /// The product to build; the default product unless told

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a layout says can make an image fail or its updates larger, and nothing else: its content is the plan's.
 
+use super::image::IMAGE_FOLDER;
 use super::keys;
 use super::report::Failure;
 use super::session::Session;
@@ -19,7 +20,6 @@ use std::path::{Path, PathBuf};
 
 /// A root is held in memory, and the generator's numbers have 32 bits.
 const LIMIT_ROOT_BYTES: u64 = u32::MAX as u64;
-const IMAGE_FOLDER: &str = "an image folder is `out/images/PRODUCT/latest`, made by `osbuild image PRODUCT`";
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct LayoutArgs {

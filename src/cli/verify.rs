@@ -2,6 +2,7 @@
 //!
 //! Invariant: needs no private key, no cache and no network.
 
+use super::image::IMAGE_FOLDER;
 use super::project::Project;
 use super::report::Failure;
 use crate::release::keys::PublicKeys;
@@ -38,8 +39,7 @@ pub fn verify(project: Result<Project, Failure>, args: &VerifyArgs) -> Result<()
         return Err(Failure::new(message).help("`osbuild keys init FOLDER` makes keys to ship with; sign with those"));
     }
     if !args.image.exists() {
-        return Err(Failure::new(format!("there is no image `{}`", args.image.display()))
-            .help("an image folder is `out/images/PRODUCT/latest`; `osbuild image PRODUCT` makes it"));
+        return Err(Failure::new(format!("there is no image `{}`", args.image.display())).help(IMAGE_FOLDER));
     }
     if args.production && !args.image.is_dir() {
         return Err(Failure::new("a disk alone does not say whether its product is one for the field")

@@ -104,7 +104,7 @@ pub fn at_start(
             }
             (false, _) => arm(storage, boot, journal, state).map(|()| Start::Again(candidate)),
         },
-        Phase::Committing { candidate, slot } => match finish(storage, boot, epoch, journal, state) {
+        Phase::Committing { candidate, slot } => match settle(storage, boot, epoch, journal, state) {
             Ok(()) if slot == running => Ok(Start::Committed(candidate)),
             Ok(()) => Ok(Start::CommittedOther(candidate)),
             // A TPM that never obeys must not keep the device from what does not need it.
@@ -127,17 +127,6 @@ pub fn at_start(
             Err(error) => Err(error),
         },
     }
-}
-
-/// Ends a commit that [`Start::Unraised`] has left open. No effect when there is none.
-pub fn settle(
-    storage: &mut dyn Storage,
-    boot: &mut dyn BootManager,
-    epoch: &mut dyn Epoch,
-    journal: &mut Journal,
-    state: &mut State,
-) -> Result<(), InstallError> {
-    finish(storage, boot, epoch, journal, state)
 }
 
 /// What a start comes to that cannot read or write what [`at_start`] needs: the release that is on trial here and can never be
@@ -192,14 +181,15 @@ pub fn commit(
         Phase::Trial { candidate, slot, .. } if slot == running => {
             state.phase = Phase::Committing { candidate, slot };
             journal.save(storage, state)?;
-            finish(storage, boot, epoch, journal, state)
+            settle(storage, boot, epoch, journal, state)
         }
         _ => Ok(()),
     }
 }
 
-/// Everything here may be done twice, and what is done already is not written again.
-fn finish(
+/// Ends a commit, also one that [`Start::Unraised`] has left open. No effect when there is none. Everything here may be done
+/// twice, and what is done already is not written again.
+pub fn settle(
     storage: &mut dyn Storage,
     boot: &mut dyn BootManager,
     epoch: &mut dyn Epoch,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: files of targets are whole at their place before any metadata names them.
 
+use super::super::image::IMAGE_FOLDER;
 use super::super::keys;
 use super::super::progress::seconds;
 use super::super::project::Project;
@@ -102,9 +103,8 @@ fn of_image(
 
 fn unreadable(folder: &Path, error: ReleaseError) -> Failure {
     let failure = Failure::from(error);
-    Failure::new(format!("`{}` cannot be published\n  because: {}", folder.display(), failure.message)).help(
-        "an image folder is `out/images/PRODUCT/latest`, made by `osbuild image PRODUCT` with the keys of this repository",
-    )
+    Failure::new(format!("`{}` cannot be published\n  because: {}", folder.display(), failure.message))
+        .help(format!("{IMAGE_FOLDER} with the keys of this repository"))
 }
 
 /// A step in words.

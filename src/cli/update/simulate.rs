@@ -3,6 +3,7 @@
 //! Each payload is installed by a process of its own, so that its memory is that of the installation. Invariant: figures are of
 //! an installation that ended with a committed release.
 
+use super::super::image::IMAGE_FOLDER;
 use super::super::project::Project;
 use super::super::report::Failure;
 use crate::io::command;
@@ -78,7 +79,7 @@ pub fn simulate(project: &Project, args: &SimulateArgs) -> Result<(), Failure> {
         ReleaseImages::of_folder(folder, &keys).map_err(|error| {
             let failure = Failure::from(error);
             Failure::new(format!("`{}` cannot be used\n  because: {}", folder.display(), failure.message))
-                .help("an image folder is `out/images/PRODUCT/latest`; `osbuild image PRODUCT` makes it")
+                .help(IMAGE_FOLDER)
         })
     };
     let (from, to) = (read(&args.from)?, read(&args.to)?);
