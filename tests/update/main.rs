@@ -119,7 +119,7 @@ fn updates_by_delta(device: &Device, server: &Server) {
     let start = Instant::now();
     let mark = device.mark();
     device.begin();
-    let armed = device.says_line(mark, "osagent: restarting: 2.0.0 is installed");
+    let armed = device.says(mark, "osagent: restarting: 2\\.0\\.0 is installed.* KiB of memory");
     device.says_line(mark, "osagent: 2.0.0 is on trial");
     device.says_line(mark, "osagent: 2.0.0 is committed");
     say(&format!("by delta: {:?}; {armed}\n", start.elapsed()));
