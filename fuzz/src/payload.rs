@@ -115,7 +115,8 @@ fn delta(compressed: bool) -> Vec<u8> {
         sources.extend_from_slice(&old[offset..offset + 64]);
     }
     // Two right bytes, then two that are not, and so on; after the last the rest is right.
-    parts.gaps = [2, 1].repeat(64);
+    parts.gaps = vec![2; 64];
+    parts.runs = vec![1; 64];
     parts.differences = vec![3; 128];
     parts.operations = operations.into_iter().map(|(length, kind)| Operation { length, kind }).collect();
     parts.source_sha256 = Some(Sha256::digest(&sources).into());

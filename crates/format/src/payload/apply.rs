@@ -5,20 +5,23 @@
 //! | 1 | 0, or 1: there are source ranges |
 //! | 32 | only then: SHA-256 of all source ranges, in the order of the operations |
 //! | LEB128 | where the output begins in its image: addresses follow from it |
-//! | 5 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
-//! | the rest | the columns: operations, spaces, gaps, differences, literals |
+//! | 8 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
+//! | the rest | the columns: tags, lengths, shifts, spaces, gaps, runs, differences, literals |
 //!
 //! Memory: the stored bytes and the output, 8 MiB each at most, and the decoders' windows, which take what the columns hold
 //! decoded (8.5 MiB together at most); operations and pieces take 1.5 and 1 MiB. That is 27 MiB where nothing can be made
 //! smaller; a generator leaves such literals plain, without a window, which makes 19 MiB. Invariant: what comes out has the
 //! digest that the header promises, and no source byte is made use of before its digest was right.
 
-use super::operation::{read_operations, read_spaces, Kind, Operation};
+use super::operation::{read_operations, read_spaces, Columns, Kind, Operation};
 use super::predict::{predict, Frame, Methods, Space};
 use super::stream::{number, Column, Declared, LIMIT_COLUMNS_BYTES};
 use super::{code, ImageName, Segment, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
+
+/// Of a segment.
+pub(super) const COLUMNS: usize = 8;
 
 /// The images of the release that a delta starts from.
 pub trait Source {
@@ -92,29 +95,36 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
     let mut rest = stored;
     let digest = source_digest(&mut rest)?;
     let start = number(&mut rest)?;
-    let mut declared = Vec::with_capacity(5);
-    for _ in 0..5 {
+    let mut declared = Vec::with_capacity(COLUMNS);
+    for _ in 0..COLUMNS {
         declared.push(Declared::read(&mut rest)?);
     }
     let total = declared.iter().fold(0u64, |total, column| total.saturating_add(column.decoded()));
     if total > LIMIT_COLUMNS_BYTES {
         return Err(SegmentError::Columns(total));
     }
-    let mut operations = declared[0].open("operations", &mut rest)?;
-    let mut spaces = declared[1].open("spaces", &mut rest)?;
-    let gaps = declared[2].open("gaps", &mut rest)?;
-    let differences = declared[3].open("differences", &mut rest)?;
-    let mut literals = declared[4].open("literals", &mut rest)?;
+    let mut operations = Columns {
+        tags: declared[0].open("tags", &mut rest)?,
+        lengths: declared[1].open("lengths", &mut rest)?,
+        shifts: declared[2].open("shifts", &mut rest)?,
+    };
+    let mut spaces = declared[3].open("spaces", &mut rest)?;
+    let gaps = declared[4].open("gaps", &mut rest)?;
+    let runs = declared[5].open("runs", &mut rest)?;
+    let differences = declared[6].open("differences", &mut rest)?;
+    let mut literals = declared[7].open("literals", &mut rest)?;
     if !rest.is_empty() {
         return Err(SegmentError::Long);
     }
     let (known, frames) = read_spaces(&mut spaces)?;
     spaces.end()?;
     let listed = read_operations(&mut operations, start, output_bytes, frames.len())?;
-    operations.end()?;
+    operations.tags.end()?;
+    operations.lengths.end()?;
+    operations.shifts.end()?;
     let mut output = vec![0; output_bytes as usize];
     read_sources(&listed, digest, source, &mut output)?;
-    let mut corrections = Corrections { gaps, differences, before: 0 };
+    let mut corrections = Corrections { gaps, runs, differences, before: 0 };
     let mut at = 0;
     for Operation { length, kind } in &listed {
         let bytes = &mut output[at..at + *length as usize];
@@ -204,8 +214,10 @@ fn move_references(
 
 /// What has to be added to predicted bytes, modulo 256: bytes, and how many between them are right.
 struct Corrections<'a> {
-    /// Right bytes before the next run, then the length of the run less one.
+    /// Right bytes before each run.
     gaps: Column<'a>,
+    /// Length of each run, less one.
+    runs: Column<'a>,
     differences: Column<'a>,
     /// Right bytes until the next run, as far as known.
     before: u64,
@@ -231,7 +243,7 @@ impl Corrections<'_> {
             }
             at += right as usize;
             self.before = 0;
-            let length = self.gaps.number()?.checked_add(1).filter(|length| *length <= (bytes.len() - at) as u64);
+            let length = self.runs.number()?.checked_add(1).filter(|length| *length <= (bytes.len() - at) as u64);
             let length = length.ok_or(SegmentError::Length)? as usize;
             run.resize(length, 0);
             self.differences.fill(&mut run)?;
@@ -247,6 +259,7 @@ impl Corrections<'_> {
             return Err(SegmentError::Column("gaps"));
         }
         self.gaps.end()?;
+        self.runs.end()?;
         self.differences.end()
     }
 }

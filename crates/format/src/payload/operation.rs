@@ -68,8 +68,16 @@ impl Expected {
     }
 }
 
+/// What operations travel as: like beside like compresses better than one after the other.
+pub struct Columns<T> {
+    /// And what is predicted: methods and frame.
+    pub tags: T,
+    pub lengths: T,
+    pub shifts: T,
+}
+
 pub fn read_operations(
-    column: &mut Column,
+    columns: &mut Columns<Column>,
     start: u64,
     output_bytes: u32,
     frames: usize,
@@ -79,9 +87,10 @@ pub fn read_operations(
         if operations.len() == LIMIT_OPERATIONS {
             return Err(SegmentError::Limit("operations"));
         }
-        let tag = column.byte()?;
-        let length =
-            u32::try_from(column.number()?).ok().filter(|length| (1..=output_bytes - written).contains(length));
+        let tag = columns.tags.byte()?;
+        let length = u32::try_from(columns.lengths.number()?)
+            .ok()
+            .filter(|length| (1..=output_bytes - written).contains(length));
         let length = length.ok_or(SegmentError::Length)?;
         let image = if tag & ESP == 0 { ImageName::Root } else { ImageName::Esp };
         let mut offset = |column: &mut Column| {
@@ -93,12 +102,12 @@ pub fn read_operations(
         let kind = match tag {
             ZERO => Kind::Zero,
             _ if tag & !CODE == LITERAL => Kind::Literal { code: tag & CODE != 0 },
-            _ if tag & !ESP == COPY => Kind::Copy { image, offset: offset(column)? },
+            _ if tag & !ESP == COPY => Kind::Copy { image, offset: offset(&mut columns.shifts)? },
             _ if tag & !(ESP | PREDICT) == PATCH => {
-                let offset = offset(column)?;
+                let offset = offset(&mut columns.shifts)?;
                 let (methods, frame) = match tag & PREDICT {
                     0 => (Methods::NONE, 0),
-                    _ => (Methods::from_bits(column.byte()?)?, column.number()?),
+                    _ => (Methods::from_bits(columns.tags.byte()?)?, columns.tags.number()?),
                 };
                 let known = methods == Methods::NONE || frame < frames as u64;
                 let frame = u16::try_from(frame).ok().filter(|_| known).ok_or(SegmentError::Frame)?;
@@ -112,9 +121,10 @@ pub fn read_operations(
     Ok(operations)
 }
 
-/// The column of `operations`, the first of which writes at `start` of its image.
-pub fn operations_column(operations: &[Operation], start: u64) -> Vec<u8> {
-    let (mut bytes, mut at, mut expected) = (Vec::new(), start, Expected::default());
+/// The columns of `operations`, the first of which writes at `start` of its image.
+pub fn operations_columns(operations: &[Operation], start: u64) -> Columns<Vec<u8>> {
+    let mut columns = Columns { tags: Vec::new(), lengths: Vec::new(), shifts: Vec::new() };
+    let (mut at, mut expected) = (start, Expected::default());
     for Operation { length, kind } in operations {
         let from = |image: ImageName| if image == ImageName::Esp { ESP } else { 0 };
         let tag = match kind {
@@ -125,23 +135,23 @@ pub fn operations_column(operations: &[Operation], start: u64) -> Vec<u8> {
                 PATCH | from(*image) | if *methods == Methods::NONE { 0 } else { PREDICT }
             }
         };
-        bytes.push(tag);
-        push_number(&mut bytes, u64::from(*length));
+        columns.tags.push(tag);
+        push_number(&mut columns.lengths, u64::from(*length));
         if let Kind::Copy { image, offset } | Kind::Patch { image, offset, .. } = kind {
             let shift = offset.wrapping_sub(at) as i64;
             let expected = expected.shift(*image);
-            push_signed(&mut bytes, shift.wrapping_sub(*expected));
+            push_signed(&mut columns.shifts, shift.wrapping_sub(*expected));
             *expected = shift;
         }
         if let Kind::Patch { methods, frame, .. } = kind {
             if *methods != Methods::NONE {
-                bytes.push(methods.bits());
-                push_number(&mut bytes, u64::from(*frame));
+                columns.tags.push(methods.bits());
+                push_number(&mut columns.tags, u64::from(*frame));
             }
         }
         at += u64::from(*length);
     }
-    bytes
+    columns
 }
 
 /// Reads spaces and the frames over them; a column without bytes has none.

@@ -107,7 +107,7 @@ fn the_format_is_what_it_was() {
     let (stored, output) = whole(|bytes| Ok(bytes.to_vec()));
     let digest = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
     assert_eq!(digest(&output), "cc02a9610fd53c05fd90114a23b6534bf461a05674ee1b33e4ec7f4544da4507");
-    assert_eq!(digest(&stored), "aa0a7eefff8a8a7e2683893e2b1461c8d518ab5089455a03cf08ed58e336f975");
+    assert_eq!(digest(&stored), "237738fb105622c1966fe490776de161ac67bdc80d803db2c30eb073985ae232");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
     // Nothing but a declaration of 9 MiB of operations.
     let mut stored = vec![0, 0, 1];
     stream::push_number(&mut stored, 9 << 20);
-    stored.extend([0, 0, 0, 0]);
+    stored.extend([0; 7]);
     assert!(matches!(decode(&stored, 1, None), Err(SegmentError::Columns(_))));
     let many =
         Parts { operations: vec![Operation { length: 1, kind: Kind::Zero }; LIMIT_OPERATIONS + 1], ..Parts::default() };
@@ -145,10 +145,11 @@ fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_
     let magic = 0xfd2f_b528u32.to_le_bytes();
     for head in [[&magic[..], &[0, 16 << 3]].concat(), [&magic[..], &[0xe0], &size].concat()] {
         let frame = [&head[..], &blocks].concat();
-        let operations = [1, 10];
-        let mut stored = vec![0, 0, 1, operations.len() as u8, 0, 0, 0, 2, 10];
+        // One literal of 10 bytes: a tag and a length.
+        let (tag, length) = (1, 10);
+        let mut stored = vec![0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 2, 10];
         stream::push_number(&mut stored, frame.len() as u64);
-        stored.extend(operations.iter().chain(&frame));
+        stored.extend([tag, length].iter().chain(&frame));
         assert!(matches!(decode(&stored, 10, None), Err(SegmentError::Window("literals"))));
     }
 }
@@ -179,9 +180,9 @@ proptest! {
     fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), output_bytes in 1..100_000u32) {
         let _ = decode(&bytes, output_bytes, Some(&old()));
         // Plain columns, so that their contents are reached.
-        let columns = bytes.chunks(60.max(bytes.len() / 5 + 1)).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let columns = bytes.chunks(40.max(bytes.len() / apply::COLUMNS + 1)).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let mut stored = vec![0, 0];
-        for column in 0..5 {
+        for column in 0..apply::COLUMNS {
             stored.push(1);
             stream::push_number(&mut stored, columns.get(column).map_or(0, Vec::len) as u64);
         }
