@@ -1,9 +1,9 @@
 //! A payload from its first byte on, its header, and a segment as it travels: any bytes as each of them.
 
 use osbuild_format::payload::{
-    apply, decode, envelope_length, head, to_absolute, to_relative, Frame, Header, Image, ImageName, Kind, Methods,
-    Operation, Parts, Piece, Release, Segment, SegmentError, Source, Space, FORMAT, LIMIT_ENVELOPE_BYTES,
-    LIMIT_OUTPUT_BYTES, PREFIX_BYTES,
+    apply, decode, envelope_length, head, predict, to_absolute, to_relative, Correction, Frame, Header, Image,
+    ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Piece, Release, Segment, SegmentError, Source, Space,
+    FORMAT, LIMIT_ENVELOPE_BYTES, LIMIT_OUTPUT_BYTES, PREFIX_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::io;
@@ -108,16 +108,24 @@ fn delta(compressed: bool) -> Vec<u8> {
     parts.literals = old[..50].to_vec();
     operations.push((300, Kind::Copy { image: ImageName::Root, offset: 700 }));
     let mut sources = old[700..1000].to_vec();
-    for bits in 0..16u8 {
-        let offset = 0x800 + 77 * usize::from(bits);
-        let methods = Methods::from_bits(bits).expect("four bits");
+    let mut learned = Learned::default();
+    for bits in 0..128u8 {
+        let offset = 0x800 + 7 * usize::from(bits);
+        let methods = Methods::from_bits(bits).expect("seven bits");
+        let range = &old[offset..offset + 64];
+        // Two right bytes, then two that are not, and so on.
+        let wanted: Vec<u8> = range.iter().zip(0..).map(|(byte, at)| byte ^ (at & 2)).collect();
+        let new = START + operations.iter().map(|(length, _)| u64::from(*length)).sum::<u64>();
+        let moved = Moved { old: offset as u64, new, methods, frame: &frame, space: &parts.spaces[0] };
+        let mut correction = Correction::of(range, &wanted);
+        if methods != Methods::NONE {
+            correction = Correction::to(&wanted);
+            predict(&mut range.to_vec(), &moved, &mut learned, &mut correction, |_| ()).expect("nothing fails");
+        }
+        parts.wrong.push(&correction);
         operations.push((64, Kind::Patch { image: ImageName::Root, offset: offset as u64, methods, frame: 0 }));
-        sources.extend_from_slice(&old[offset..offset + 64]);
+        sources.extend_from_slice(range);
     }
-    // Two right bytes, then two that are not, and so on; after the last the rest is right.
-    parts.gaps = vec![2; 64];
-    parts.runs = vec![1; 64];
-    parts.differences = vec![3; 128];
     parts.operations = operations.into_iter().map(|(length, kind)| Operation { length, kind }).collect();
     parts.source_sha256 = Some(Sha256::digest(&sources).into());
     let output: u32 = parts.operations.iter().map(|operation| operation.length).sum();

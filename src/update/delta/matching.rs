@@ -27,6 +27,22 @@ const NEAR_LIMIT: usize = 4 << 20;
 pub struct Counterpart {
     pub new: Range<usize>,
     pub old: Range<usize>,
+    pub step: Option<Step>,
+}
+
+/// Entries of a table come to lie on entries where the old place less the new one is `rest` modulo their `bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub bytes: usize,
+    pub rest: usize,
+}
+
+impl Counterpart {
+    /// Whether a match may begin there. What is mostly zeros is alike out of step, too, and then nothing can be predicted.
+    fn allows(&self, new: usize, old: usize) -> bool {
+        let shift = old as i64 - new as i64;
+        self.step.is_none_or(|step| self.old.contains(&old) && shift.rem_euclid(step.bytes as i64) == step.rest as i64)
+    }
 }
 
 /// Bytes at `new` resemble those at `old`.
@@ -106,7 +122,11 @@ impl<'a> Index<'a> {
             let from = before.map_or(start, |before| before.new_end());
             let to = next.map_or(end, |next| next.new);
             if to - from >= SMALL_WINDOW {
-                self.fine(new, from, to, before, next, &mut matches);
+                let index = counterparts.partition_point(|part| part.new.end <= place + from);
+                let part = counterparts.get(index).filter(|part| part.new.start < place + to);
+                if part.is_none_or(|part| part.step.is_none()) {
+                    self.fine(new, from, to, before, next, &mut matches);
+                }
             }
             matches.extend(next);
             before = next;
@@ -122,18 +142,22 @@ impl<'a> Index<'a> {
         while at + NEAR <= end {
             let index = counterparts.partition_point(|part| part.new.end <= place + at);
             let part = counterparts.get(index).filter(|part| part.new.start <= place + at);
-            let straight =
-                self.straight(new, at, matches.last(), part.map(|part| (part.old.start + place + at, part.new.start)));
+            let straight = self.straight(new, at, place, matches.last(), part);
             let found = straight.or_else(|| {
                 let part = part.filter(|part| (SMALL_WINDOW..=NEAR_LIMIT).contains(&part.old.len()))?;
                 if local.as_ref().is_none_or(|(of, _)| *of != index) {
                     local = Some((index, Local::new(&self.old[part.old.clone()])));
                 }
-                let (offset, length) = local.as_ref()?.1.longest(&new[at..end.min(part.new.end - place)])?;
+                let (offset, length) = local.as_ref()?.1.longest(&new[at..end.min(part.new.end - place)], |old| {
+                    part.allows(place + at, part.old.start + old)
+                })?;
                 (length >= NEAR).then_some((part.old.start + offset, length))
             });
             let window = new.get(at..at + WINDOW);
-            let found = found.or_else(|| Some((self.find(window?)?, WINDOW)));
+            let found = found.or_else(|| {
+                Some((self.find(window?)?, WINDOW))
+                    .filter(|(old, _)| part.is_none_or(|part| part.allows(place + at, *old)))
+            });
             let Some((old, length)) = found else {
                 at += 1;
                 continue;
@@ -151,12 +175,14 @@ impl<'a> Index<'a> {
         &self,
         new: &[u8],
         at: usize,
+        place: usize,
         last: Option<&Match>,
-        part: Option<(usize, usize)>,
+        counterpart: Option<&Counterpart>,
     ) -> Option<(usize, usize)> {
         let last = last.and_then(|last| (last.old + at).checked_sub(last.new));
-        let part = part.and_then(|(old, new)| old.checked_sub(new));
-        [last, part].into_iter().flatten().find_map(|old| {
+        let part = counterpart.and_then(|part| (part.old.start + place + at).checked_sub(part.new.start));
+        let allowed = |old: &usize| counterpart.is_none_or(|part| part.allows(place + at, *old));
+        [last, part].into_iter().flatten().filter(allowed).find_map(|old| {
             let same = new[at..].iter().zip(self.old.get(old..)?).take_while(|(new, old)| new == old).count();
             (same >= NEAR).then_some((old, same))
         })
@@ -197,7 +223,7 @@ impl<'a> Index<'a> {
         let local = Local::new(&self.old[window.clone()]);
         let (mut at, mut floor) = (start, start);
         while at + SMALL_WINDOW <= end {
-            let Some((old, length)) = local.longest(&new[at..end]) else {
+            let Some((old, length)) = local.longest(&new[at..end], |_| true) else {
                 at += 1;
                 continue;
             };
@@ -251,7 +277,7 @@ impl<'a> Local<'a> {
         (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
     }
 
-    fn longest(&self, new: &[u8]) -> Option<(usize, usize)> {
+    fn longest(&self, new: &[u8], allowed: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
         if new.len() < SMALL_WINDOW {
             return None;
         }
@@ -262,7 +288,7 @@ impl<'a> Local<'a> {
                 break;
             }
             let length = new.iter().zip(&self.old[at as usize..]).take_while(|(new, old)| new == old).count();
-            if length >= SMALL_WINDOW && best.is_none_or(|(_, best)| length > best) {
+            if length >= SMALL_WINDOW && best.is_none_or(|(_, best)| length > best) && allowed(at as usize) {
                 best = Some((at as usize, length));
             }
             at = self.next[at as usize];

@@ -2,6 +2,7 @@
 //!
 //! Invariant: equal images give equal bytes, with however many threads; every segment was applied and compared.
 
+mod btf;
 mod coder;
 mod matching;
 mod names;
@@ -85,7 +86,7 @@ fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u
         false => {
             let old_shape = shape::shape(old, &old_programs, 0..old.len());
             let index = Index::new(&old_shape);
-            let counterparts = names::counterparts(&old_programs.names, &new_programs.names);
+            let counterparts = names::counterparts(&old_programs, &new_programs);
             let found = |range: &Range<usize>| {
                 let shape = shape::shape(new, &new_programs, range.clone());
                 index.matches(&shape, range.start, &counterparts)

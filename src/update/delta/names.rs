@@ -3,7 +3,8 @@
 //! Invariant: counterparts are in the order of the new image and do not overlap there; of each name the choice depends on names
 //! and their order only.
 
-use super::matching::Counterpart;
+use super::matching::{Counterpart, Step};
+use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -18,7 +19,24 @@ fn versionless(name: &str) -> String {
     name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }
 
-pub fn counterparts(old: &[Name], new: &[Name]) -> Vec<Counterpart> {
+pub fn counterparts(old: &Programs, new: &Programs) -> Vec<Counterpart> {
+    let mut counterparts = by_names(&old.names, &new.names);
+    for counterpart in &mut counterparts {
+        let parts = old.at(counterpart.old.start).zip(new.at(counterpart.new.start));
+        counterpart.step = parts.and_then(|(old, new)| step(old, new));
+    }
+    counterparts
+}
+
+fn step(old: &Part, new: &Part) -> Option<Step> {
+    let both = [old, new].iter().all(|part| part.content == Content::Relocations);
+    // Where the first byte of the section would be.
+    let start = |part: &Part| part.place.start as i64 - part.address as i64;
+    let rest = (start(old) - start(new)).rem_euclid(RELOCATION_BYTES as i64) as usize;
+    both.then_some(Step { bytes: RELOCATION_BYTES, rest })
+}
+
+fn by_names(old: &[Name], new: &[Name]) -> Vec<Counterpart> {
     // Of some parts of one name, the longest.
     let mut exact: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
     let mut alike: BTreeMap<String, &Range<usize>> = BTreeMap::new();
@@ -32,7 +50,7 @@ pub fn counterparts(old: &[Name], new: &[Name]) -> Vec<Counterpart> {
     let large = new.iter().filter(|(_, place)| place.len() >= SMALLEST);
     let pairs = large.filter_map(|(name, place)| {
         let old = exact.get(&name[..]).or_else(|| alike.get(&versionless(name)))?;
-        Some(Counterpart { new: place.clone(), old: (*old).clone() })
+        Some(Counterpart { new: place.clone(), old: (*old).clone(), step: None })
     });
     pairs.collect()
 }
@@ -46,7 +64,7 @@ mod tests {
         let name = |name: &str, start: usize| (name.to_owned(), start..start + 100);
         let old = [name("lib/libfoo.so.1.2#.text", 0), name("bin/a1", 100), name("bin/a2", 200)];
         let new = [name("bin/a2", 0), name("lib/libfoo.so.1.3#.text", 100), name("bin/b", 200)];
-        let pair = |new: usize, old: usize| Counterpart { new: new..new + 100, old: old..old + 100 };
-        assert_eq!(counterparts(&old, &new), [pair(0, 200), pair(100, 0)]);
+        let pair = |new: usize, old: usize| Counterpart { new: new..new + 100, old: old..old + 100, step: None };
+        assert_eq!(by_names(&old, &new), [pair(0, 200), pair(100, 0)]);
     }
 }

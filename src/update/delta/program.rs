@@ -10,6 +10,8 @@ use osbuild_format::payload::ImageName;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// ELF64, `Elf64_Rela`.
+pub const RELOCATION_BYTES: usize = 24;
 const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01";
 const HEADER_BYTES: usize = 64;
 const LOAD_BYTES: usize = 56;
@@ -38,6 +40,8 @@ pub enum Content {
     Relocations,
     /// Nothing but 32-bit addresses.
     Addresses,
+    /// BTF: 32-bit numbers of types, and places of names.
+    Ids,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +128,8 @@ fn of_regions(image: &[u8], regions: &[Region]) -> Programs {
             *origin = address.min(*origin);
         }
     }
+    // Of a section without an address, what of it lies before.
+    let mut before: BTreeMap<&str, u64> = BTreeMap::new();
     for region in regions {
         let (section, header) = match (headers.get(&region.name[..]), region.name.rsplit_once('#')) {
             // Behind the sections of a kernel: which of its words are addresses.
@@ -138,7 +144,14 @@ fn of_regions(image: &[u8], regions: &[Region]) -> Programs {
             (Some(section), true) => {
                 let code = codes.get(program).copied().unwrap_or(region.offset);
                 let Some(content) = of_module(section, region.kind) else { continue };
-                (region.offset.wrapping_sub(code), content)
+                match content {
+                    Content::Relocations | Content::Ids => {
+                        let before = before.entry(&region.name[..]).or_default();
+                        *before += region.length;
+                        (*before - region.length, content)
+                    }
+                    _ => (region.offset.wrapping_sub(code), content),
+                }
             }
             (Some(section), false) => {
                 let Some(address) = region.address.filter(|address| !high || *address >= HIGH) else { continue };
@@ -166,6 +179,7 @@ fn content(section: &str, kind: RegionKind) -> Content {
         ".orc_unwind_ip" | ".smp_locks" | ".retpoline_sites" | ".return_sites" | ".call_sites" | ".ibt_endbr_seal" => {
             Content::Distances(1)
         }
+        ".BTF" => Content::Ids,
         "__ksymtab" | "__ksymtab_gpl" | "__ex_table" => Content::Distances(3),
         _ => Content::Words,
     }
@@ -176,6 +190,7 @@ fn of_module(section: &str, kind: RegionKind) -> Option<Content> {
         RegionKind::Code => Some(Content::Code),
         RegionKind::Relocations => Some(Content::Relocations),
         _ if section == ".symtab" => Some(Content::Words),
+        _ if section == ".BTF" => Some(Content::Ids),
         _ => None,
     }
 }

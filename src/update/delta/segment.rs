@@ -3,11 +3,11 @@
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
 use super::matching::Match;
-use super::program::{Content, Part, Programs};
+use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use super::DeltaError;
 use osbuild_format::payload::{
-    predict_with, to_absolute, Frame, ImageName, Kind, Methods, Operation, Parts, Segment, Space, LIMIT_COLUMNS_BYTES,
-    LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
+    predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
+    Space, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ const ZEROS: usize = 256;
 const WORTH: usize = 24;
 /// How often what is worth an operation is doubled before all bytes are taken as they are.
 const COARSER: u32 = 8;
+
+/// Of programs of which nothing is known.
+static NOTHING: Space = Space { pieces: Vec::new(), end: 0 };
 
 /// Everything that segments of one image share.
 pub struct Pair<'a> {
@@ -35,7 +38,7 @@ struct Builder<'a> {
     pair: &'a Pair<'a>,
     parts: Parts,
     sources: Sha256,
-    right: u64,
+    learned: Learned,
     known: BTreeMap<(usize, usize), usize>,
     frames: BTreeMap<(usize, u64, u64), u16>,
     pieces: usize,
@@ -73,7 +76,7 @@ impl<'a> Builder<'a> {
             pair,
             parts: Parts::default(),
             sources: Sha256::new(),
-            right: 0,
+            learned: Learned::default(),
             known: BTreeMap::new(),
             frames: BTreeMap::new(),
             pieces: 0,
@@ -186,31 +189,41 @@ impl<'a> Builder<'a> {
         if old == new {
             return self.push(found.length, Kind::Copy { image, offset });
         }
-        let (mut methods, mut frame, mut predicted) = (Methods::NONE, 0, old.to_vec());
-        if let Some((candidate, space)) = self.frame(found) {
-            let wrong = |bytes: &[u8]| bytes.iter().zip(new).filter(|(byte, new)| byte != new).count();
-            let mut fewest = wrong(old);
-            let described = self.parts.frames[usize::from(candidate)];
-            let predicted_by = |way, used: &mut dyn FnMut(usize)| {
-                let mut bytes = old.to_vec();
-                predict_with(&mut bytes, offset, found.new as u64, way, &described, space, used);
-                bytes
-            };
-            for way in ways(self.pair.new_programs.at(found.new)).iter().copied() {
-                let bytes = predicted_by(way, &mut |_| ());
-                let count = wrong(&bytes);
-                // What names the method has to be saved first.
-                if count + 2 < fewest {
-                    (fewest, methods, frame, predicted) = (count, way, candidate, bytes);
-                }
-            }
-            if methods != Methods::NONE {
-                let used = &mut self.used[described.space];
-                predicted_by(methods, &mut |piece| used[piece] = true);
+        let plain = Correction::of(old, new);
+        let chosen =
+            self.frame(found).and_then(|(frame, space)| Some((frame, space, self.way(found, frame, space, &plain)?)));
+        let Some((frame, space, methods)) = chosen else {
+            self.parts.wrong.push(&plain);
+            return self.push(found.length, Kind::Patch { image, offset, methods: Methods::NONE, frame: 0 });
+        };
+        let described = self.parts.frames[usize::from(frame)];
+        let moved = Moved { old: offset, new: found.new as u64, methods, frame: &described, space };
+        let used = &mut self.used[described.space];
+        let correction = corrected(old, new, &moved, &mut self.learned, |piece| used[piece] = true);
+        self.parts.wrong.push(&correction);
+        self.push(found.length, Kind::Patch { image, offset, methods, frame });
+    }
+
+    /// How references in what was found are best looked for, if that is worth it.
+    fn way(&self, found: &Match, frame: u16, space: &Space, plain: &Correction) -> Option<Methods> {
+        let old = &self.pair.old[found.old..found.old_end()];
+        let new = &self.pair.new[found.new..found.new_end()];
+        let frame = &self.parts.frames[usize::from(frame)];
+        let part = self.pair.new_programs.at(found.new);
+        let moved = |methods| Moved { old: found.old as u64, new: found.new as u64, methods, frame, space };
+        // What they cost shows only when something was learned.
+        if part.is_some_and(|part| part.content == Content::Relocations) && in_step(&moved(Methods::RELOCATIONS)) {
+            return Some(Methods::RELOCATIONS);
+        }
+        let (mut fewest, mut best) = (plain.cost(), None);
+        for methods in ways(part).iter().copied() {
+            let count = corrected(old, new, &moved(methods), &mut Learned::default(), |_| ()).cost();
+            // What names the method has to be saved first.
+            if count + 2 < fewest {
+                (fewest, best) = (count, Some(methods));
             }
         }
-        self.parts.correct(&predicted, new, &mut self.right);
-        self.push(found.length, Kind::Patch { image, offset, methods, frame });
+        best
     }
 
     fn frame(&mut self, found: &Match) -> Option<(u16, &'a Space)> {
@@ -218,7 +231,10 @@ impl<'a> Builder<'a> {
         let from = pair.old_programs.at(found.old)?;
         let to = pair.new_programs.at(found.new)?;
         let key = (from.program, to.program);
-        let space = pair.spaces.get(&key).filter(|space| !space.pieces.is_empty())?;
+        // Numbers that are no addresses are learned without a space.
+        let without = from.content == to.content && matches!(to.content, Content::Relocations | Content::Ids);
+        let known = pair.spaces.get(&key).filter(|space| !space.pieces.is_empty());
+        let space = known.or(without.then_some(&NOTHING))?;
         let known = match self.known.get(&key) {
             _ if self.parts.frames.len() == LIMIT_FRAMES => return None,
             Some(known) => *known,
@@ -257,6 +273,27 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// What sets `old` right when its references are `moved`.
+fn corrected<'a>(
+    old: &[u8],
+    new: &'a [u8],
+    moved: &Moved,
+    learned: &mut Learned,
+    used: impl FnMut(usize),
+) -> Correction<'a> {
+    let mut correction = Correction::to(new);
+    match predict(&mut old.to_vec(), moved, learned, &mut correction, used) {
+        Ok(()) => correction,
+        Err(never) => match never {},
+    }
+}
+
+/// Entries of the old section come to lie on entries of the new one.
+fn in_step(moved: &Moved) -> bool {
+    let (old, new) = (moved.old.wrapping_sub(moved.frame.old_base), moved.new.wrapping_sub(moved.frame.new_base));
+    old % RELOCATION_BYTES as u64 == new % RELOCATION_BYTES as u64
+}
+
 /// How addresses in a part are likely held, in the order in which they are tried.
 fn ways(part: Option<&Part>) -> &'static [Methods] {
     const CODE: Methods = Methods::CODE;
@@ -271,7 +308,8 @@ fn ways(part: Option<&Part>) -> &'static [Methods] {
         Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
         Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
         Some(Content::Table) => &[Methods::OFFSETS],
-        Some(Content::Relocations) => &[WORDS],
+        Some(Content::Relocations) => &[Methods::RELOCATIONS, WORDS],
+        Some(Content::Ids) => &[Methods::IDS],
         Some(Content::Addresses) => &[SIGNED],
         None => &[],
     }

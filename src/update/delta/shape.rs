@@ -2,7 +2,8 @@
 //!
 //! Invariant: a shape is as long as its bytes; it serves to find what matches, never as bytes of an image.
 
-use super::program::{Content, Part, Programs};
+use super::btf;
+use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use std::ops::Range;
 
 /// A lower number is more likely no address.
@@ -38,10 +39,11 @@ fn flatten_part(part: &Part, bytes: &[u8], shape: &mut [u8], addresses: &Range<u
         Content::Words => flatten_words(bytes, shape, part.address, addresses),
         Content::Distances(row) => from_before(bytes, shape, 0, row),
         Content::Table => from_before(bytes, shape, 12, 2),
+        Content::Ids => btf::flatten(bytes, shape),
         Content::Addresses => from_before(bytes, shape, 0, 1),
         Content::Unwind if part.address == part.origin => flatten_unwind(shape),
         Content::Unwind => {}
-        Content::Relocations => flatten_relocations(bytes, shape),
+        Content::Relocations => flatten_relocations(bytes, shape, part.address as usize),
     }
 }
 
@@ -73,11 +75,12 @@ fn flatten_unwind(shape: &mut [u8]) {
 }
 
 /// The place becomes the distance from the one before; the symbol, and what is added where it is a place, go.
-fn flatten_relocations(bytes: &[u8], shape: &mut [u8]) {
-    const ENTRY: usize = 24;
+fn flatten_relocations(bytes: &[u8], shape: &mut [u8], address: usize) {
+    const ENTRY: usize = RELOCATION_BYTES;
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    for at in (0..bytes.len().saturating_sub(ENTRY - 1)).step_by(ENTRY) {
-        let before = if at == 0 { 0 } else { word(at - ENTRY) };
+    let first = address.next_multiple_of(ENTRY) - address;
+    for at in (first..bytes.len().saturating_sub(ENTRY - 1)).step_by(ENTRY) {
+        let before = if at < ENTRY { 0 } else { word(at - ENTRY) };
         shape[at..at + 8].copy_from_slice(&word(at).wrapping_sub(before).to_le_bytes());
         shape[at + 12..at + 16].fill(0);
         if (64..1 << 32).contains(&word(at + 16)) {

@@ -5,23 +5,25 @@
 //! | 1 | 0, or 1: there are source ranges |
 //! | 32 | only then: SHA-256 of all source ranges, in the order of the operations |
 //! | LEB128 | where the output begins in its image: addresses follow from it |
-//! | 8 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
-//! | the rest | the columns: tags, lengths, shifts, spaces, gaps, runs, differences, literals |
+//! | 10 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
+//! | the rest | the columns: tags, lengths, shifts, spaces, hits, misses, gaps, runs, differences, literals |
 //!
 //! Memory: the stored bytes and the output, 8 MiB each at most, and the decoders' windows, which take what the columns hold
-//! decoded (8.5 MiB together at most); operations and pieces take 1.5 and 1 MiB. That is 27 MiB where nothing can be made
-//! smaller; a generator leaves such literals plain, without a window, which makes 19 MiB. Invariant: what comes out has the
+//! decoded (8.5 MiB together at most); operations and pieces take 1.5 and 1 MiB, what is learned 3.5 MiB. That is 30.5 MiB where
+//! nothing can be made smaller; a generator leaves such literals plain, without a window, which makes 22.5 MiB. Invariant: what comes out has the
 //! digest that the header promises, and no source byte is made use of before its digest was right.
 
+use super::corrections::{Corrections, Left};
+use super::learned::Learned;
 use super::operation::{read_operations, read_spaces, Columns, Kind, Operation};
-use super::predict::{predict, Frame, Methods, Space};
-use super::stream::{number, Column, Declared, LIMIT_COLUMNS_BYTES};
+use super::predict::{predict, Methods, Moved, Truth};
+use super::stream::{number, Declared, LIMIT_COLUMNS_BYTES};
 use super::{code, ImageName, Segment, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
 
 /// Of a segment.
-pub(super) const COLUMNS: usize = 8;
+pub(super) const COLUMNS: usize = 10;
 
 /// The images of the release that a delta starts from.
 pub trait Source {
@@ -109,10 +111,15 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
         shifts: declared[2].open("shifts", &mut rest)?,
     };
     let mut spaces = declared[3].open("spaces", &mut rest)?;
-    let gaps = declared[4].open("gaps", &mut rest)?;
-    let runs = declared[5].open("runs", &mut rest)?;
-    let differences = declared[6].open("differences", &mut rest)?;
-    let mut literals = declared[7].open("literals", &mut rest)?;
+    let mut corrections = Corrections {
+        hits: declared[4].open("hits", &mut rest)?,
+        misses: declared[5].open("misses", &mut rest)?,
+        gaps: declared[6].open("gaps", &mut rest)?,
+        runs: declared[7].open("runs", &mut rest)?,
+        differences: declared[8].open("differences", &mut rest)?,
+        left: Left::default(),
+    };
+    let mut literals = declared[9].open("literals", &mut rest)?;
     if !rest.is_empty() {
         return Err(SegmentError::Long);
     }
@@ -124,7 +131,7 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
     operations.shifts.end()?;
     let mut output = vec![0; output_bytes as usize];
     read_sources(&listed, digest, source, &mut output)?;
-    let mut corrections = Corrections { gaps, runs, differences, before: 0 };
+    let mut learned = Learned::default();
     let mut at = 0;
     for Operation { length, kind } in &listed {
         let bytes = &mut output[at..at + *length as usize];
@@ -138,8 +145,16 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
                 }
             }
             Kind::Patch { offset, methods, frame, .. } => {
-                move_references(bytes, *offset, place, *methods, *frame, &frames, &known)?;
-                corrections.add(bytes)?;
+                match *methods {
+                    Methods::NONE => corrections.plain(bytes)?,
+                    methods => {
+                        let frame = frames.get(usize::from(*frame)).ok_or(SegmentError::Frame)?;
+                        let space = known.get(frame.space).ok_or(SegmentError::Space)?;
+                        let moved = Moved { old: *offset, new: place, methods, frame, space };
+                        predict(bytes, &moved, &mut learned, &mut corrections, |_| ())?;
+                    }
+                }
+                corrections.between()?;
             }
         }
         at += *length as usize;
@@ -191,75 +206,5 @@ fn read_sources(
         Some(wanted) => {
             Err(SegmentError::Source { wanted: crate::hex::encode(&wanted), found: crate::hex::encode(&found) })
         }
-    }
-}
-
-fn move_references(
-    bytes: &mut [u8],
-    old: u64,
-    new: u64,
-    methods: Methods,
-    frame: u16,
-    frames: &[Frame],
-    spaces: &[Space],
-) -> Result<(), SegmentError> {
-    if methods == Methods::NONE {
-        return Ok(());
-    }
-    let frame = frames.get(usize::from(frame)).ok_or(SegmentError::Frame)?;
-    let space = spaces.get(frame.space).ok_or(SegmentError::Space)?;
-    predict(bytes, old, new, methods, frame, space);
-    Ok(())
-}
-
-/// What has to be added to predicted bytes, modulo 256: bytes, and how many between them are right.
-struct Corrections<'a> {
-    /// Right bytes before each run.
-    gaps: Column<'a>,
-    /// Length of each run, less one.
-    runs: Column<'a>,
-    differences: Column<'a>,
-    /// Right bytes until the next run, as far as known.
-    before: u64,
-}
-
-impl Corrections<'_> {
-    /// A run may not leave the operation.
-    fn add(&mut self, bytes: &mut [u8]) -> Result<(), SegmentError> {
-        let mut at = 0;
-        let mut run = Vec::new();
-        loop {
-            if self.before == 0 {
-                if self.gaps.is_empty() {
-                    return Ok(());
-                }
-                // One more than it is, so that 0 says: not read yet.
-                self.before = self.gaps.number()?.saturating_add(1);
-            }
-            let right = self.before - 1;
-            if right >= (bytes.len() - at) as u64 {
-                self.before -= (bytes.len() - at) as u64;
-                return Ok(());
-            }
-            at += right as usize;
-            self.before = 0;
-            let length = self.runs.number()?.checked_add(1).filter(|length| *length <= (bytes.len() - at) as u64);
-            let length = length.ok_or(SegmentError::Length)? as usize;
-            run.resize(length, 0);
-            self.differences.fill(&mut run)?;
-            for (byte, difference) in bytes[at..at + length].iter_mut().zip(&run) {
-                *byte = byte.wrapping_add(*difference);
-            }
-            at += length;
-        }
-    }
-
-    fn end(self) -> Result<(), SegmentError> {
-        if self.before != 0 {
-            return Err(SegmentError::Column("gaps"));
-        }
-        self.gaps.end()?;
-        self.runs.end()?;
-        self.differences.end()
     }
 }

@@ -13,10 +13,13 @@
 
 mod apply;
 mod code;
+mod corrections;
 mod head;
 mod header;
+mod learned;
 mod operation;
 mod predict;
+mod space;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,10 +30,12 @@ pub use code::{to_absolute, to_relative};
 pub use head::{envelope_length, head, HeadError, MAGIC, PREFIX_BYTES, VERSION};
 pub(crate) use header::is_text;
 pub use header::{Header, HeaderError, Image, ImageName, Release, Segment, FORMAT, PAYLOAD_TYPE};
+pub use learned::Learned;
 pub use operation::{Kind, Operation, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES};
-pub use predict::{predict, predict_with, Frame, Methods, Piece, Space};
+pub use predict::{predict, Methods, Moved, Truth};
+pub use space::{Frame, Piece, Space};
 pub use stream::LIMIT_COLUMNS_BYTES;
-pub use write::Parts;
+pub use write::{Correction, Parts, Wrong};
 
 /// Of the envelope: 4 GiB of images make some hundred kilobytes.
 pub const LIMIT_ENVELOPE_BYTES: usize = 4 << 20;

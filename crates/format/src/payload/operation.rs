@@ -3,7 +3,8 @@
 //! Invariant: operations that were read write exactly the segment's output, their frames exist, and there are no more of them
 //! and of pieces than a device has memory for.
 
-use super::predict::{Frame, Methods, Piece, Space};
+use super::predict::Methods;
+use super::space::{Frame, Piece, Space};
 use super::stream::{push_number, push_signed, Column};
 use super::{ImageName, SegmentError};
 

@@ -31,6 +31,8 @@ fn described(stored: &[u8], output: &[u8]) -> Segment {
     }
 }
 
+/// What is done, a length, a source.
+type Step = (u8, u8, u16, u16);
 type Coder = fn(&[u8]) -> Result<Vec<u8>, SegmentError>;
 
 const START: u64 = 8 << 20;
@@ -41,14 +43,14 @@ fn old() -> Images {
 }
 
 /// A new image of pieces of the old one and others, and the segment that makes it.
-fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
+fn segment(plan: &[Step], coding: Coder) -> (Vec<u8>, Vec<u8>) {
     let old = old();
     let space =
         Space { pieces: vec![Piece { start: 0, shift: 0x40 }, Piece { start: 0x900, shift: -8 }], end: OLD as u64 };
     let frame = Frame { space: 0, old_base: 16, new_base: START };
     let mut parts = Parts { spaces: vec![space], frames: vec![frame], ..Parts::default() };
-    let (mut output, mut right, mut sources) = (Vec::new(), 0, Vec::new());
-    for (what, length, offset) in plan {
+    let (mut output, mut learned, mut sources) = (Vec::new(), Learned::default(), Vec::new());
+    for (what, methods, length, offset) in plan {
         let length = usize::from(length % 4000) + 1;
         let offset = usize::from(*offset) % (OLD - length);
         let place = START + output.len() as u64;
@@ -75,12 +77,17 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
                 Kind::Copy { image: from.0, offset: from.1 }
             }
             _ => {
-                let methods = Methods::from_bits(what >> 3).expect("five bits");
-                let mut predicted = range.to_vec();
-                predict(&mut predicted, from.1, place, methods, &frame, &parts.spaces[0]);
+                let methods = Methods::from_bits(methods & 127).expect("seven bits");
                 let wanted = range.iter().zip(0u32..).map(|(byte, at)| if at % 11 == 0 { byte ^ what } else { *byte });
                 let wanted = wanted.collect::<Vec<_>>();
-                parts.correct(&predicted, &wanted, &mut right);
+                let mut correction = Correction::to(&wanted);
+                let (bytes, space) = (&mut range.to_vec(), &parts.spaces[0]);
+                let moved = Moved { old: from.1, new: place, methods, frame: &frame, space };
+                match methods {
+                    Methods::NONE => correction = Correction::of(range, &wanted),
+                    _ => predict(bytes, &moved, &mut learned, &mut correction, |_| ()).expect("nothing fails"),
+                }
+                parts.wrong.push(&correction);
                 output.extend(wanted);
                 sources.extend_from_slice(range);
                 Kind::Patch { image: from.0, offset: from.1, methods, frame: 0 }
@@ -94,9 +101,13 @@ fn segment(plan: &[(u8, u16, u16)], coding: Coder) -> (Vec<u8>, Vec<u8>) {
 
 /// All operations and methods.
 fn whole(coding: Coder) -> (Vec<u8>, Vec<u8>) {
-    let patches = (0..32u16).map(|methods| (3 | (methods as u8) << 3, 700 + methods, 0x800 + 77 * methods));
+    let patches =
+        (0..128u16).map(|methods| (3 | (methods as u8) << 3, methods as u8, 700 + methods, 0x800 + 77 * methods));
     segment(
-        &[(0, 50, 0), (1, 300, 9), (5, 300, 99), (2, 3000, 5000)].into_iter().chain(patches).collect::<Vec<_>>(),
+        &[(0, 0, 50, 0), (1, 0, 300, 9), (5, 0, 300, 99), (2, 0, 3000, 5000)]
+            .into_iter()
+            .chain(patches)
+            .collect::<Vec<_>>(),
         coding,
     )
 }
@@ -106,8 +117,8 @@ fn the_format_is_what_it_was() {
     // Plain, so that it does not depend on a compressor.
     let (stored, output) = whole(|bytes| Ok(bytes.to_vec()));
     let digest = |bytes: &[u8]| crate::hex::encode(&Sha256::digest(bytes));
-    assert_eq!(digest(&output), "cc02a9610fd53c05fd90114a23b6534bf461a05674ee1b33e4ec7f4544da4507");
-    assert_eq!(digest(&stored), "237738fb105622c1966fe490776de161ac67bdc80d803db2c30eb073985ae232");
+    assert_eq!(digest(&output), "3a4ab28adbc57690632a450e3e2f1779c5bc78bfddaef7260f13071590664d3f");
+    assert_eq!(digest(&stored), "aa0e00b63e87fd0c270d760157adc32f732076f14a790647735467f46490d6ac");
 }
 
 #[test]
@@ -129,7 +140,7 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
     // Nothing but a declaration of 9 MiB of operations.
     let mut stored = vec![0, 0, 1];
     stream::push_number(&mut stored, 9 << 20);
-    stored.extend([0; 7]);
+    stored.extend([0; 9]);
     assert!(matches!(decode(&stored, 1, None), Err(SegmentError::Columns(_))));
     let many =
         Parts { operations: vec![Operation { length: 1, kind: Kind::Zero }; LIMIT_OPERATIONS + 1], ..Parts::default() };
@@ -147,7 +158,7 @@ fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_
         let frame = [&head[..], &blocks].concat();
         // One literal of 10 bytes: a tag and a length.
         let (tag, length) = (1, 10);
-        let mut stored = vec![0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 2, 10];
+        let mut stored = vec![0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 2, 10];
         stream::push_number(&mut stored, frame.len() as u64);
         stored.extend([tag, length].iter().chain(&frame));
         assert!(matches!(decode(&stored, 10, None), Err(SegmentError::Window("literals"))));
@@ -158,7 +169,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_segment_comes_back(plan in proptest::collection::vec(any::<(u8, u16, u16)>(), 1..40)) {
+    fn a_segment_comes_back(plan in proptest::collection::vec(any::<Step>(), 1..40)) {
         let (stored, output) = segment(&plan, compress);
         let applied = apply(&described(&stored, &output), &stored, Some(&old()));
         prop_assert_eq!(applied.expect("applies"), output);

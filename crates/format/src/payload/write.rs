@@ -3,8 +3,10 @@
 //! Invariant: [`super::decode`] makes of it what the operations write.
 
 use super::operation::{operations_columns, spaces_column, Operation};
-use super::predict::{Frame, Space};
-use super::stream::{push_number, Coding};
+use super::predict::Truth;
+use super::space::{Frame, Space};
+use super::stream::{push_number, push_signed, Coding};
+use std::convert::Infallible;
 
 /// A segment before its columns are coded.
 #[derive(Clone, Debug, Default)]
@@ -14,12 +16,20 @@ pub struct Parts {
     pub frames: Vec<Frame>,
     /// Of all source ranges in the order of the operations; none: there are none.
     pub source_sha256: Option<[u8; 32]>,
-    /// Right bytes before each wrong run.
-    pub gaps: Vec<u8>,
-    /// Lengths of wrong runs, less one.
-    pub runs: Vec<u8>,
-    pub differences: Vec<u8>,
+    pub wrong: Wrong,
     pub literals: Vec<u8>,
+}
+
+/// The columns of corrections, which go on over operations.
+#[derive(Clone, Debug, Default)]
+pub struct Wrong {
+    hits: Vec<u8>,
+    misses: Vec<u8>,
+    gaps: Vec<u8>,
+    runs: Vec<u8>,
+    differences: Vec<u8>,
+    /// Right references and right bytes since the last wrong ones.
+    since: (u64, u64),
 }
 
 impl Parts {
@@ -28,24 +38,10 @@ impl Parts {
         let columns = operations_columns(&self.operations, start);
         let operations = columns.tags.len() + columns.lengths.len() + columns.shifts.len();
         let spaces = spaces_column(&self.spaces, &self.frames).len();
-        operations + spaces + self.gaps.len() + self.runs.len() + self.differences.len() + self.literals.len()
-    }
-
-    /// Adds what turns `predicted` into `wanted`; `right` counts the right bytes since the last run, over operations.
-    pub fn correct(&mut self, predicted: &[u8], wanted: &[u8], right: &mut u64) {
-        let mut at = 0;
-        while at < predicted.len() {
-            if predicted[at] == wanted[at] {
-                (*right, at) = (*right + 1, at + 1);
-                continue;
-            }
-            let length = predicted[at..].iter().zip(&wanted[at..]).take_while(|(have, want)| have != want).count();
-            push_number(&mut self.gaps, *right);
-            push_number(&mut self.runs, length as u64 - 1);
-            let differences = predicted[at..at + length].iter().zip(&wanted[at..at + length]);
-            self.differences.extend(differences.map(|(have, want)| want.wrapping_sub(*have)));
-            (*right, at) = (0, at + length);
-        }
+        operations
+            + spaces
+            + self.wrong.columns().iter().map(|column| column.len()).sum::<usize>()
+            + self.literals.len()
     }
 
     /// The stored bytes of the segment, which writes at `start` of its image. `compress` makes a zstd frame of a column.
@@ -59,8 +55,7 @@ impl Parts {
         push_number(&mut head, start);
         let mut body = Vec::new();
         let described = [&operations.tags, &operations.lengths, &operations.shifts, &spaces];
-        let contents = [&self.gaps, &self.runs, &self.differences, &self.literals];
-        for column in described.into_iter().chain(contents) {
+        for column in described.into_iter().chain(self.wrong.columns()).chain([&self.literals]) {
             if column.is_empty() {
                 head.push(Coding::Empty as u8);
                 continue;
@@ -76,5 +71,99 @@ impl Parts {
         }
         head.extend_from_slice(&body);
         Ok(head)
+    }
+}
+
+impl Wrong {
+    /// Adds what a PATCH has to be corrected by.
+    pub fn push(&mut self, correction: &Correction) {
+        for off in &correction.offs {
+            if *off == 0 {
+                self.since.0 += 1;
+                continue;
+            }
+            push_number(&mut self.hits, self.since.0);
+            push_signed(&mut self.misses, *off);
+            self.since.0 = 0;
+        }
+        let (predicted, wanted) = (&correction.predicted, &correction.plain);
+        let mut at = 0;
+        while at < predicted.len() {
+            if predicted[at] == wanted[at] {
+                (self.since.1, at) = (self.since.1 + 1, at + 1);
+                continue;
+            }
+            let length = predicted[at..].iter().zip(&wanted[at..]).take_while(|(have, want)| have != want).count();
+            push_number(&mut self.gaps, self.since.1);
+            push_number(&mut self.runs, length as u64 - 1);
+            let differences = predicted[at..at + length].iter().zip(&wanted[at..at + length]);
+            self.differences.extend(differences.map(|(have, want)| want.wrapping_sub(*have)));
+            (self.since.1, at) = (0, at + length);
+        }
+    }
+
+    /// In the order in which they travel.
+    fn columns(&self) -> [&Vec<u8>; 5] {
+        [&self.hits, &self.misses, &self.gaps, &self.runs, &self.differences]
+    }
+}
+
+/// What the bytes of one PATCH are in truth, and how far off a prediction is.
+#[derive(Debug)]
+pub struct Correction<'a> {
+    rest: &'a [u8],
+    /// All bytes but references, as predicted and as they are.
+    predicted: Vec<u8>,
+    plain: Vec<u8>,
+    /// Of each reference.
+    offs: Vec<i64>,
+}
+
+impl<'a> Correction<'a> {
+    pub fn to(wanted: &'a [u8]) -> Self {
+        Self { rest: wanted, predicted: Vec::new(), plain: Vec::new(), offs: Vec::new() }
+    }
+
+    /// Of bytes without references.
+    pub fn of(predicted: &[u8], wanted: &'a [u8]) -> Self {
+        Self { rest: &[], predicted: predicted.to_vec(), plain: wanted.to_vec(), offs: Vec::new() }
+    }
+
+    /// Wrong bytes, about: a wrong reference is told in two of them.
+    pub fn cost(&self) -> usize {
+        let bytes = self.predicted.iter().zip(&self.plain).filter(|(have, want)| have != want).count();
+        bytes + 2 * self.offs.iter().filter(|off| **off != 0).count()
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        taken
+    }
+}
+
+impl Truth for Correction<'_> {
+    type Error = Infallible;
+
+    fn plain(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        let wanted = self.take(bytes.len());
+        self.predicted.extend_from_slice(bytes);
+        self.plain.extend_from_slice(wanted);
+        bytes.copy_from_slice(wanted);
+        Ok(())
+    }
+
+    fn reference(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        let wanted = self.take(bytes.len());
+        let signed = |bytes: &[u8]| {
+            let mut value = [0; 8];
+            value[8 - bytes.len()..].copy_from_slice(bytes);
+            i64::from_le_bytes(value)
+        };
+        // Numbers of four bytes in the upper half: what is more than they hold falls off, and the sign stays.
+        let off = signed(wanted).wrapping_sub(signed(bytes)) >> (64 - 8 * bytes.len());
+        self.offs.push(off);
+        bytes.copy_from_slice(wanted);
+        Ok(())
     }
 }

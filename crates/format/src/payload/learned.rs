@@ -1,0 +1,141 @@
+//! What references turned out to be, to what the next ones will likely be.
+//!
+//! A number of the old image becomes another one in the new image; the difference is its shift. Three guess it: the space,
+//! the nearest number below that is known, and what was twice the same in a row. Whichever was right most often lately is
+//! believed, unless the number itself is known. Invariant: a guess follows from what was learned, in its order, alone; what
+//! is remembered has a limit.
+
+use std::collections::BTreeMap;
+
+/// Numbers whose shifts are remembered, of a segment: 3 MiB with what holds them.
+const LIMIT_KNOWN: usize = 1 << 16;
+/// Kinds of numbers of which is remembered who guessed right.
+const LIMIT_RECORDS: usize = 1 << 13;
+/// More right guesses than that change nothing.
+const LIMIT_POINTS: i8 = 16;
+
+/// Numbers that move alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Domain {
+    /// Addresses of a space.
+    Addresses { space: u32 },
+    /// Places in the section that relocations are for, by the place of those in the new image.
+    Places { space: u32, base: u32 },
+    /// Symbols that relocations name.
+    Symbols { space: u32 },
+    /// What relocations add to a symbol.
+    Addends { space: u32, symbol: u32 },
+    /// Numbers of types and names.
+    Ids,
+}
+
+/// A number of the old image.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    pub domain: Domain,
+    /// How it was found: guesses are judged apart for each.
+    pub form: u8,
+    pub value: u64,
+    /// The shift that the space has for it.
+    pub expected: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Record {
+    points: [i8; 3],
+    last: i64,
+    twice: i64,
+}
+
+/// Of a segment.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    known: BTreeMap<(Domain, u64), i64>,
+    records: BTreeMap<(Domain, u8), Record>,
+}
+
+impl Learned {
+    /// By how much `number` likely moves.
+    pub fn shift(&self, number: &Number) -> i64 {
+        let below = self.below(number);
+        if let Some((_, shift)) = below.filter(|(value, _)| *value == number.value) {
+            return shift;
+        }
+        let points = self.records.get(&(number.domain, number.form)).map_or([0; 3], |record| record.points);
+        let guesses = self.guesses(number, below).into_iter().zip(points);
+        let guesses = guesses.filter_map(|(shift, points)| Some((shift?, points)));
+        // Of two with as many points the one before.
+        let best = guesses.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        best.map_or(0, |(shift, _)| shift)
+    }
+
+    /// That `number` moved by `shift`, and not by what [`Self::shift`] says, if that is something else.
+    pub fn learn(&mut self, number: &Number, shift: i64) {
+        let below = self.below(number);
+        let guessed = self.shift(number);
+        let right = self.guesses(number, below).map(|guess| guess == Some(shift));
+        let wrong = guessed != shift || !right[1];
+        if wrong && (self.known.len() < LIMIT_KNOWN || below.is_some_and(|(value, _)| value == number.value)) {
+            self.known.insert((number.domain, number.value), shift);
+        }
+        let key = (number.domain, number.form);
+        if self.records.len() == LIMIT_RECORDS && !self.records.contains_key(&key) {
+            return;
+        }
+        let record = self.records.entry(key).or_default();
+        if right.contains(&true) && right.contains(&false) {
+            for (points, right) in record.points.iter_mut().zip(right) {
+                *points = (*points + if right { 1 } else { -1 }).clamp(-LIMIT_POINTS, LIMIT_POINTS);
+            }
+        }
+        if record.last == shift {
+            record.twice = shift;
+        }
+        record.last = shift;
+    }
+
+    fn below(&self, number: &Number) -> Option<(u64, i64)> {
+        let range = (number.domain, 0)..=(number.domain, number.value);
+        self.known.range(range).next_back().map(|((_, value), shift)| (*value, *shift))
+    }
+
+    fn guesses(&self, number: &Number, below: Option<(u64, i64)>) -> [Option<i64>; 3] {
+        let record = self.records.get(&(number.domain, number.form));
+        [number.expected, below.map(|(_, shift)| shift), record.map(|record| record.twice)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(value: u64, expected: Option<i64>) -> Number {
+        Number { domain: Domain::Ids, form: 0, value, expected }
+    }
+
+    #[test]
+    fn what_is_known_is_believed_before_whoever_was_right_most_often() {
+        let mut learned = Learned::default();
+        assert_eq!(learned.shift(&number(100, None)), 0);
+        assert_eq!(learned.shift(&number(100, Some(3))), 3);
+        learned.learn(&number(100, Some(3)), 5);
+        assert_eq!(learned.shift(&number(100, Some(3))), 5);
+        // The space was wrong: now the nearest below is believed.
+        assert_eq!(learned.shift(&number(110, Some(3))), 3, "one error is none");
+        learned.learn(&number(110, Some(3)), 5);
+        learned.learn(&number(120, Some(3)), 5);
+        assert_eq!(learned.shift(&number(130, Some(3))), 5);
+        assert_eq!(learned.shift(&number(90, None)), 5, "it was so twice in a row");
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_limit() {
+        let mut learned = Learned::default();
+        for value in 0..2 * LIMIT_KNOWN as u64 {
+            learned.learn(&number(value, None), value as i64 * 3);
+            let domain = Domain::Addends { space: 1, symbol: value as u32 };
+            learned.learn(&Number { domain, ..number(0, None) }, 1);
+        }
+        assert!(learned.known.len() == LIMIT_KNOWN && learned.records.len() == LIMIT_RECORDS);
+    }
+}
