@@ -1,7 +1,8 @@
 //! What a repository's signed metadata says of one payload beside its length and digest: `custom` of a target.
 //!
 //! The Update Framework 1.0.34, section 4.5: the framework leaves `custom` to the application. Invariant: a value that came
-//! out of [`TargetCustom::from_json`] is of a format that is known here, and its numbers are within their limits.
+//! out of [`TargetCustom::from_json`] is of a format that is known here, and its numbers are within their limits; but for
+//! `memory_bytes`, which a device compares when it chooses, so that it can say why it takes nothing.
 
 use crate::device::update::LIMIT_EPOCH;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT: u32 = 1;
 /// Of the JSON.
 pub const LIMIT_BYTES: usize = 16 * 1024;
-/// What an update may take of a device's memory at most.
+/// What an update may take of a device's memory at most. A device refuses a payload that says more, and says so.
 pub const LIMIT_MEMORY_BYTES: u64 = 32 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +86,6 @@ impl TargetCustom {
             () if self.rollout_percent > 100 => wrong("rollout_percent", self.rollout_percent.into()),
             // A device could never commit it, nor anything after it.
             () if self.epoch > LIMIT_EPOCH => wrong("epoch", self.epoch.into()),
-            () if self.memory_bytes > LIMIT_MEMORY_BYTES => wrong("memory_bytes", self.memory_bytes),
             () => Ok(()),
         }
     }

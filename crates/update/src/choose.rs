@@ -4,7 +4,7 @@
 
 use crate::reason::NotNow;
 use crate::state::State;
-use osbuild_format::target::TargetCustom;
+use osbuild_format::target::{TargetCustom, LIMIT_MEMORY_BYTES};
 use sha2::{Digest, Sha256};
 
 /// A payload of the repository, as its signed metadata describes it.
@@ -98,6 +98,8 @@ fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: boo
             Some(NotNow::Denied { version })
         } else if custom.epoch < device.epoch {
             Some(NotNow::Epoch { version, epoch: custom.epoch, committed: device.epoch })
+        } else if custom.memory_bytes > LIMIT_MEMORY_BYTES {
+            Some(NotNow::TooMuchMemory { version, bytes: custom.memory_bytes })
         } else if rollout_number(device.id, &version) >= u64::from(custom.rollout_percent) * (ROLLOUT_NUMBERS / 100) {
             Some(NotNow::NotInRollout { version, percent: custom.rollout_percent })
         } else if custom.from.as_deref() == Some(device.release) && state.source_is_damaged(&version) {
@@ -194,6 +196,23 @@ mod tests {
         let offers = [offer("1.3.0", Some(RUNS), 1), offer("1.2.9", Some(RUNS), 1)];
         assert_eq!(chosen(&state, &offers[..1], true), Err(NotNow::Denied { version }));
         assert_eq!(chosen(&state, &offers, true), Ok("1.2.9 from Some(\"aaaa\")".to_owned()));
+    }
+
+    #[test]
+    fn a_payload_that_wants_more_memory_than_an_update_may_take_is_refused() {
+        let (state, version) = (State::default(), "1.3.0".to_owned());
+        let mut offers = [offer("1.3.0", Some(RUNS), 1), offer("1.3.0", None, 100)];
+        offers[0].custom.memory_bytes = LIMIT_MEMORY_BYTES;
+        assert_eq!(chosen(&state, &offers[..1], false), Ok("1.3.0 from Some(\"aaaa\")".to_owned()));
+        let bytes = LIMIT_MEMORY_BYTES + 1;
+        offers[0].custom.memory_bytes = bytes;
+        let refused = NotNow::TooMuchMemory { version, bytes };
+        assert_eq!(chosen(&state, &offers[..1], true), Err(refused.clone()));
+        assert_eq!(insist(device(), &mut state.clone(), &offers[..1], true), Err(refused.clone()));
+        assert!(refused.to_string().contains(&bytes.to_string()), "{refused}");
+        assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()), "another payload leads there");
+        offers[1].custom.memory_bytes = u64::MAX;
+        assert!(matches!(chosen(&state, &offers[1..], true), Err(NotNow::TooMuchMemory { bytes: u64::MAX, .. })));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::reason::NotNow;
 use sha2::{Digest, Sha256};
 
 const DAY: u64 = 86_400;
+/// Over which first checks after a start are spread, at most.
+const FIRST_SPREAD_SECONDS: u64 = 600;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -49,11 +51,21 @@ impl Window {
 
 /// When the next check is due. A quarter of the interval differs from device to device, so that a server is not asked by all at once.
 pub fn next_check(policy: &Policy, last_seconds: u64, device_id: &str) -> u64 {
-    let hash = Sha256::digest(device_id);
-    let (start, _) = hash.split_first_chunk().expect("32 bytes begin with eight");
-    let spread = (policy.check_interval_seconds / 4).max(1);
-    let less = u64::from_le_bytes(*start) % spread;
+    let less = place(Sha256::digest(device_id).into(), policy.check_interval_seconds / 4);
     last_seconds.saturating_add(policy.check_interval_seconds - less)
+}
+
+/// For how many seconds more than it takes to be ready a device waits with the first check after a start: after a power cut a
+/// whole fleet starts at once. `boot`: what tells this start from others, so that no device is always the last.
+pub fn first_check_wait(policy: &Policy, device_id: &str, boot: &str) -> u64 {
+    let hash = Sha256::new_with_prefix(device_id).chain_update([0]).chain_update(boot).finalize();
+    place(hash.into(), policy.check_interval_seconds.min(FIRST_SPREAD_SECONDS))
+}
+
+/// Where one among many stands in a span of time.
+fn place(hash: [u8; 32], span_seconds: u64) -> u64 {
+    let (start, _) = hash.split_first_chunk().expect("32 bytes begin with eight");
+    u64::from_le_bytes(*start) % span_seconds.max(1)
 }
 
 /// Whether the repository may be asked. A last check that is still to come was one of a clock that was wrong.
@@ -142,6 +154,27 @@ mod tests {
         assert_eq!(may_check(&policy, due - 1, 1000, "device"), Err(NotNow::NotDue { at_seconds: due }));
         assert_eq!(may_check(&policy, due, 1000, "device"), Ok(()));
         assert_eq!(may_check(&policy, 999, 1000, "device"), Ok(()));
+    }
+
+    #[test]
+    fn a_fleet_that_starts_at_once_does_not_ask_at_once() {
+        let waits = |policy: &Policy, boot: &str| -> Vec<u64> {
+            (0..10_000).map(|id| first_check_wait(policy, &id.to_string(), boot)).collect()
+        };
+        let often = Policy { check_interval_seconds: 60, ..policy(None) };
+        for (policy, span) in [(policy(None), FIRST_SPREAD_SECONDS), (often, 60)] {
+            let waits = waits(&policy, "one");
+            for tenth in 0..10 {
+                let within = tenth * span / 10..(tenth + 1) * span / 10;
+                let count = waits.iter().filter(|wait| within.contains(wait)).count();
+                assert!((800..1200).contains(&count), "{count} in {within:?}");
+            }
+        }
+        let (one, two) = (waits(&policy(None), "one"), waits(&policy(None), "two"));
+        assert_eq!(one, waits(&policy(None), "one"));
+        let same = one.iter().zip(&two).filter(|(one, two)| one == two).count();
+        assert!(same < 100, "{same} have their place again");
+        assert_eq!(first_check_wait(&Policy { check_interval_seconds: 0, ..policy(None) }, "device", "one"), 0);
     }
 
     proptest! {

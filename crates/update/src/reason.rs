@@ -2,6 +2,7 @@
 //!
 //! Invariant: each is a sentence for people and a word for programs.
 
+use osbuild_format::target::LIMIT_MEMORY_BYTES;
 use serde::Serialize;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +18,8 @@ pub enum NotNow {
     Denied { version: String },
     /// Its security epoch is behind the one that this device has committed.
     Epoch { version: String, epoch: u32, committed: u32 },
+    /// To apply its payload takes more memory than an update may have here.
+    TooMuchMemory { version: String, bytes: u64 },
     /// Nothing leads there from the release that runs but a full payload, which the product does not allow unasked.
     NeedsConsent { version: String, size_bytes: u64 },
     /// What runs is not what the delta was made from, and there is no full payload.
@@ -49,6 +52,11 @@ impl std::fmt::Display for NotNow {
             NotNow::Epoch { version, epoch, committed } => {
                 write!(f, "{version} has the security epoch {epoch}, and this device has committed: {committed}")
             }
+            NotNow::TooMuchMemory { version, bytes } => write!(
+                f,
+                "the payload that leads to {version} says that it takes {bytes} bytes of memory; an update may take \
+                 {LIMIT_MEMORY_BYTES} here"
+            ),
             NotNow::NeedsConsent { version, size_bytes } => write!(
                 f,
                 "only a full payload of {size_bytes} bytes leads to {version} from here; `osagent update install --full` consents"

@@ -99,9 +99,10 @@ fn restart(
     runs_epoch: u32,
 ) -> Result<(), SimulateError> {
     let (mut journal, mut state, _) = Journal::load(storage)?;
-    trial::at_start(storage, boot, epoch, &mut journal, &mut state, slot, runs_epoch)?;
-    trial::commit(storage, boot, epoch, &mut journal, &mut state, slot)?;
-    let (_, State { phase, .. }, _) = Journal::load(storage)?;
+    let mut device = trial::Device { storage, boot, epoch, journal: &mut journal, state: &mut state };
+    trial::at_start(&mut device, slot, runs_epoch)?;
+    trial::commit(&mut device, slot)?;
+    let (_, State { phase, .. }, _) = Journal::load(device.storage)?;
     match phase == Phase::Idle && boot.order == slot {
         true => Ok(()),
         false => Err(SimulateError::NotCommitted("its slot is not the one that the firmware prefers")),

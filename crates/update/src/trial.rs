@@ -32,79 +32,82 @@ pub enum Start {
     Astray,
 }
 
+/// What a trial reads and writes.
+pub struct Device<'a> {
+    pub storage: &'a mut dyn Storage,
+    pub boot: &'a mut dyn BootManager,
+    pub epoch: &'a mut dyn Epoch,
+    pub journal: &'a mut Journal,
+    pub state: &'a mut State,
+}
+
 /// Why a release is denied.
 const FAILED: &str = "it was not healthy within its trial boots";
 const FALLEN: &str = "it was not healthy within its trial boots, and runs because the slot before does not start";
 const UNABLE: &str = "it could not be committed: it has no access to what that takes";
 
 /// Decides, and does all but the restart. `runs_epoch`: the security epoch of the release that runs.
-pub fn at_start(
-    storage: &mut dyn Storage,
-    boot: &mut dyn BootManager,
-    epoch: &mut dyn Epoch,
-    journal: &mut Journal,
-    state: &mut State,
-    running: Slot,
-    runs_epoch: u32,
-) -> Result<Start, InstallError> {
-    match state.phase.clone() {
+pub fn at_start(device: &mut Device, running: Slot, runs_epoch: u32) -> Result<Start, InstallError> {
+    match device.state.phase.clone() {
         Phase::Idle | Phase::Installing { .. } => {
-            let committed = boot.committed().map_err(InstallError::Firmware)?;
+            let committed = device.boot.committed().map_err(InstallError::Firmware)?;
             let forgot = committed.is_none();
             // An epoch that cannot be read is no reason to leave a system that runs.
-            let is_behind = || epoch.read().is_ok_and(|committed| runs_epoch < committed);
-            match state.home.as_mut() {
+            let is_behind = || device.epoch.read().is_ok_and(|committed| runs_epoch < committed);
+            match device.state.home.as_mut() {
                 // The slot that the firmware found may have the release before, which was left for a reason. Once: where the
                 // other one does not start, an old release is better than none.
                 Some(home) if home.slot != running && !home.told && (forgot || is_behind()) => {
                     home.told = true;
                     let slot = home.slot;
-                    journal.save(storage, state)?;
+                    device.journal.save(device.storage, device.state)?;
                     if committed != Some(slot) {
-                        boot.commit(slot).map_err(InstallError::Firmware)?;
+                        device.boot.commit(slot).map_err(InstallError::Firmware)?;
                     }
                     return Ok(Start::Astray);
                 }
                 Some(home) if home.slot == running && home.told => {
                     home.told = false;
-                    journal.save(storage, state)?;
+                    device.journal.save(device.storage, device.state)?;
                 }
                 _ => {}
             }
             // Where that did not help, a device goes on from the slot that its firmware finds.
             if forgot {
-                boot.commit(running).map_err(InstallError::Firmware)?;
+                device.boot.commit(running).map_err(InstallError::Firmware)?;
             }
             Ok(Start::Ordinary)
         }
         Phase::Trial { candidate, slot, boots_left, used } => match (slot == running, boots_left) {
             (true, _) => {
                 // Firmware whose variables were lost would start the slot that it finds first, this one, for ever.
-                if boot.committed().map_err(InstallError::Firmware)? != Some(other(slot)) {
-                    boot.commit(other(slot)).map_err(InstallError::Firmware)?;
+                if device.boot.committed().map_err(InstallError::Firmware)? != Some(other(slot)) {
+                    device.boot.commit(other(slot)).map_err(InstallError::Firmware)?;
                 }
                 if boots_left > 0 {
-                    arm(storage, boot, journal, state)?;
+                    arm(device.storage, device.boot, device.journal, device.state)?;
                 } else if used {
-                    state.deny(candidate.clone(), FALLEN);
-                    journal.save(storage, state)?;
+                    device.state.deny(candidate.clone(), FALLEN);
+                    device.journal.save(device.storage, device.state)?;
                     return Ok(Start::Fallen(candidate));
                 } else {
-                    state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left, used: true };
-                    journal.save(storage, state)?;
+                    device.state.phase = Phase::Trial { candidate: candidate.clone(), slot, boots_left, used: true };
+                    device.journal.save(device.storage, device.state)?;
                 }
                 Ok(Start::Trial(candidate))
             }
             (false, 0) => {
                 // First the firmware: a slot that is denied must not start once more.
-                boot.set_next(None).map_err(InstallError::Firmware)?;
-                state.deny(candidate.clone(), FAILED);
-                journal.save(storage, state)?;
+                device.boot.set_next(None).map_err(InstallError::Firmware)?;
+                device.state.deny(candidate.clone(), FAILED);
+                device.journal.save(device.storage, device.state)?;
                 Ok(Start::RolledBack(candidate))
             }
-            (false, _) => arm(storage, boot, journal, state).map(|()| Start::Again(candidate)),
+            (false, _) => {
+                arm(device.storage, device.boot, device.journal, device.state).map(|()| Start::Again(candidate))
+            }
         },
-        Phase::Committing { candidate, slot } => match settle(storage, boot, epoch, journal, state) {
+        Phase::Committing { candidate, slot } => match settle(device) {
             Ok(()) if slot == running => Ok(Start::Committed(candidate)),
             Ok(()) => Ok(Start::CommittedOther(candidate)),
             // A TPM that never obeys must not keep the device from what does not need it.
@@ -112,15 +115,15 @@ pub fn at_start(
                 let failure = Failure::new(candidate.version.clone(), error.word(), &error);
                 let reason = failure.reason.clone();
                 let goes_there =
-                    slot != running && !state.home.as_ref().is_some_and(|home| home.slot == slot && home.told);
-                let before = state.clone();
-                state.failure = Some(failure);
+                    slot != running && !device.state.home.as_ref().is_some_and(|home| home.slot == slot && home.told);
+                let before = device.state.clone();
+                device.state.failure = Some(failure);
                 if goes_there {
                     // Once: firmware that cannot start the other slot comes back here.
-                    state.home = Some(Home { slot, told: true });
+                    device.state.home = Some(Home { slot, told: true });
                 }
-                if *state != before {
-                    journal.save(storage, state)?;
+                if *device.state != before {
+                    device.journal.save(device.storage, device.state)?;
                 }
                 Ok(if goes_there { Start::CommittedOther(candidate) } else { Start::Unraised(candidate, reason) })
             }
@@ -169,19 +172,12 @@ pub(crate) fn arm(
 }
 
 /// The slot that runs is healthy: it becomes the one that the firmware starts. No effect when none is on trial.
-pub fn commit(
-    storage: &mut dyn Storage,
-    boot: &mut dyn BootManager,
-    epoch: &mut dyn Epoch,
-    journal: &mut Journal,
-    state: &mut State,
-    running: Slot,
-) -> Result<(), InstallError> {
-    match state.phase.clone() {
+pub fn commit(device: &mut Device, running: Slot) -> Result<(), InstallError> {
+    match device.state.phase.clone() {
         Phase::Trial { candidate, slot, .. } if slot == running => {
-            state.phase = Phase::Committing { candidate, slot };
-            journal.save(storage, state)?;
-            settle(storage, boot, epoch, journal, state)
+            device.state.phase = Phase::Committing { candidate, slot };
+            device.journal.save(device.storage, device.state)?;
+            settle(device)
         }
         _ => Ok(()),
     }
@@ -189,23 +185,17 @@ pub fn commit(
 
 /// Ends a commit, also one that [`Start::Unraised`] has left open. No effect when there is none. Everything here may be done
 /// twice, and what is done already is not written again.
-pub fn settle(
-    storage: &mut dyn Storage,
-    boot: &mut dyn BootManager,
-    epoch: &mut dyn Epoch,
-    journal: &mut Journal,
-    state: &mut State,
-) -> Result<(), InstallError> {
-    let Phase::Committing { candidate, slot } = state.phase.clone() else { return Ok(()) };
-    if boot.committed().map_err(InstallError::Firmware)? != Some(slot) {
-        boot.commit(slot).map_err(InstallError::Firmware)?;
+pub fn settle(device: &mut Device) -> Result<(), InstallError> {
+    let Phase::Committing { candidate, slot } = device.state.phase.clone() else { return Ok(()) };
+    if device.boot.committed().map_err(InstallError::Firmware)? != Some(slot) {
+        device.boot.commit(slot).map_err(InstallError::Firmware)?;
     }
-    if boot.next().map_err(InstallError::Firmware)?.is_some() {
-        boot.set_next(None).map_err(InstallError::Firmware)?;
+    if device.boot.next().map_err(InstallError::Firmware)?.is_some() {
+        device.boot.set_next(None).map_err(InstallError::Firmware)?;
     }
-    epoch.raise(candidate.epoch).map_err(InstallError::Epoch)?;
-    state.home = Home::of(slot);
-    state.failure = None;
-    state.end(candidate, true, "");
-    Ok(journal.save(storage, state)?)
+    device.epoch.raise(candidate.epoch).map_err(InstallError::Epoch)?;
+    device.state.home = Home::of(slot);
+    device.state.failure = None;
+    device.state.end(candidate, true, "");
+    Ok(device.journal.save(device.storage, device.state)?)
 }

@@ -42,19 +42,23 @@ impl Device {
     }
 
     pub fn at_start(&mut self, runs_epoch: u32) -> Result<Start, InstallError> {
-        let Device { storage, boot, epoch, journal, state, running, .. } = self;
-        trial::at_start(storage, boot, epoch.as_mut(), journal, state, *running, runs_epoch)
+        let running = self.running;
+        trial::at_start(&mut self.on_trial(), running, runs_epoch)
     }
 
     pub fn commit(&mut self) -> Result<(), InstallError> {
-        let Device { storage, boot, epoch, journal, state, running, .. } = self;
-        trial::commit(storage, boot, epoch.as_mut(), journal, state, *running)
+        let running = self.running;
+        trial::commit(&mut self.on_trial(), running)
     }
 
     /// Ends a commit whose epoch could not be raised when the device started.
     pub fn settle(&mut self) -> Result<(), InstallError> {
+        trial::settle(&mut self.on_trial())
+    }
+
+    fn on_trial(&mut self) -> trial::Device<'_> {
         let Device { storage, boot, epoch, journal, state, .. } = self;
-        trial::settle(storage, boot, epoch.as_mut(), journal, state)
+        trial::Device { storage, boot, epoch: epoch.as_mut(), journal, state }
     }
 
     /// Name of the release that runs: SHA-256 of its ESP.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Of each line.
+/// Of each line with its end: PID 1 reads no more of one, a worker writes no more.
 pub const LIMIT_BYTES: usize = 8192;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl Progress {
     }
 
     pub fn to_line(&self) -> String {
-        serde_json::to_string(self).expect("plain fields have a JSON form") + "\n"
+        within_limit(|most_bytes| line(&Progress { version: start(&self.version, most_bytes), ..*self }))
     }
 }
 
@@ -102,8 +102,31 @@ impl Report {
         parsed.unwrap_or_else(|_| Report::Failed { reason: "the updater ended without a word".to_owned() })
     }
 
+    /// Texts that have no room in a line are cut: half of a reason is better than none.
     pub fn to_line(&self) -> String {
-        serde_json::to_string(self).expect("plain fields have a JSON form") + "\n"
+        within_limit(|most_bytes| line(&self.cut(most_bytes)))
+    }
+
+    /// The same, with at most so many bytes of each text.
+    fn cut(&self, most_bytes: usize) -> Report {
+        match self {
+            Report::Offered { version, target, size_bytes } => Report::Offered {
+                version: start(version, most_bytes),
+                target: start(target, most_bytes),
+                size_bytes: *size_bytes,
+            },
+            Report::Armed { version, peak_bytes } => {
+                Report::Armed { version: start(version, most_bytes), peak_bytes: *peak_bytes }
+            }
+            Report::NotNow { reason, details } => {
+                // Half of them would say something else.
+                let fits = details.to_string().len() <= most_bytes;
+                let details = if fits { details.clone() } else { Value::Null };
+                Report::NotNow { reason: start(reason, most_bytes), details }
+            }
+            Report::Failed { reason } => Report::Failed { reason: start(reason, most_bytes) },
+            Report::Committed { .. } | Report::Deferred { .. } => self.clone(),
+        }
     }
 
     /// For people.
@@ -124,6 +147,28 @@ impl Report {
             Report::Failed { reason } => format!("failed: {reason}"),
         }
     }
+}
+
+fn line(words: &impl Serialize) -> String {
+    serde_json::to_string(words).expect("plain fields have a JSON form") + "\n"
+}
+
+/// The line with the longest texts that has room. What JSON writes of a text may be longer than the text, so it is tried.
+fn within_limit(line: impl Fn(usize) -> String) -> String {
+    let mut most_bytes = LIMIT_BYTES;
+    loop {
+        let line = line(most_bytes);
+        if line.len() <= LIMIT_BYTES || most_bytes == 0 {
+            return line;
+        }
+        most_bytes /= 2;
+    }
+}
+
+/// At most so many bytes of `text`, in whole characters.
+fn start(text: &str, most_bytes: usize) -> String {
+    let end = (0..=most_bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 #[cfg(test)]
@@ -169,7 +214,48 @@ mod tests {
         assert!(matches!(endless.report(), Report::Failed { .. }));
     }
 
+    #[test]
+    fn a_long_reason_leaves_programs_what_they_read() {
+        let details = serde_json::json!({ "why": "not-due", "at_seconds": 7 });
+        let report = Report::NotNow { reason: "é".repeat(LIMIT_BYTES), details: details.clone() };
+        let heard = Report::parse(report.to_line().as_bytes());
+        let Report::NotNow { reason, details: kept } = heard else { panic!("{heard:?}") };
+        assert_eq!(kept, details);
+        assert!((LIMIT_BYTES / 4..LIMIT_BYTES).contains(&reason.len()) && reason.chars().all(|c| c == 'é'), "{reason}");
+        // A reason that just has room is not cut.
+        let fits = Report::Failed { reason: "x".repeat(LIMIT_BYTES - r#"{"result":"failed","reason":""}"#.len() - 1) };
+        assert_eq!(fits.to_line().len(), LIMIT_BYTES);
+        assert_eq!(Report::parse(fits.to_line().as_bytes()), fits);
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_said_has_room_in_a_line_and_is_heard(part in "\\PC{0,9}|[\0-\u{1f}]{1,9}", times in 0usize..9000, kind in 0..4) {
+            let text = part.repeat(times.min(70_000 / part.len().max(1)));
+            let (version, reason) = (text.clone(), text.clone());
+            let report = match kind {
+                0 => Report::Offered { version, target: text.clone(), size_bytes: u64::MAX },
+                1 => Report::Armed { version, peak_bytes: Some(u64::MAX) },
+                2 => Report::NotNow { reason, details: serde_json::json!({ "version": version }) },
+                _ => Report::Failed { reason },
+            };
+            let line = report.to_line();
+            prop_assert!(line.len() <= LIMIT_BYTES && line.ends_with('\n'), "{}", line.len());
+            let mut words = Words::default();
+            prop_assert_eq!(words.hear(line.as_bytes()), None);
+            let heard = words.report();
+            prop_assert_eq!(std::mem::discriminant(&heard), std::mem::discriminant(&report));
+            match &heard {
+                Report::Offered { version: said, .. } | Report::Armed { version: said, .. } => prop_assert!(text.starts_with(said)),
+                Report::NotNow { reason: said, .. } | Report::Failed { reason: said } => prop_assert!(text.starts_with(said)),
+                other => prop_assert!(false, "{:?}", other),
+            }
+            let progress = Progress { version: text.clone(), done_bytes: u64::MAX, size_bytes: u64::MAX };
+            let line = progress.to_line();
+            prop_assert!(line.len() <= LIMIT_BYTES);
+            prop_assert!(Progress::parse(line.as_bytes()).is_some_and(|heard| text.starts_with(&heard.version)));
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let _ = (Report::parse(&bytes).text(), Progress::parse(&bytes));

@@ -124,10 +124,17 @@ impl Bench {
     ) -> Result<(), Box<dyn std::error::Error>> {
         let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
         let (mut journal, mut state, _) = Journal::load(machine)?;
-        match trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running, images.epoch)? {
+        let mut device = trial::Device {
+            storage: &mut storage,
+            boot: &mut boot,
+            epoch: &mut epoch,
+            journal: &mut journal,
+            state: &mut state,
+        };
+        match trial::at_start(&mut device, running, images.epoch)? {
             Start::Trial(_) if !self.is_healthy => machine.0.borrow_mut().trials += 1,
             Start::Trial(_) => {
-                trial::commit(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running)?;
+                trial::commit(&mut device, running)?;
             }
             Start::Ordinary if images.version == self.old.version && !state.denies(&self.new.name()) => {
                 let keys = [world::key().verifying_key()];

@@ -17,8 +17,14 @@ fn at_start(bench: &Bench, machine: &Shared) -> Start {
     let (running, images) = bench.start(machine);
     let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
     let (mut journal, mut state, _) = Journal::load(machine).expect("readable");
-    trial::at_start(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state, running, images.epoch)
-        .expect("it starts")
+    let mut device = trial::Device {
+        storage: &mut storage,
+        boot: &mut boot,
+        epoch: &mut epoch,
+        journal: &mut journal,
+        state: &mut state,
+    };
+    trial::at_start(&mut device, running, images.epoch).expect("it starts")
 }
 
 #[test]
@@ -45,7 +51,14 @@ fn an_epoch_that_cannot_be_raised_is_told_and_tried_again_by_a_device_that_runs(
     machine.0.borrow_mut().epoch_is_stuck = false;
     let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
     let (mut journal, mut state, _) = Journal::load(&machine).expect("readable");
-    trial::settle(&mut storage, &mut boot, &mut epoch, &mut journal, &mut state).expect("raised");
+    let mut device = trial::Device {
+        storage: &mut storage,
+        boot: &mut boot,
+        epoch: &mut epoch,
+        journal: &mut journal,
+        state: &mut state,
+    };
+    trial::settle(&mut device).expect("raised");
     assert_eq!((state.phase, state.failure, machine.0.borrow().epoch), (Phase::Idle, None, 2));
     assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "it settles");
 }

@@ -92,12 +92,13 @@ impl Agent {
         for (id, unit) in parts.apps.units() {
             programs.insert(supervisor.add(unit), Program::App(id));
         }
+        let updates = updates::Updates::new(begun, &parts.config, parts.apps.device_id());
         Ok(Agent {
             fixed: Fixed::read(),
             supervisor,
             programs,
             updates_deferred_until: Duration::ZERO,
-            updates: updates::Updates::new(begun),
+            updates,
             streams: Vec::new(),
             requests: server::start()?,
             buttons: power_button::find(),

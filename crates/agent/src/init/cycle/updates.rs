@@ -10,8 +10,9 @@ use crate::update::report::{Progress, Report, Words};
 use crate::update::start::{Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order, COMMAND};
 use crate::{file, time};
+use osbuild_format::device::DeviceConfig;
 use osbuild_sys::service::{spawn, Credentials, Input};
-use osbuild_update::policy::{may_check, next_check, Policy};
+use osbuild_update::policy::{first_check_wait, may_check, next_check, Policy};
 use osbuild_update::reason::NotNow;
 use osbuild_update::state::{Journal, Phase, State};
 use rustix::fs::OFlags;
@@ -30,6 +31,8 @@ const GROUP_BYTES: &str = "67108864";
 /// After a first failure, and until the network is there.
 const AGAIN: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
+/// The kernel makes another one for each start.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Beyond what the health checks may take themselves.
 const TO_COMMIT: Duration = Duration::from_secs(180);
 
@@ -67,13 +70,16 @@ pub struct Worker {
 }
 
 impl Updates {
-    pub fn new(begun: Begun) -> Self {
+    pub fn new(begun: Begun, config: &DeviceConfig, device_id: &str) -> Self {
         let (trial, unable) = match begun.beginning {
             Beginning::Trial(version) => (Some(version), None),
             Beginning::Unable(reason) => (None, Some(reason)),
             Beginning::Ordinary | Beginning::Restart => (None, None),
         };
-        let next = time::now() + FIRST;
+        // Without it each start of a device has the same place among the others'.
+        let boot = file::text(BOOT_ID).unwrap_or_default();
+        let wait = first_check_wait(&policy(config), device_id, &boot);
+        let next = time::now() + FIRST + Duration::from_secs(wait);
         let (epoch, state) = (begun.epoch, shown());
         let (worker, progress, result, commit_deadline, restart_at) = (None, None, None, None, None);
         let (put_off, failures) = (None, 0);
