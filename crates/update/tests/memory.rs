@@ -8,7 +8,9 @@ use ed25519_dalek::SigningKey;
 use osbuild_format::command_line::Slot;
 use osbuild_format::dsse;
 use osbuild_format::hex;
-use osbuild_format::payload::{self, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment};
+use osbuild_format::payload::{
+    self, Correction, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment,
+};
 use osbuild_format::target::{TargetCustom, LIMIT_MEMORY_BYTES};
 use osbuild_update::device::{Area, BootManager, Payloads, Storage};
 use osbuild_update::install::Installer;
@@ -144,7 +146,7 @@ fn make(folder: &Path, segments: usize, storage: &mut Folder) -> Made {
             2 => {
                 let zeros = vec![0; output.len()];
                 parts.source_sha256 = Some(Sha256::digest(&zeros).into());
-                parts.correct(&zeros, &output, &mut 0);
+                parts.wrong.push(&Correction::of(&zeros, &output));
                 let offset = (number * SEGMENT_BYTES) as u64;
                 Kind::Patch { image: ImageName::Root, offset, methods: Methods::NONE, frame: 0 }
             }

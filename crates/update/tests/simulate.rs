@@ -6,7 +6,9 @@
 
 use ed25519_dalek::SigningKey;
 use osbuild_format::command_line::Slot;
-use osbuild_format::payload::{self, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment};
+use osbuild_format::payload::{
+    self, Correction, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment,
+};
 use osbuild_format::payload::{FORMAT, PAYLOAD_TYPE};
 use osbuild_format::target::TargetCustom;
 use osbuild_format::{dsse, hex};
@@ -55,7 +57,7 @@ fn make(number: usize, image: ImageName, old: &[u8]) -> (Vec<u8>, Vec<u8>) {
             let changed =
                 |(at, byte): (usize, &u8)| if at % 8 == 0 { byte.wrapping_add(at as u8 >> 3 | 1) } else { *byte };
             let output: Vec<u8> = old.iter().enumerate().map(changed).collect();
-            parts.correct(old, &output, &mut 0);
+            parts.wrong.push(&Correction::of(old, &output));
             parts.source_sha256 = Some(Sha256::digest(old).into());
             (output, Kind::Patch { image, offset: start, methods: Methods::NONE, frame: 0 })
         }

@@ -4,7 +4,9 @@
 
 use ed25519_dalek::SigningKey;
 use osbuild_format::hex;
-use osbuild_format::payload::{self, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment};
+use osbuild_format::payload::{
+    self, Correction, Header, Image, ImageName, Kind, Methods, Operation, Parts, Release, Segment,
+};
 use osbuild_format::payload::{FORMAT, PAYLOAD_TYPE};
 use osbuild_format::target::TargetCustom;
 use osbuild_format::verity::Superblock;
@@ -142,7 +144,7 @@ pub fn make(from: Option<&Images>, to: &Images) -> Made {
 /// Blocks that the old image has at the same place are copied or patched, zeros are zeros, the rest is literal.
 fn segment(image: ImageName, old: Option<&Vec<u8>>, at: usize, output: &[u8]) -> Vec<u8> {
     let mut parts = Parts::default();
-    let (mut sources, mut right) = (Vec::new(), 0);
+    let mut sources = Vec::new();
     for (number, block) in output.chunks(4096).enumerate() {
         let at = at + number * 4096;
         let before = old.and_then(|old| old.get(at..at + block.len()));
@@ -154,7 +156,7 @@ fn segment(image: ImageName, old: Option<&Vec<u8>>, at: usize, output: &[u8]) ->
                 match before == block {
                     true => Kind::Copy { image, offset },
                     false => {
-                        parts.correct(before, block, &mut right);
+                        parts.wrong.push(&Correction::of(before, block));
                         Kind::Patch { image, offset, methods: Methods::NONE, frame: 0 }
                     }
                 }
