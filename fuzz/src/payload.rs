@@ -2,8 +2,8 @@
 
 use osbuild_format::payload::{
     apply, decode, envelope_length, head, predict, to_absolute, to_relative, Correction, Frame, Header, Image,
-    ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Piece, Release, Segment, SegmentError, Source, Space,
-    FORMAT, LIMIT_ENVELOPE_BYTES, LIMIT_OUTPUT_BYTES, PREFIX_BYTES,
+    ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Piece, Release, Segment, SegmentError, Source, Sources,
+    Space, FORMAT, LIMIT_ENVELOPE_BYTES, LIMIT_OUTPUT_BYTES, PREFIX_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::io;
@@ -22,6 +22,10 @@ impl Source for Old {
 
 fn old() -> Old {
     Old((0..4096u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0] >> (at % 7)).collect())
+}
+
+fn from(old: &Old) -> Sources<'_> {
+    Sources { old: Some(old), written: Some(old) }
 }
 
 pub fn run(bytes: &[u8]) {
@@ -62,23 +66,23 @@ fn header(bytes: &[u8]) {
 
 fn segment(output_bytes: u32, stored: &[u8]) {
     let mut stored = stored.to_vec();
-    let mut decoded = decode(&stored, output_bytes, Some(&old()));
+    let mut decoded = decode(&stored, output_bytes, from(&old()));
     // The digest of its source is what a fuzzer cannot guess.
     if let (Err(SegmentError::Source { found, .. }), Some(place)) = (&decoded, stored.get_mut(1..33)) {
         place.copy_from_slice(&hex::decode(found).expect("digits"));
-        decoded = decode(&stored, output_bytes, Some(&old()));
+        decoded = decode(&stored, output_bytes, from(&old()));
     }
-    let without = decode(&stored, output_bytes, None);
+    let without = decode(&stored, output_bytes, Sources::default());
     let Ok(output) = decoded else {
         assert!(without.is_err(), "without its source, a segment is no better");
         return;
     };
     assert_eq!(output.len(), output_bytes as usize, "a segment writes as much as it says");
-    assert!(without.is_ok() == (stored[0] == 0), "a segment takes its source or does without");
+    assert!(without.is_ok() == (stored[0] == 0), "a segment takes its sources or does without");
     let described = described(&stored, &output);
-    assert_eq!(apply(&described, &stored, Some(&old())).expect("it was decoded"), output);
+    assert_eq!(apply(&described, &stored, from(&old())).expect("it was decoded"), output);
     let wrong = Segment { output_sha256: described.stored_sha256.clone(), ..described };
-    assert!(matches!(apply(&wrong, &stored, Some(&old())), Err(SegmentError::Output { .. })), "any output passes");
+    assert!(matches!(apply(&wrong, &stored, from(&old())), Err(SegmentError::Output { .. })), "any output passes");
 }
 
 fn described(stored: &[u8], output: &[u8]) -> Segment {
@@ -129,7 +133,7 @@ fn delta(compressed: bool) -> Vec<u8> {
     parts.operations = operations.into_iter().map(|(length, kind)| Operation { length, kind }).collect();
     parts.source_sha256 = Some(Sha256::digest(&sources).into());
     let output: u32 = parts.operations.iter().map(|operation| operation.length).sum();
-    let coder = |bytes: &[u8]| if compressed { zstd::bulk::compress(bytes, 19) } else { Ok(bytes.to_vec()) };
+    let coder = |bytes: &[u8], _| if compressed { zstd::bulk::compress(bytes, 19) } else { Ok(bytes.to_vec()) };
     let stored = parts.store(START, coder).expect("it is compressed");
     [&u16::try_from(output).expect("some kilobytes").to_le_bytes(), &stored[..]].concat()
 }
@@ -137,7 +141,7 @@ fn delta(compressed: bool) -> Vec<u8> {
 fn full() -> Vec<u8> {
     let operations = vec![Operation { length: 4000, kind: Kind::Literal { code: false } }];
     let parts = Parts { operations, literals: vec![7; 4000], ..Parts::default() };
-    let stored = parts.store(0, |bytes| zstd::bulk::compress(bytes, 19)).expect("it is compressed");
+    let stored = parts.store(0, |bytes, _| zstd::bulk::compress(bytes, 19)).expect("it is compressed");
     [&4000u16.to_le_bytes(), &stored[..]].concat()
 }
 
@@ -159,7 +163,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let (delta, packed) = (delta(false), delta(true));
     for delta in [&delta, &packed] {
         let length = u16::from_le_bytes([delta[0], delta[1]]);
-        let decoded = decode(&delta[2..], length.into(), Some(&old()));
+        let decoded = decode(&delta[2..], length.into(), from(&old()));
         assert!(decoded.is_ok(), "the seed is no segment: {decoded:?}");
     }
     vec![head(&header).expect("it fits"), header, delta, packed, full()]

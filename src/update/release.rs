@@ -10,7 +10,7 @@ use crate::release::keys::PublicKeys;
 use crate::release::manifest::Statement;
 use crate::release::verify::{self, VerifyError};
 use osbuild_format::dsse::VerifyingKey;
-use osbuild_format::payload::{self, apply, ImageName, SegmentError};
+use osbuild_format::payload::{self, apply, ImageName, SegmentError, Sources};
 use osbuild_format::verity::{Superblock, VeritySuperblockError, SUPERBLOCK_BYTES};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -90,7 +90,8 @@ impl ReleaseImages {
         for (at_byte, _, segment) in header.places() {
             let mut stored = vec![0; segment.stored_bytes as usize];
             file.read_exact_at(&mut stored, segments_at + at_byte).map_err(at("read", path))?;
-            let output = apply(segment, &stored, None)
+            let written = Images { root: &root, esp: &esp };
+            let output = apply(segment, &stored, Sources { old: None, written: Some(&written) })
                 .map_err(|source| ReleaseError::Segment { version: version.clone(), source })?;
             match segment.image {
                 ImageName::Root => root.extend_from_slice(&output),

@@ -10,7 +10,7 @@ use crate::state::{Candidate, Failure, Home, Journal, Phase, State, StateError};
 use crate::{digest, trial, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
-use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source};
+use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Sources};
 use osbuild_format::verity::{size_bytes, BLOCK_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -66,6 +66,9 @@ impl InstallError {
             InstallError::Firmware(_) => "firmware",
             InstallError::Epoch(_) => "epoch",
             InstallError::Fetch { .. } => "fetch",
+            InstallError::Segment { error: SegmentError::Written { .. } | SegmentError::ReadWritten(_), .. } => {
+                "read-back"
+            }
             InstallError::Segment { .. } => "payload-damaged",
             InstallError::Size { .. } => "size",
             InstallError::From => "other-source",
@@ -108,10 +111,10 @@ pub struct Installer<'a> {
     pub trial_boots: u32,
 }
 
-/// Old images of the running slot.
-struct Running<'a>(&'a dyn Storage, Slot);
+/// The images of a slot.
+struct InSlot<'a>(&'a dyn Storage, Slot);
 
-impl Source for Running<'_> {
+impl Source for InSlot<'_> {
     fn read_at(&self, image: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.0.read_at(area(image, self.1), offset, bytes)
     }
@@ -240,16 +243,20 @@ impl Installer<'_> {
         Ok(usize::try_from(resumed.unwrap_or(0)).unwrap_or(0).min(payload.header.segments.len() - 1))
     }
 
-    fn fetch(&self, payload: &Payload, payloads: &mut dyn Payloads, place: Place) -> Result<Vec<u8>, InstallError> {
+    fn fetch(&mut self, payload: &Payload, payloads: &mut dyn Payloads, place: Place) -> Result<Vec<u8>, InstallError> {
         let (target, number) = (payload.target.clone(), place.number);
         let at = payload.segments_at + place.stored_at;
         let stored = match payloads.range(&payload.target, at, place.segment.stored_bytes.into()) {
             Ok(stored) => stored,
             Err(error) => return Err(InstallError::Fetch { target, number, error }),
         };
-        let running = Running(self.storage, self.running);
-        let source = payload.header.from.as_ref().map(|_| &running as &dyn Source);
-        apply(place.segment, &stored, source).map_err(|error| InstallError::Segment { target, number, error })
+        let (old, written) = (InSlot(self.storage, self.running), InSlot(self.storage, other(self.running)));
+        let old = payload.header.from.as_ref().map(|_| &old as &dyn Source);
+        apply(place.segment, &stored, Sources { old, written: Some(&written) }).map_err(|error| InstallError::Segment {
+            target,
+            number,
+            error,
+        })
     }
 
     fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), InstallError> {

@@ -217,7 +217,7 @@ fn make(folder: &Path, segments: usize, storage: &mut Folder) -> Made {
 }
 
 fn add(list: &mut Vec<Segment>, file: &mut File, image: ImageName, parts: &Parts, at: usize, output: &[u8]) {
-    let stored = parts.store(at as u64, compress).expect("stored");
+    let stored = parts.store(at as u64, |column, _| compress(column)).expect("stored");
     file.write_all(&stored).expect("written");
     list.push(Segment {
         image,

@@ -67,7 +67,7 @@ fn make(number: usize, image: ImageName, old: &[u8]) -> (Vec<u8>, Vec<u8>) {
         parts.literals.clone_from(&output);
     }
     parts.operations.push(Operation { length: SEGMENT as u32, kind });
-    let compress = |column: &[u8]| {
+    let compress = |column: &[u8], _| {
         let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
         encoder.window_log(23)?;
         // Without it, each column would have the whole window, however little it holds.

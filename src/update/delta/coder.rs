@@ -1,8 +1,10 @@
 //! A column to a zstd frame.
 //!
-//! Invariant: the frame's window is no larger than its content, and the same bytes give the same frame.
+//! Invariant: the frame's window is no larger than its content, or than 8 MiB where it goes on from something; the same bytes
+//! give the same frame.
 
 use super::DeltaError;
+use std::io::Write;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
@@ -16,6 +18,22 @@ pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, DeltaError> {
         compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         compressor.set_parameter(CParameter::ChecksumFlag(false))?;
         compressor.compress(bytes)
+    };
+    compressed().map_err(DeltaError::Compress)
+}
+
+/// A frame that goes on from `before`; both together have at most 8 MiB.
+pub fn compress_after(before: &[u8], bytes: &[u8]) -> Result<Vec<u8>, DeltaError> {
+    let compressed = || {
+        let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), LEVEL, before)?;
+        encoder.window_log(WINDOW_LOG)?;
+        // Its length is not known to it; more than two entries for each byte of the window cost memory and find nothing.
+        encoder.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
+        encoder.set_parameter(CParameter::HashLog(WINDOW_LOG))?;
+        encoder.include_checksum(false)?;
+        encoder.include_contentsize(false)?;
+        encoder.write_all(bytes)?;
+        encoder.finish()
     };
     compressed().map_err(DeltaError::Compress)
 }

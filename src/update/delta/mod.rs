@@ -14,7 +14,7 @@ mod space;
 mod tests;
 
 use matching::{Index, Match};
-use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, LIMIT_OUTPUT_BYTES};
+use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Sources, LIMIT_OUTPUT_BYTES};
 use program::Programs;
 use rayon::prelude::*;
 use segment::Pair;
@@ -71,14 +71,16 @@ pub fn generate(old: Option<&Images>, new: &Images) -> Result<Generated, DeltaEr
         {
             return Err(DeltaError::Large(large));
         }
-        segments.extend(image(name, images.0, images.1)?);
+        segments.extend(image(name, images.0, new)?);
     }
     Ok(Generated { segments })
 }
 
-fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
+fn image(image: ImageName, old: &[u8], all: &Images) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
+    let new = all.image(image);
     let (old_programs, new_programs) = (Programs::find(old, image), Programs::find(new, image));
-    let step = LIMIT_OUTPUT_BYTES as usize;
+    // What is literal leaves room in the window for what it goes on from.
+    let step = if old.is_empty() { LIMIT_OUTPUT_BYTES / 2 } else { LIMIT_OUTPUT_BYTES } as usize;
     let ranges: Vec<Range<usize>> =
         (0..new.len()).step_by(step).map(|start| start..new.len().min(start + step)).collect();
     let matches: Vec<Vec<Match>> = match old.is_empty() {
@@ -95,18 +97,20 @@ fn image(image: ImageName, old: &[u8], new: &[u8]) -> Result<Vec<(Segment, Vec<u
         }
     };
     let spaces = space::between(&old_programs, &new_programs, matches.iter().flatten());
-    let pair = Pair { image, old, new, old_programs: &old_programs, new_programs: &new_programs, spaces: &spaces };
+    let pair =
+        Pair { image, old, new, all, step, old_programs: &old_programs, new_programs: &new_programs, spaces: &spaces };
     ranges.into_par_iter().zip(&matches).map(|(range, matches)| checked(&pair, range, matches)).collect()
 }
 
 /// The smaller of the segment with and without the old image, applied and compared.
 fn checked(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segment, Vec<u8>), DeltaError> {
     let built = segment::build(pair, range.clone(), matches)?;
-    let source = match pair.image {
+    let old = match pair.image {
         ImageName::Root => Images { root: pair.old, esp: &[] },
         ImageName::Esp => Images { root: &[], esp: pair.old },
     };
-    apply(&built.0, &built.1, Some(&source))?;
+    let sources = Sources { old: Some(&old), written: Some(pair.all) };
+    apply(&built.0, &built.1, sources)?;
     if pair.old.is_empty() {
         return Ok(built);
     }
@@ -114,7 +118,7 @@ fn checked(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segme
     let without = if changed { Some(segment::build(pair, range, &[])?) } else { None };
     match without.filter(|without| without.0.stored_bytes < built.0.stored_bytes) {
         Some(without) => {
-            apply(&without.0, &without.1, None)?;
+            apply(&without.0, &without.1, Sources { old: None, ..sources })?;
             Ok(without)
         }
         None => Ok(built),

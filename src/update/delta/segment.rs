@@ -2,12 +2,13 @@
 //!
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
+use super::coder;
 use super::matching::Match;
 use super::program::{Content, Part, Programs, RELOCATION_BYTES};
-use super::DeltaError;
+use super::{DeltaError, Images};
 use osbuild_format::payload::{
     predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
-    Space, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES,
+    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, WINDOW_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ use std::ops::Range;
 const ZEROS: usize = 256;
 /// A match of fewer equal bytes costs more than it saves.
 const WORTH: usize = 24;
+/// Fewer literals gain nothing from what they could go on from.
+const SHORTEST_LITERALS: usize = 4096;
+const LONGEST_BEFORE: usize = 4 << 20;
 /// How often what is worth an operation is doubled before all bytes are taken as they are.
 const COARSER: u32 = 8;
 
@@ -28,6 +32,10 @@ pub struct Pair<'a> {
     pub image: ImageName,
     pub old: &'a [u8],
     pub new: &'a [u8],
+    /// Both new images.
+    pub all: &'a Images<'a>,
+    /// Of output in a segment.
+    pub step: usize,
     pub old_programs: &'a Programs,
     pub new_programs: &'a Programs,
     /// By the indices of an old and a new program.
@@ -55,7 +63,7 @@ pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Seg
         let mut builder = Builder::new(pair, coarser);
         builder.fill(range.clone(), matches);
         let few = coarser == COARSER || builder.fits(range.start);
-        few.then(|| builder.store(range.start))
+        few.then(|| builder.store(range.clone()))
     });
     let stored = built.expect("the last one is taken")?;
     let sha256 = |bytes: &[u8]| osbuild_format::hex::encode(&Sha256::digest(bytes));
@@ -262,14 +270,47 @@ impl<'a> Builder<'a> {
         Some((frame, space))
     }
 
-    fn store(mut self, start: usize) -> Result<Vec<u8>, DeltaError> {
+    fn store(mut self, range: Range<usize>) -> Result<Vec<u8>, DeltaError> {
         let sourced = self
             .parts
             .operations
             .iter()
             .any(|operation| matches!(operation.kind, Kind::Copy { .. } | Kind::Patch { .. }));
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
-        self.parts.store(start as u64, super::coder::compress)
+        let start = range.start as u64;
+        let mut best = self.parts.store(start, |column, _| coder::compress(column))?;
+        for (image, before) in self.pair.before(range, self.parts.literals.len()) {
+            let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
+            let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
+            self.parts.written = Some(Written { image, offset, length, sha256 });
+            let stored = self.parts.store(start, |column, goes_on| match goes_on {
+                true => coder::compress_after(bytes, column),
+                false => coder::compress(column),
+            })?;
+            // Reading so much costs a device time.
+            if stored.len() + stored.len() / 128 < best.len() {
+                best = stored;
+            }
+        }
+        Ok(best)
+    }
+}
+
+impl Pair<'_> {
+    /// What the literals of a segment could go on from: what lies before it, and the end of the root. Of the ESP, the first
+    /// segment is the last that is written.
+    fn before(&self, range: Range<usize>, literals: usize) -> Vec<(ImageName, Range<usize>)> {
+        let room = (WINDOW_BYTES as usize).saturating_sub(literals).min(LONGEST_BEFORE);
+        let end = |image: ImageName, floor: usize, end: usize| (image, end.saturating_sub(room).max(floor)..end);
+        let root = self.all.root.len();
+        let candidates = match self.image {
+            ImageName::Root => vec![end(ImageName::Root, 0, range.start)],
+            ImageName::Esp if range.start == 0 => vec![end(ImageName::Root, 0, root)],
+            ImageName::Esp => vec![end(ImageName::Root, 0, root), end(ImageName::Esp, self.step, range.start)],
+        };
+        let worth =
+            |(_, before): &(ImageName, Range<usize>)| literals >= SHORTEST_LITERALS && before.start < before.end;
+        candidates.into_iter().filter(worth).collect()
     }
 }
 

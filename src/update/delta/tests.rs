@@ -16,7 +16,9 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 fn applied(generated: &Generated, old: Option<&Images>) -> (Vec<u8>, Vec<u8>) {
     let (mut root, mut esp) = (Vec::new(), Vec::new());
     for (segment, stored) in &generated.segments {
-        let bytes = apply(segment, stored, old.map(|old| old as &dyn Source)).expect("applies");
+        let written = Images { root: &root, esp: &esp };
+        let sources = Sources { old: old.map(|old| old as &dyn Source), written: Some(&written) };
+        let bytes = apply(segment, stored, sources).expect("applies");
         match segment.image {
             ImageName::Root => root.extend(bytes),
             ImageName::Esp => esp.extend(bytes),

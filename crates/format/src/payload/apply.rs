@@ -2,8 +2,9 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | 0, or 1: there are source ranges |
-//! | 32 | only then: SHA-256 of all source ranges, in the order of the operations |
+//! | 1 | bits: 1, there are source ranges; 2, literals go on from something |
+//! | 32 | only with 1: SHA-256 of all source ranges, in the order of the operations |
+//! | 1, LEB128, LEB128, 32 | only with 2: what they go on from ([`Written`]): image (0 root, 1 ESP), offset, length, SHA-256 |
 //! | LEB128 | where the output begins in its image: addresses follow from it |
 //! | 10 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
 //! | the rest | the columns: tags, lengths, shifts, spaces, hits, misses, gaps, runs, differences, literals |
@@ -13,6 +14,7 @@
 //! nothing can be made smaller; a generator leaves such literals plain, without a window, which makes 22.5 MiB. Invariant: what comes out has the
 //! digest that the header promises, and no source byte is made use of before its digest was right.
 
+use super::before::Before;
 use super::corrections::{Corrections, Left};
 use super::learned::Learned;
 use super::operation::{read_operations, read_spaces, Columns, Kind, Operation};
@@ -29,6 +31,24 @@ pub(super) const COLUMNS: usize = 10;
 pub trait Source {
     /// Fills `bytes` with what is at `offset` of the image; beyond its end is an error.
     fn read_at(&self, image: ImageName, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+/// Where a segment's sources are.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// The release that a delta starts from.
+    pub old: Option<&'a dyn Source>,
+    /// What the segments before it wrote.
+    pub written: Option<&'a dyn Source>,
+}
+
+/// Bytes of the new images that segments before this one wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub image: ImageName,
+    pub offset: u64,
+    pub length: u32,
+    pub sha256: [u8; 32],
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +91,16 @@ pub enum SegmentError {
     Read(#[source] io::Error),
     #[error("the release that is there is not the one that the segment starts from: its ranges have the digest {found}, not {wanted}")]
     Source { wanted: String, found: String },
+    #[error("what the segments before this one wrote cannot be read")]
+    ReadWritten(#[source] io::Error),
+    #[error("what the segments before this one wrote does not read back: its digest is {found}, not {wanted}")]
+    Written { wanted: String, found: String },
     #[error("the segment writes bytes with the digest {found}, the header promises: {wanted}")]
     Output { wanted: String, found: String },
 }
 
 /// What `segment`, which travelled as `stored`, writes.
-pub fn apply(segment: &Segment, stored: &[u8], source: Option<&dyn Source>) -> Result<Vec<u8>, SegmentError> {
+pub fn apply(segment: &Segment, stored: &[u8], sources: Sources) -> Result<Vec<u8>, SegmentError> {
     let found = crate::hex::encode(&Sha256::digest(stored));
     if found != segment.stored_sha256 || stored.len() as u64 != u64::from(segment.stored_bytes) {
         return Err(SegmentError::Stored { wanted: segment.stored_sha256.clone(), found });
@@ -84,7 +108,7 @@ pub fn apply(segment: &Segment, stored: &[u8], source: Option<&dyn Source>) -> R
     if stored.len() as u64 > u64::from(LIMIT_STORED_BYTES) || segment.output_bytes > LIMIT_OUTPUT_BYTES {
         return Err(SegmentError::Limit("bytes"));
     }
-    let output = decode(stored, segment.output_bytes, source)?;
+    let output = decode(stored, segment.output_bytes, sources)?;
     let found = crate::hex::encode(&Sha256::digest(&output));
     match found == segment.output_sha256 {
         true => Ok(output),
@@ -93,18 +117,20 @@ pub fn apply(segment: &Segment, stored: &[u8], source: Option<&dyn Source>) -> R
 }
 
 /// Without the digests of the header: for what is still to get them, and to try any bytes.
-pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> Result<Vec<u8>, SegmentError> {
+pub fn decode(stored: &[u8], output_bytes: u32, sources: Sources) -> Result<Vec<u8>, SegmentError> {
     let mut rest = stored;
-    let digest = source_digest(&mut rest)?;
+    let (digest, before) = read_flags(&mut rest)?;
     let start = number(&mut rest)?;
     let mut declared = Vec::with_capacity(COLUMNS);
     for _ in 0..COLUMNS {
         declared.push(Declared::read(&mut rest)?);
     }
     let total = declared.iter().fold(0u64, |total, column| total.saturating_add(column.decoded()));
+    let total = total.saturating_add(before.as_ref().map_or(0, |before| before.length.into()));
     if total > LIMIT_COLUMNS_BYTES {
         return Err(SegmentError::Columns(total));
     }
+    let before = before.map(|before| Before::check(before, sources.written)).transpose()?;
     let mut operations = Columns {
         tags: declared[0].open("tags", &mut rest)?,
         lengths: declared[1].open("lengths", &mut rest)?,
@@ -119,7 +145,7 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
         differences: declared[8].open("differences", &mut rest)?,
         left: Left::default(),
     };
-    let mut literals = declared[9].open("literals", &mut rest)?;
+    let mut literals = declared[9].open_after("literals", &mut rest, before)?;
     if !rest.is_empty() {
         return Err(SegmentError::Long);
     }
@@ -130,7 +156,7 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
     operations.lengths.end()?;
     operations.shifts.end()?;
     let mut output = vec![0; output_bytes as usize];
-    read_sources(&listed, digest, source, &mut output)?;
+    read_sources(&listed, digest, sources.old, &mut output)?;
     let mut learned = Learned::default();
     let mut at = 0;
     for Operation { length, kind } in &listed {
@@ -164,18 +190,36 @@ pub fn decode(stored: &[u8], output_bytes: u32, source: Option<&dyn Source>) -> 
     Ok(output)
 }
 
-fn source_digest(rest: &mut &[u8]) -> Result<Option<[u8; 32]>, SegmentError> {
-    let (flags, after) = rest.split_first().ok_or(SegmentError::Short)?;
-    let (digest, after) = match flags {
-        0 => (None, after),
-        1 => {
-            let (digest, after) = after.split_first_chunk::<32>().ok_or(SegmentError::Short)?;
-            (Some(*digest), after)
-        }
-        other => return Err(SegmentError::Flags(*other)),
+/// The digest of source ranges, and what literals go on from.
+fn read_flags(rest: &mut &[u8]) -> Result<(Option<[u8; 32]>, Option<Written>), SegmentError> {
+    let flags = byte(rest)?;
+    if flags > 3 {
+        return Err(SegmentError::Flags(flags));
+    }
+    let digest = if flags & 1 != 0 { Some(sha256(rest)?) } else { None };
+    if flags & 2 == 0 {
+        return Ok((digest, None));
+    }
+    let image = match byte(rest)? {
+        0 => ImageName::Root,
+        1 => ImageName::Esp,
+        other => return Err(SegmentError::Flags(other)),
     };
+    let (offset, length) = (number(rest)?, number(rest)?);
+    let length = u32::try_from(length).ok().filter(|length| *length > 0).ok_or(SegmentError::Limit("bytes"))?;
+    Ok((digest, Some(Written { image, offset, length, sha256: sha256(rest)? })))
+}
+
+fn byte(rest: &mut &[u8]) -> Result<u8, SegmentError> {
+    let (byte, after) = rest.split_first().ok_or(SegmentError::Short)?;
     *rest = after;
-    Ok(digest)
+    Ok(*byte)
+}
+
+fn sha256(rest: &mut &[u8]) -> Result<[u8; 32], SegmentError> {
+    let (digest, after) = rest.split_first_chunk::<32>().ok_or(SegmentError::Short)?;
+    *rest = after;
+    Ok(*digest)
 }
 
 /// Reads every source range to where it belongs in the output, and then compares the digest of all.

@@ -12,6 +12,7 @@
 //! exactly one segment, in order.
 
 mod apply;
+mod before;
 mod code;
 mod corrections;
 mod head;
@@ -25,7 +26,8 @@ mod stream;
 mod tests;
 mod write;
 
-pub use apply::{apply, decode, SegmentError, Source};
+pub use apply::{apply, decode, SegmentError, Source, Sources, Written};
+pub use before::WINDOW_BYTES;
 pub use code::{to_absolute, to_relative};
 pub use head::{envelope_length, head, HeadError, MAGIC, PREFIX_BYTES, VERSION};
 pub(crate) use header::is_text;

@@ -3,6 +3,7 @@
 //! Numbers are LEB128: seven bits a byte, the lowest first, the highest bit says that more follow. Invariant: no more bytes
 //! come out than the column's declared length, and one that holds fewer or more is an error.
 
+use super::before::{Before, WINDOW_BYTES};
 use super::SegmentError;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::io::{BufRead, BufReader, Read};
@@ -19,6 +20,8 @@ pub enum Coding {
     Empty = 0,
     Plain = 1,
     Zstd = 2,
+    /// A zstd frame without its header, which goes on from something.
+    After = 3,
 }
 
 pub struct Column<'a> {
@@ -46,6 +49,7 @@ impl Declared {
                 Ok(Self { coding: Coding::Plain, decoded: length, stored: length })
             }
             2 => Ok(Self { coding: Coding::Zstd, decoded: number(bytes)?, stored: number(bytes)? }),
+            3 => Ok(Self { coding: Coding::After, decoded: number(bytes)?, stored: number(bytes)? }),
             other => Err(SegmentError::Coding(*other)),
         }
     }
@@ -56,6 +60,16 @@ impl Declared {
 
     /// Takes the column off `bytes`.
     pub fn open<'a>(&self, name: &'static str, bytes: &mut &'a [u8]) -> Result<Column<'a>, SegmentError> {
+        self.open_after(name, bytes, None)
+    }
+
+    /// The same, where the column may go on from `before`.
+    pub fn open_after<'a>(
+        &self,
+        name: &'static str,
+        bytes: &mut &'a [u8],
+        before: Option<Before<'a>>,
+    ) -> Result<Column<'a>, SegmentError> {
         let stored = usize::try_from(self.stored).ok().filter(|stored| *stored <= bytes.len());
         let (mine, rest) = bytes.split_at(stored.ok_or(SegmentError::Short)?);
         *bytes = rest;
@@ -72,6 +86,19 @@ impl Declared {
                 }
                 Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
             }
+            Coding::After => {
+                let before = before.ok_or(SegmentError::Coding(Coding::After as u8))?;
+                let length = before.length;
+                if length.saturating_add(self.decoded) > WINDOW_BYTES {
+                    return Err(SegmentError::Window(name));
+                }
+                let decoder = StreamingDecoder::<_, FrameDecoder>::new(before.frame(mine));
+                let decoder = decoder.map_err(|error| SegmentError::Zstd { column: name, text: error.to_string() })?;
+                let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder));
+                let mut column = Column { name, bytes: reader, left: self.decoded + length };
+                column.pass(length)?;
+                return Ok(column);
+            }
         };
         Ok(Column { name, bytes: reader, left: self.decoded })
     }
@@ -86,6 +113,17 @@ impl Column<'_> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or(SegmentError::Column(self.name))?;
         let read = self.bytes.read_exact(bytes);
         read.map_err(|error| SegmentError::Zstd { column: self.name, text: error.to_string() })
+    }
+
+    /// Passes over bytes.
+    fn pass(&mut self, length: u64) -> Result<(), SegmentError> {
+        let (mut left, mut bytes) = (length, [0; BUFFER_BYTES]);
+        while left > 0 {
+            let part = left.min(BUFFER_BYTES as u64);
+            self.fill(&mut bytes[..part as usize])?;
+            left -= part;
+        }
+        Ok(())
     }
 
     pub fn byte(&mut self) -> Result<u8, SegmentError> {

@@ -16,6 +16,10 @@ impl Source for Images {
     }
 }
 
+fn from(old: &Images) -> Sources<'_> {
+    Sources { old: Some(old), written: None }
+}
+
 fn compress(bytes: &[u8]) -> Result<Vec<u8>, SegmentError> {
     Ok(ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest))
 }
@@ -96,7 +100,7 @@ fn segment(plan: &[Step], coding: Coder) -> (Vec<u8>, Vec<u8>) {
         parts.operations.push(Operation { length: length as u32, kind });
     }
     parts.source_sha256 = (!sources.is_empty()).then(|| Sha256::digest(&sources).into());
-    (parts.store(START, coding).expect("compresses"), output)
+    (parts.store(START, |column, _| coding(column)).expect("compresses"), output)
 }
 
 /// All operations and methods.
@@ -127,12 +131,12 @@ fn the_wrong_release_is_noticed_before_it_is_used() {
     let head = described(&stored, &output);
     let mut other = old();
     other.0[0x900] ^= 1;
-    assert!(matches!(apply(&head, &stored, Some(&other)), Err(SegmentError::Source { .. })));
-    assert!(matches!(apply(&head, &stored, None), Err(SegmentError::NoSource)));
-    assert!(matches!(apply(&head, &stored, Some(&Images(Vec::new()))), Err(SegmentError::Read(_))));
+    assert!(matches!(apply(&head, &stored, from(&other)), Err(SegmentError::Source { .. })));
+    assert!(matches!(apply(&head, &stored, Sources::default()), Err(SegmentError::NoSource)));
+    assert!(matches!(apply(&head, &stored, from(&Images(Vec::new()))), Err(SegmentError::Read(_))));
     let wrong = Segment { output_sha256: head.stored_sha256.clone(), ..head.clone() };
-    assert!(matches!(apply(&wrong, &stored, Some(&old())), Err(SegmentError::Output { .. })));
-    assert_eq!(apply(&head, &stored, Some(&old())).expect("applies"), output);
+    assert!(matches!(apply(&wrong, &stored, from(&old())), Err(SegmentError::Output { .. })));
+    assert_eq!(apply(&head, &stored, from(&old())).expect("applies"), output);
 }
 
 #[test]
@@ -141,11 +145,14 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
     let mut stored = vec![0, 0, 1];
     stream::push_number(&mut stored, 9 << 20);
     stored.extend([0; 9]);
-    assert!(matches!(decode(&stored, 1, None), Err(SegmentError::Columns(_))));
+    assert!(matches!(decode(&stored, 1, Sources::default()), Err(SegmentError::Columns(_))));
     let many =
         Parts { operations: vec![Operation { length: 1, kind: Kind::Zero }; LIMIT_OPERATIONS + 1], ..Parts::default() };
-    let stored = many.store(0, compress).expect("compresses");
-    assert!(matches!(decode(&stored, LIMIT_OPERATIONS as u32 + 1, None), Err(SegmentError::Limit("operations"))));
+    let stored = many.store(0, |column, _| compress(column)).expect("compresses");
+    assert!(matches!(
+        decode(&stored, LIMIT_OPERATIONS as u32 + 1, Sources::default()),
+        Err(SegmentError::Limit("operations"))
+    ));
 }
 
 #[test]
@@ -161,7 +168,47 @@ fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_
         let mut stored = vec![0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 2, 10];
         stream::push_number(&mut stored, frame.len() as u64);
         stored.extend([tag, length].iter().chain(&frame));
-        assert!(matches!(decode(&stored, 10, None), Err(SegmentError::Window("literals"))));
+        assert!(matches!(decode(&stored, 10, Sources::default()), Err(SegmentError::Window("literals"))));
+    }
+}
+
+/// Bytes that say nothing twice, and literals that are the same once more.
+fn goes_on(literals: &[u8]) -> Vec<u8> {
+    let old = old();
+    let written =
+        Written { image: ImageName::Root, offset: 9, length: 8192, sha256: Sha256::digest(&old.0[9..8201]).into() };
+    let operations = vec![Operation { length: literals.len() as u32, kind: Kind::Literal { code: false } }];
+    let parts = Parts { operations, literals: literals.to_vec(), written: Some(written), ..Parts::default() };
+    let coder = |column: &[u8], goes_on: bool| -> io::Result<Vec<u8>> {
+        let before = if goes_on { &old.0[9..8201] } else { &[] };
+        let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), 19, before)?;
+        encoder.window_log(23)?;
+        encoder.include_contentsize(!goes_on)?;
+        encoder.set_pledged_src_size(if goes_on { None } else { Some(column.len() as u64) })?;
+        io::Write::write_all(&mut encoder, column)?;
+        encoder.finish()
+    };
+    parts.store(START, coder).expect("compresses")
+}
+
+#[test]
+fn literals_go_on_from_what_was_written_when_it_is_that() {
+    let literals = old().0[100..8000].to_vec();
+    let stored = goes_on(&literals);
+    assert!(stored.len() < 300, "{} bytes", stored.len());
+    let length = literals.len() as u32;
+    fn written(images: &Images) -> Sources<'_> {
+        Sources { old: None, written: Some(images) }
+    }
+    assert_eq!(decode(&stored, length, written(&old())).expect("decodes"), literals);
+    let mut other = old();
+    other.0[9] ^= 1;
+    assert!(matches!(decode(&stored, length, written(&other)), Err(SegmentError::Written { .. })));
+    other.0.truncate(8200);
+    assert!(matches!(decode(&stored, length, written(&other)), Err(SegmentError::ReadWritten(_))));
+    assert!(matches!(decode(&stored, length, from(&old())), Err(SegmentError::NoSource)));
+    for end in 0..stored.len() {
+        assert!(decode(&stored[..end], length, written(&old())).is_err(), "cut at {end}");
     }
 }
 
@@ -171,7 +218,7 @@ proptest! {
     #[test]
     fn a_segment_comes_back(plan in proptest::collection::vec(any::<Step>(), 1..40)) {
         let (stored, output) = segment(&plan, compress);
-        let applied = apply(&described(&stored, &output), &stored, Some(&old()));
+        let applied = apply(&described(&stored, &output), &stored, from(&old()));
         prop_assert_eq!(applied.expect("applies"), output);
     }
 
@@ -180,16 +227,16 @@ proptest! {
         let (stored, output) = whole(compress);
         let mut changed = stored.clone();
         changed[at.index(stored.len())] ^= 1 << bit;
-        let refused = matches!(apply(&described(&stored, &output), &changed, Some(&old())), Err(SegmentError::Stored { .. }));
+        let refused = matches!(apply(&described(&stored, &output), &changed, from(&old())), Err(SegmentError::Stored { .. }));
         prop_assert!(refused);
         // Whoever could change that digest, too, still has to give the output that the header says.
-        let applied = apply(&described(&changed, &output), &changed, Some(&old()));
+        let applied = apply(&described(&changed, &output), &changed, from(&old()));
         prop_assert!(applied.is_err() || applied.is_ok_and(|bytes| bytes == output));
     }
 
     #[test]
     fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), output_bytes in 1..100_000u32) {
-        let _ = decode(&bytes, output_bytes, Some(&old()));
+        let _ = decode(&bytes, output_bytes, from(&old()));
         // Plain columns, so that their contents are reached.
         let columns = bytes.chunks(40.max(bytes.len() / apply::COLUMNS + 1)).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let mut stored = vec![0, 0];
@@ -198,6 +245,6 @@ proptest! {
             stream::push_number(&mut stored, columns.get(column).map_or(0, Vec::len) as u64);
         }
         stored.append(&mut bytes);
-        let _ = decode(&stored, output_bytes, Some(&old()));
+        let _ = decode(&stored, output_bytes, from(&old()));
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Invariant: [`super::decode`] makes of it what the operations write.
 
+use super::apply::Written;
+use super::before::FRAME_HEADER;
 use super::operation::{operations_columns, spaces_column, Operation};
 use super::predict::Truth;
 use super::space::{Frame, Space};
 use super::stream::{push_number, push_signed, Coding};
+use super::ImageName;
 use std::convert::Infallible;
 
 /// A segment before its columns are coded.
@@ -14,6 +17,8 @@ pub struct Parts {
     pub operations: Vec<Operation>,
     pub spaces: Vec<Space>,
     pub frames: Vec<Frame>,
+    /// What the literals go on from.
+    pub written: Option<Written>,
     /// Of all source ranges in the order of the operations; none: there are none.
     pub source_sha256: Option<[u8; 32]>,
     pub wrong: Wrong,
@@ -44,34 +49,53 @@ impl Parts {
             + self.literals.len()
     }
 
-    /// The stored bytes of the segment, which writes at `start` of its image. `compress` makes a zstd frame of a column.
-    pub fn store<E>(&self, start: u64, compress: impl Fn(&[u8]) -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+    /// The stored bytes of the segment, which writes at `start` of its image. `compress` makes a zstd frame of a column; if it is
+    /// said so, one that goes on from what was written, as [`Self::written`] says.
+    pub fn store<E>(&self, start: u64, compress: impl Fn(&[u8], bool) -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
         let operations = operations_columns(&self.operations, start);
         let spaces = spaces_column(&self.spaces, &self.frames);
-        let mut head = match &self.source_sha256 {
-            None => vec![0],
-            Some(digest) => [&[1], &digest[..]].concat(),
-        };
+        let mut head = self.flags();
         push_number(&mut head, start);
         let mut body = Vec::new();
         let described = [&operations.tags, &operations.lengths, &operations.shifts, &spaces];
-        for column in described.into_iter().chain(self.wrong.columns()).chain([&self.literals]) {
-            if column.is_empty() {
-                head.push(Coding::Empty as u8);
-                continue;
-            }
-            let coded = compress(column)?;
-            let smaller = coded.len() < column.len();
-            head.push(if smaller { Coding::Zstd } else { Coding::Plain } as u8);
-            push_number(&mut head, column.len() as u64);
-            if smaller {
-                push_number(&mut head, coded.len() as u64);
-            }
-            body.extend_from_slice(if smaller { &coded } else { column });
+        for column in described.into_iter().chain(self.wrong.columns()) {
+            let coded = compress(column, false)?;
+            push_column(&mut head, &mut body, column, &coded, Coding::Zstd);
+        }
+        let coded = compress(&self.literals, self.written.is_some())?;
+        match (self.written.is_some(), coded.strip_prefix(&FRAME_HEADER)) {
+            (true, Some(blocks)) => push_column(&mut head, &mut body, &self.literals, blocks, Coding::After),
+            _ => push_column(&mut head, &mut body, &self.literals, &coded, Coding::Zstd),
         }
         head.extend_from_slice(&body);
         Ok(head)
     }
+
+    fn flags(&self) -> Vec<u8> {
+        let mut head = vec![u8::from(self.source_sha256.is_some()) | u8::from(self.written.is_some()) << 1];
+        head.extend(self.source_sha256.iter().flatten());
+        if let Some(Written { image, offset, length, sha256 }) = &self.written {
+            head.push(u8::from(*image == ImageName::Esp));
+            push_number(&mut head, *offset);
+            push_number(&mut head, u64::from(*length));
+            head.extend(sha256);
+        }
+        head
+    }
+}
+
+/// Declares a column in `head` and adds it to `body`, coded if that is smaller.
+fn push_column(head: &mut Vec<u8>, body: &mut Vec<u8>, column: &[u8], coded: &[u8], coding: Coding) {
+    if column.is_empty() {
+        return head.push(Coding::Empty as u8);
+    }
+    let smaller = coded.len() < column.len();
+    head.push(if smaller { coding } else { Coding::Plain } as u8);
+    push_number(head, column.len() as u64);
+    if smaller {
+        push_number(head, coded.len() as u64);
+    }
+    body.extend_from_slice(if smaller { coded } else { column });
 }
 
 impl Wrong {

@@ -172,7 +172,7 @@ fn segment(image: ImageName, old: Option<&Vec<u8>>, at: usize, output: &[u8]) ->
         parts.source_sha256 = Some(Sha256::digest(&sources).into());
     }
     // What is not smaller stays as it is.
-    let plain = |column: &[u8]| Ok::<_, io::Error>(column.to_vec());
+    let plain = |column: &[u8], _| Ok::<_, io::Error>(column.to_vec());
     parts.store(at as u64, plain).expect("nothing can fail")
 }
 
