@@ -24,7 +24,7 @@ fn old() -> Old {
     Old((0..4096u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0] >> (at % 7)).collect())
 }
 
-fn from(old: &Old) -> Sources<'_> {
+fn sources(old: &Old) -> Sources<'_> {
     Sources { old: Some(old), written: Some(old) }
 }
 
@@ -66,11 +66,11 @@ fn header(bytes: &[u8]) {
 
 fn segment(output_bytes: u32, stored: &[u8]) {
     let mut stored = stored.to_vec();
-    let mut decoded = decode(&stored, output_bytes, from(&old()));
+    let mut decoded = decode(&stored, output_bytes, sources(&old()));
     // The digest of its source is what a fuzzer cannot guess.
     if let (Err(SegmentError::Source { found, .. }), Some(place)) = (&decoded, stored.get_mut(1..33)) {
         place.copy_from_slice(&hex::decode(found).expect("digits"));
-        decoded = decode(&stored, output_bytes, from(&old()));
+        decoded = decode(&stored, output_bytes, sources(&old()));
     }
     let without = decode(&stored, output_bytes, Sources::default());
     let Ok(output) = decoded else {
@@ -80,9 +80,9 @@ fn segment(output_bytes: u32, stored: &[u8]) {
     assert_eq!(output.len(), output_bytes as usize, "a segment writes as much as it says");
     assert!(without.is_ok() == (stored[0] == 0), "a segment takes its sources or does without");
     let described = described(&stored, &output);
-    assert_eq!(apply(&described, &stored, from(&old())).expect("it was decoded"), output);
+    assert_eq!(apply(&described, &stored, sources(&old())).expect("it was decoded"), output);
     let wrong = Segment { output_sha256: described.stored_sha256.clone(), ..described };
-    assert!(matches!(apply(&wrong, &stored, from(&old())), Err(SegmentError::Output { .. })), "any output passes");
+    assert!(matches!(apply(&wrong, &stored, sources(&old())), Err(SegmentError::Output { .. })), "any output passes");
 }
 
 fn described(stored: &[u8], output: &[u8]) -> Segment {
@@ -163,7 +163,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let (delta, packed) = (delta(false), delta(true));
     for delta in [&delta, &packed] {
         let length = u16::from_le_bytes([delta[0], delta[1]]);
-        let decoded = decode(&delta[2..], length.into(), from(&old()));
+        let decoded = decode(&delta[2..], length.into(), sources(&old()));
         assert!(decoded.is_ok(), "the seed is no segment: {decoded:?}");
     }
     vec![head(&header).expect("it fits"), header, delta, packed, full()]
