@@ -1,7 +1,7 @@
 //! BTF, the kernel's description of its types, to its shape: names by what they say, not by where they are, and no numbers of types.
 //!
-//! Source: Linux, Documentation/bpf/btf.rst, "BTF Type and String Encoding". Invariant: of what is no BTF, or a damaged one, the
-//! shape is what was given, up to where it is damaged.
+//! Source: Linux, Documentation/bpf/btf.rst, "BTF Type and String Encoding". Invariant: of what is no BTF the shape is what was
+//! given, of a damaged one from where it is damaged.
 
 use std::ops::Range;
 
@@ -9,6 +9,8 @@ const MAGIC: &[u8] = &[0x9f, 0xeb, 1];
 const HEADER_BYTES: usize = 24;
 /// `struct btf_type`: a name, kind and count of entries, a size or type.
 const TYPE_BYTES: usize = 12;
+/// Of a name, no more is looked at: those of damaged types may have no end.
+const LONGEST_NAME: usize = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -107,7 +109,8 @@ pub fn flatten(bytes: &[u8], shape: &mut [u8]) {
         // At 0 is the empty name, of the kernel's and of a module's.
         let place = four(types, at).filter(|_| field == Field::Name);
         let place = place.and_then(|place| if place == 0 { Some(0) } else { place.checked_sub(base) });
-        let name = place.and_then(|place| names.get(place as usize..)?.split(|byte| *byte == 0).next());
+        let rest = place.and_then(|place| names.get(place as usize..));
+        let name = rest.and_then(|rest| rest[..rest.len().min(LONGEST_NAME)].split(|byte| *byte == 0).next());
         shape.copy_from_slice(&name.map_or(0, fnv).to_le_bytes());
     });
 }

@@ -29,11 +29,13 @@ pub fn counterparts(old: &Programs, new: &Programs) -> Vec<Counterpart> {
 }
 
 fn step(old: &Part, new: &Part) -> Option<Step> {
-    let both = [old, new].iter().all(|part| part.content == Content::Relocations);
+    if [old, new].iter().any(|part| part.content != Content::Relocations) {
+        return None;
+    }
     // Where the first byte of the section would be.
-    let start = |part: &Part| part.place.start as i64 - part.address as i64;
-    let rest = (start(old) - start(new)).rem_euclid(RELOCATION_BYTES as i64) as usize;
-    both.then_some(Step { bytes: RELOCATION_BYTES, rest })
+    let start = |part: &Part| (part.place.start as i64).wrapping_sub(part.address as i64);
+    let rest = start(old).wrapping_sub(start(new)).rem_euclid(RELOCATION_BYTES as i64) as usize;
+    Some(Step { bytes: RELOCATION_BYTES, rest })
 }
 
 fn by_names(old: &[Name], new: &[Name]) -> Vec<Counterpart> {

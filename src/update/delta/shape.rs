@@ -78,7 +78,7 @@ fn flatten_unwind(shape: &mut [u8]) {
 fn flatten_relocations(bytes: &[u8], shape: &mut [u8], address: usize) {
     const ENTRY: usize = RELOCATION_BYTES;
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let first = address.next_multiple_of(ENTRY) - address;
+    let first = (ENTRY - address % ENTRY) % ENTRY;
     for at in (first..bytes.len().saturating_sub(ENTRY - 1)).step_by(ENTRY) {
         let before = if at < ENTRY { 0 } else { word(at - ENTRY) };
         shape[at..at + 8].copy_from_slice(&word(at).wrapping_sub(before).to_le_bytes());
@@ -91,7 +91,7 @@ fn flatten_relocations(bytes: &[u8], shape: &mut [u8], address: usize) {
 
 /// Pointers become their distance from the one three words before, as in tables of relocations: that stays when all move.
 fn flatten_words(words: &[u8], shape: &mut [u8], address: u64, addresses: &Range<u64>) {
-    let first = (address.next_multiple_of(8) - address) as usize;
+    let first = ((8 - address % 8) % 8) as usize;
     let pointer = |at: usize| {
         let value = u64::from_le_bytes(words[at..at + 8].try_into().expect("8 bytes"));
         Some(value).filter(|value| addresses.contains(value) && *value >= LOWEST)

@@ -10,9 +10,9 @@
 //! | the rest | the columns: tags, lengths, shifts, spaces, hits, misses, gaps, runs, differences, literals |
 //!
 //! Memory: the stored bytes and the output, 8 MiB each at most, and the decoders' windows, which take what the columns hold
-//! decoded (8.5 MiB together at most); operations and pieces take 1.5 and 1 MiB, what is learned 3.5 MiB. That is 30.5 MiB where
-//! nothing can be made smaller; a generator leaves such literals plain, without a window, which makes 22.5 MiB. Invariant: what comes out has the
-//! digest that the header promises, and no source byte is made use of before its digest was right.
+//! decoded (8.5 MiB together at most, or 128 KiB each); operations and pieces take 1.5 and 1 MiB, what is learned 5 MiB. A
+//! generator leaves literals that cannot be made smaller plain, without a window, which makes 25 MiB of it all. Invariant: what
+//! comes out has the digest that the header promises, and no source byte is made use of before its digest was right.
 
 use super::before::Before;
 use super::corrections::{Corrections, Left};

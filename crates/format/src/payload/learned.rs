@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-/// Numbers whose shifts are remembered, of a segment: 3 MiB with what holds them.
+/// Numbers whose shifts are remembered, of a segment: 3 to 5 MiB with what holds them, by their order.
 const LIMIT_KNOWN: usize = 1 << 16;
 /// Kinds of numbers of which is remembered who guessed right.
 const LIMIT_RECORDS: usize = 1 << 13;

@@ -235,16 +235,27 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), output_bytes in 1..100_000u32) {
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), output_bytes in 1..100_000u32) {
         let _ = decode(&bytes, output_bytes, from(&old()));
-        // Plain columns, so that their contents are reached.
-        let columns = bytes.chunks(40.max(bytes.len() / apply::COLUMNS + 1)).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let mut stored = vec![0, 0];
-        for column in 0..apply::COLUMNS {
+        // One PATCH by some methods over one space, and any corrections in plain columns.
+        let length = output_bytes.min(OLD as u32);
+        let (mut lengths, mut spaces) = (Vec::new(), vec![1, 1, 0, 16]);
+        stream::push_number(&mut lengths, length.into());
+        stream::push_number(&mut spaces, OLD as u64);
+        spaces.extend([1, 0, 0, 0]);
+        let methods = bytes.first().map_or(1, |byte| byte & 127);
+        let mut columns = vec![vec![3 | 16, methods, 0], lengths, vec![0], spaces];
+        columns.extend(bytes.chunks(bytes.len() / (apply::COLUMNS - 4) + 1).map(<[u8]>::to_vec));
+        columns.resize(apply::COLUMNS, Vec::new());
+        let digest = Sha256::digest(&old().0[..length as usize]);
+        let mut stored = [&[1], &digest[..], &[0]].concat();
+        for column in &columns {
             stored.push(1);
-            stream::push_number(&mut stored, columns.get(column).map_or(0, Vec::len) as u64);
+            stream::push_number(&mut stored, column.len() as u64);
         }
-        stored.append(&mut bytes);
-        let _ = decode(&stored, output_bytes, from(&old()));
+        stored.extend(columns.concat());
+        let decoded = decode(&stored, length, from(&old()));
+        let early = matches!(decoded, Err(SegmentError::Flags(_) | SegmentError::Source { .. } | SegmentError::Space));
+        prop_assert!(!early, "corrections are not reached");
     }
 }
