@@ -12,19 +12,23 @@ fn state(machine: &Shared) -> State {
     Journal::load(machine).expect("readable").1
 }
 
-/// One start, and nothing after it.
-fn at_start(bench: &Bench, machine: &Shared) -> Start {
-    let (running, images) = bench.start(machine);
+/// What the device does with the state that it finds.
+fn with_device<T>(machine: &Shared, what: impl FnOnce(&mut trial::Device) -> T) -> T {
     let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
     let (mut journal, mut state, _) = Journal::load(machine).expect("readable");
-    let mut device = trial::Device {
+    what(&mut trial::Device {
         storage: &mut storage,
         boot: &mut boot,
         epoch: &mut epoch,
         journal: &mut journal,
         state: &mut state,
-    };
-    trial::at_start(&mut device, running, images.epoch).expect("it starts")
+    })
+}
+
+/// One start, and nothing after it.
+fn at_start(bench: &Bench, machine: &Shared) -> Start {
+    let (running, images) = bench.start(machine);
+    with_device(machine, |device| trial::at_start(device, running, images.epoch)).expect("it starts")
 }
 
 #[test]
@@ -49,16 +53,8 @@ fn an_epoch_that_cannot_be_raised_is_told_and_tried_again_by_a_device_that_runs(
     machine.0.borrow_mut().next = Some(Slot::A);
     assert!(matches!(at_start(&bench, &machine), Start::Unraised(..)));
     machine.0.borrow_mut().epoch_is_stuck = false;
-    let (mut storage, mut boot, mut epoch) = (machine.clone(), machine.clone(), machine.clone());
-    let (mut journal, mut state, _) = Journal::load(&machine).expect("readable");
-    let mut device = trial::Device {
-        storage: &mut storage,
-        boot: &mut boot,
-        epoch: &mut epoch,
-        journal: &mut journal,
-        state: &mut state,
-    };
-    trial::settle(&mut device).expect("raised");
+    with_device(&machine, trial::settle).expect("raised");
+    let state = state(&machine);
     assert_eq!((state.phase, state.failure, machine.0.borrow().epoch), (Phase::Idle, None, 2));
     assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "it settles");
 }
