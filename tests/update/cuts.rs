@@ -6,12 +6,11 @@
 use crate::command::copy;
 use crate::command::guest::Guest;
 use crate::device::{Device, PATIENCE};
+use crate::payload::{Payload, FULL};
 use crate::releases::{Releases, Variant, PRODUCT};
-use crate::say;
 use crate::server::{self, Sent, Server};
+use crate::{fits, say};
 use osbuild::tools::board::Mark;
-use osbuild_format::dsse;
-use osbuild_format::payload::{envelope_length, Header, ImageName, Segment, PAYLOAD_TYPE, PREFIX_BYTES};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -62,32 +61,6 @@ impl Random {
     }
 }
 
-/// What is downloaded.
-struct Payload {
-    bytes: u64,
-    segments_at: u64,
-    longest_segment: u64,
-    /// Where the segment ends that is fetched last: the ESP's first.
-    last_end: u64,
-}
-
-impl Payload {
-    fn of(targets: &Path) -> Payload {
-        let paths = std::fs::read_dir(targets).expect("a folder").map(|entry| entry.expect("an entry").path());
-        let path = paths.filter(|path| path.to_string_lossy().contains("-2.0.0-")).collect::<Vec<PathBuf>>();
-        let bytes = std::fs::read(&path[0]).expect("read");
-        let end = PREFIX_BYTES + envelope_length(&bytes).expect("a payload");
-        let json = dsse::read_vouched(&bytes[PREFIX_BYTES..end], PAYLOAD_TYPE).expect("an envelope");
-        let header = Header::from_json(&json).expect("a header");
-        let longest = header.segments.iter().map(|segment| segment.stored_bytes).max().expect("segments");
-        let of_root = |segment: &&Segment| segment.image == ImageName::Root;
-        let first = header.segments.iter().take_while(of_root).count();
-        let stored: u64 = header.segments[..=first].iter().map(|segment| u64::from(segment.stored_bytes)).sum();
-        let (bytes, segments_at) = (bytes.len() as u64, end as u64);
-        Payload { bytes, segments_at, longest_segment: longest.into(), last_end: segments_at + stored }
-    }
-}
-
 /// What a device runs that has just become ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Runs {
@@ -104,6 +77,8 @@ struct Bench {
     payload: Payload,
     /// Of each time that the power was on.
     sent: Vec<Vec<Sent>>,
+    /// What each installation that came to its end took of memory, in KiB.
+    peaks_kib: Vec<u64>,
     // After the guest, whose files are in its project.
     _releases: Releases,
 }
@@ -132,24 +107,26 @@ fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
     bench.guest.cut_power();
     bench.guest.switch_on();
     assert_eq!(bench.becomes_ready(), Runs::New);
+    let peak_kib = bench.peaks_kib.iter().max().expect("something was installed");
+    fits(&format!("by full, at most of {} times", bench.peaks_kib.len()), *peak_kib);
 }
 
 impl Bench {
     fn new() -> Bench {
         let server = server::serve(Path::new("/nonexistent"));
-        let releases = Releases::new(&server.url());
+        let releases = Releases::new(&server);
         let first = releases.build(Variant::good("1.0.0", 1, TRIAL_BOOTS));
         releases.publish("site", &first, 0);
         releases.publish("site", &releases.build(Variant::good("2.0.0", 2, TRIAL_BOOTS)), 0);
         server.behaviour().folder = releases.path("site");
         server.behaviour().bytes_per_second = Some(BYTES_PER_SECOND);
-        let payload = Payload::of(&releases.path("site/targets"));
+        let payload = Payload::of(&releases.path("site"), "2.0.0", FULL);
         let mut guest = Guest::of(&releases.project, PRODUCT, &first.join("disk.img"));
         guest.boot();
         guest.switch_off();
         let new = releases.path("out/new");
         copy::tree(guest.state(), &new);
-        Bench { guest, new, server, payload, sent: Vec::new(), _releases: releases }
+        Bench { guest, new, server, payload, sent: Vec::new(), peaks_kib: Vec::new(), _releases: releases }
     }
 
     /// The device is as it was before any update.
@@ -183,6 +160,7 @@ impl Bench {
                 wait_for(&device, &self.server, &self.payload, moment);
             }
         }
+        self.peaks_kib.extend(device.peaks_kib());
         self.guest.cut_power();
         self.count();
         true
@@ -223,26 +201,16 @@ impl Bench {
         assert_eq!((&state["phase"]["is"], &state["denied"]), (&"idle".into(), &Value::Null), "{status:#}");
         // Each block of it, through verity.
         device.shell("cat /dev/dm-0 >/dev/null");
+        self.peaks_kib.extend(device.peaks_kib());
         self.count();
     }
 
     /// What was downloaded again after the last interruption is one segment at most.
     fn count(&mut self) {
-        let is_payload = |sent: &Sent| sent.path.ends_with(".full.payload");
-        let now: Vec<Sent> = self.server.take_sent().into_iter().filter(is_payload).collect();
-        let Payload { segments_at, longest_segment, .. } = self.payload;
-        let mut before: Vec<(u64, u64)> = self.sent.iter().flatten().map(|sent| (sent.start, sent.end)).collect();
-        before.sort_unstable();
-        let mut again = 0;
-        for sent in &now {
-            let mut from = sent.start.max(segments_at);
-            for (start, end) in &before {
-                let (start, end) = ((*start).max(from), (*end).min(sent.end));
-                again += end.saturating_sub(start);
-                from = from.max(end);
-            }
-        }
-        assert!(again <= longest_segment, "{again} bytes were fetched again: {now:#?} after {:#?}", self.sent);
+        let now: Vec<Sent> = self.server.take_sent().into_iter().filter(|sent| self.payload.is_in(sent)).collect();
+        let again = self.payload.fetched_again(self.sent.iter().flatten(), &now);
+        let longest = self.payload.longest_segment;
+        assert!(again <= longest, "{again} bytes were fetched again: {now:#?} after {:#?}", self.sent);
         self.sent.push(now);
     }
 }
@@ -256,7 +224,7 @@ fn wait_for(device: &Device, server: &Server, payload: &Payload, moment: Moment)
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    let of_payload = |sent: &&Sent| sent.path.ends_with(".full.payload");
+    let of_payload = |sent: &&Sent| payload.is_in(sent);
     match moment {
         Moment::Boot(_) => {}
         Moment::Fetch(bytes) => wait_until(&|| {

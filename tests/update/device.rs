@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(900);
 /// A device that has just become ready may not yet listen.
 const ATTEMPTS: u32 = 10;
+/// After the version: a pattern with what it took.
+const INSTALLED: &str = " is installed and starts next; that took ([0-9]+) KiB of memory";
 
 pub struct Device<'a>(pub &'a mut Guest);
 
@@ -76,6 +78,17 @@ impl Device<'_> {
         self.0.shell(command).succeeds().output
     }
 
+    /// Waits until it has installed `version` and restarts. What that took of memory at most, in KiB.
+    pub fn installs(&self, mark: Mark, version: &str) -> u64 {
+        let line = self.says(mark, &format!("osagent: restarting: {}{INSTALLED}", regex::escape(version)));
+        peaks_kib(&line)[0]
+    }
+
+    /// The same of everything that it has installed since it was switched on.
+    pub fn peaks_kib(&self) -> Vec<u64> {
+        peaks_kib(&self.0.board().console().text())
+    }
+
     pub fn mark(&self) -> Mark {
         self.0.board().console().mark()
     }
@@ -95,4 +108,9 @@ impl Device<'_> {
     pub fn is_ready(&self, mark: Mark) {
         self.says_line(mark, "osagent: ready in");
     }
+}
+
+fn peaks_kib(console: &str) -> Vec<u64> {
+    let pattern = Regex::new(&format!("osagent: restarting: [0-9.]+{INSTALLED}")).expect("a pattern");
+    pattern.captures_iter(console).map(|found| found[1].parse().expect("a number")).collect()
 }

@@ -1,5 +1,5 @@
 //! Updates of a real device on the virtual board: the program under test builds, signs and publishes releases, and the agent
-//! gets them from a web server through the firmware's boot options and the TPM's counter.
+//! gets them from a web server, by HTTPS, through the firmware's boot options and the TPM's counter.
 //!
 //! Invariant: what passes here has booted each release in OVMF; nothing of the device is simulated. Two machines run at a time: each
 //! waits most of the time for one processor, and no limit here is near what a busy host needs.
@@ -9,19 +9,21 @@
 mod command;
 mod cuts;
 mod device;
+mod payload;
 mod releases;
 mod server;
+mod tls;
 
 use command::guest::Guest;
-use device::Device;
-use osbuild_format::payload::{envelope_length, PREFIX_BYTES};
+use device::{Device, PATIENCE};
 use osbuild_format::target::LIMIT_MEMORY_BYTES;
+use payload::{Payload, DELTA, FULL};
 use releases::{Releases, Variant, PRODUCT};
 use serde_json::Value;
-use server::Server;
+use server::{Sent, Server};
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const GOOD: Variant = Variant::good("2.0.0", 2, 2);
 /// PID 1 and with it the feeding of the watchdog stop for ever, before the health checks are over.
@@ -44,11 +46,17 @@ fn say(text: &str) {
     std::io::stderr().write_all(text.as_bytes()).expect("said");
 }
 
+/// That an installation took no more memory than an update may, TLS and all.
+fn fits(how: &str, peak_kib: u64) {
+    say(&format!("{how}: the updater took {peak_kib} KiB of memory\n"));
+    assert!(peak_kib * 1024 <= LIMIT_MEMORY_BYTES, "{how}: {peak_kib} KiB");
+}
+
 #[test]
 fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
     let start = Instant::now();
     let server = server::serve(Path::new("/nonexistent"));
-    let releases = Releases::new(&server.url());
+    let releases = Releases::new(&server);
     let first = releases.build(Variant::good("1.0.0", 1, 3));
     releases.publish("site", &first, 0);
     releases.copy("site", "before");
@@ -58,6 +66,7 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
     guest.boot();
     say(&format!("two releases and a boot: {:?}\n", start.elapsed()));
     let device = Device(&mut guest);
+    refuses_another_server(&device, &server);
     refuses_a_changed_payload(&device, &server, &releases);
     updates_by_delta(&device, &server);
     refuses_what_it_has_seen_replaced(&device, &server, &releases);
@@ -67,8 +76,13 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
         (SICK, "osagent: the release on trial is not committed: failed: health check `sick` failed: exit status: 1; rebooting"),
     ] {
         let start = Instant::now();
-        releases.publish("site", &releases.build(variant), 1);
+        releases.publish("site", &releases.build(variant), 0);
+        let payload = Payload::of(&releases.path("site"), variant.version, FULL);
+        server.take_sent();
+        let is_first = variant.version == HANGS.version;
+        let before = if is_first { loses_the_connection(&device, &server, &payload) } else { Vec::new() };
         comes_back(&device, variant.version, said);
+        has_fetched(&payload, &before, &server.take_sent());
         let events = device.0.board.as_mut().expect("it runs").control().events().expect("events");
         assert!(events.iter().any(|event| event == "WATCHDOG"), "{events:?}");
         say(&format!("{} came and went: {:?}\n", variant.version, start.elapsed()));
@@ -88,14 +102,29 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
     say(&format!("all of it: {:?}\n", start.elapsed()));
 }
 
+/// Who only listens at the same address, with a certificate of an authority that the product does not name.
+fn refuses_another_server(device: &Device, server: &Server) {
+    device.rests();
+    server.behaviour().is_stranger = true;
+    server.take_sent();
+    let refused = device.ask("check");
+    assert_eq!(refused["result"], "failed", "{refused:#}");
+    let status = device.status();
+    let reason = status["result"]["reason"].as_str().unwrap_or_default();
+    say(&format!("another server: {reason}\n"));
+    assert!(reason.contains("certificate"), "{status:#}");
+    assert!(server.take_sent().is_empty(), "it was asked for something");
+    server.behaviour().is_stranger = false;
+}
+
 /// One bit of the first segment, which the header's signature covers by its digest.
 fn refuses_a_changed_payload(device: &Device, server: &Server, releases: &Releases) {
     const OTHER_ROOT: &str = "p=$(grep -l PARTNAME=root-b /sys/class/block/*/uevent); p=${p%/uevent}; head -c 9000000 \
                               /dev/${p##*/} | sha256sum";
     assert_eq!(device.runs(), ("a".to_owned(), "1.0.0".to_owned()));
     let before = device.shell(OTHER_ROOT);
-    let segments_at = segments_at(&releases.path("site/targets"), ".delta.payload");
-    server.behaviour().changed = Some((".delta.payload", segments_at + 1));
+    let payload = Payload::of(&releases.path("site"), "2.0.0", DELTA);
+    server.behaviour().changed = Some((DELTA, payload.segments_at + 1));
     let refused = device.ask("install");
     assert_eq!(refused["result"], "failed", "{refused:#}");
     let status = device.status();
@@ -106,31 +135,21 @@ fn refuses_a_changed_payload(device: &Device, server: &Server, releases: &Releas
     server.behaviour().changed = None;
 }
 
-/// Where the first segment lies in the one file with this ending.
-fn segments_at(folder: &Path, ending: &str) -> u64 {
-    let mut paths = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let path = paths.find(|path| path.to_string_lossy().ends_with(ending)).expect("a payload");
-    let start = std::fs::read(path).expect("read");
-    (PREFIX_BYTES + envelope_length(&start).expect("a payload")) as u64
-}
-
 fn updates_by_delta(device: &Device, server: &Server) {
     server.take_sent();
     let start = Instant::now();
     let mark = device.mark();
     device.begin();
-    let armed = device.says(mark, "osagent: restarting: 2\\.0\\.0 is installed.* KiB of memory");
+    fits("by delta", device.installs(mark, "2.0.0"));
     device.says_line(mark, "osagent: 2.0.0 is on trial");
     device.says_line(mark, "osagent: 2.0.0 is committed");
-    say(&format!("by delta: {:?}; {armed}\n", start.elapsed()));
-    let peak = armed.split_whitespace().find_map(|word| word.parse::<u64>().ok()).expect("KiB");
-    assert!(peak * 1024 <= LIMIT_MEMORY_BYTES, "{armed}");
+    say(&format!("by delta: {:?}\n", start.elapsed()));
     let sent = server.take_sent();
     let of = |ending: &str| -> u64 {
         sent.iter().filter(|sent| sent.path.ends_with(ending)).map(|sent| sent.end - sent.start).sum()
     };
-    assert_eq!(of(".full.payload"), 0, "{sent:#?}");
-    assert!((1000..100_000).contains(&of(".delta.payload")), "{sent:#?}");
+    assert_eq!(of(FULL), 0, "{sent:#?}");
+    assert!((1000..100_000).contains(&of(DELTA)), "{sent:#?}");
     let status = device.status();
     assert_eq!(
         (&status["slot"], &status["version"], &status["epoch"]),
@@ -157,12 +176,39 @@ fn refuses_what_it_has_seen_replaced(device: &Device, server: &Server, releases:
     server.behaviour().folder = releases.path("site");
 }
 
+/// In the middle of a payload; what was sent until then.
+fn loses_the_connection(device: &Device, server: &Server, payload: &Payload) -> Vec<Sent> {
+    device.rests();
+    server.behaviour().cut_after = Some(payload.bytes / 2);
+    device.begin();
+    let start = Instant::now();
+    while server.behaviour().cut_after.is_some() {
+        assert!(start.elapsed() < PATIENCE, "it does not fetch {} bytes: {:#}", payload.bytes / 2, device.status());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    device.rests();
+    let status = device.status();
+    assert_eq!(status["state"]["failure"]["why"], "fetch", "{status:#}");
+    assert!(status["state"]["phase"]["done"].as_u64() > Some(0), "{status:#}");
+    say(&format!("a lost connection: {}\n", status["result"]["reason"]));
+    server.take_sent()
+}
+
+/// All of the payload, and no more than a segment of it twice.
+fn has_fetched(payload: &Payload, before: &[Sent], now: &[Sent]) {
+    let again = payload.fetched_again(before.iter(), now);
+    let of_payload = before.iter().chain(now).filter(|sent| payload.is_in(sent));
+    let segments: u64 = of_payload.map(|sent| sent.end.saturating_sub(sent.start.max(payload.segments_at))).sum();
+    assert_eq!(segments - again, payload.bytes - payload.segments_at, "{before:#?} {now:#?}");
+    assert!(again <= payload.longest_segment, "{again} bytes were fetched again: {now:#?} after {before:#?}");
+}
+
 /// From a release that never becomes healthy, to the one before it, which then wants no more of it.
 fn comes_back(device: &Device, version: &str, said: &str) {
     let mark = device.mark();
     device.rests();
     device.begin();
-    device.says_line(mark, &format!("osagent: restarting: {version} is installed"));
+    fits(&format!("{version} by full"), device.installs(mark, version));
     device.says(mark, said);
     device.says_line(mark, &format!("osagent: {version} was not healthy: this slot is back"));
     device.is_ready(device.mark());

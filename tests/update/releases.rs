@@ -4,6 +4,7 @@
 //! by the program under test, with keys of this test alone.
 
 use crate::command::{copy, guest, osbuild, Project};
+use crate::server::Server;
 use osbuild::release::keys::PublicKeys;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,18 +38,19 @@ impl Variant {
 }
 
 impl Releases {
-    /// A project with keys and an empty repository `site`, whose devices look at `url`.
-    pub fn new(url: &str) -> Releases {
+    /// A project with keys and an empty repository `site`, whose devices look at `server` and trust its authority alone.
+    pub fn new(server: &Server) -> Releases {
         let project = Project::copy();
         let (_, ssh) = guest::key(&project);
         osbuild(&project, &["repo", "init", "site"]).succeeds();
         std::fs::copy(project.root.join("site/metadata/1.root.json"), project.root.join("root.json")).expect("copied");
+        project.write("ca.pem", &server.authority());
         let public = PublicKeys::load(&project.root.join("keys")).expect("keys");
         let mut signer = String::new();
         for byte in public.release.to_bytes() {
             write!(signer, "{byte:02x}").expect("written");
         }
-        Releases { project, url: url.to_owned(), signer, ssh }
+        Releases { project, url: server.url(), signer, ssh }
     }
 
     /// The folder of the image.
@@ -57,8 +59,8 @@ impl Releases {
         let (url, signer, ssh) = (&self.url, &self.signer, &self.ssh);
         let product = format!(
             "schema: 1\nproduct: {PRODUCT}\nextends: gateway-dev\ntitle: Updated\nversion: \"{version}\"\nsecurity-epoch: \
-             {epoch}\nvars: {{ssh_key: \"{ssh}\"}}\nupdate:\n  channel: testing\n  url: {url}\n  root: root.json\n  signers: \
-             [\"{signer}\"]\n  check-interval: 60\n  trial-boots: {trial_boots}\n  health: {health}\n{rest}"
+             {epoch}\nvars: {{ssh_key: \"{ssh}\"}}\nupdate:\n  channel: testing\n  url: {url}\n  root: root.json\n  ca: ca.pem\n  \
+             signers: [\"{signer}\"]\n  check-interval: 60\n  trial-boots: {trial_boots}\n  health: {health}\n{rest}"
         );
         self.project.write(&format!("layers/core/products/{PRODUCT}.yaml"), &product);
         let disk = osbuild(&self.project, &["image", PRODUCT]).succeeds().output;

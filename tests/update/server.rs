@@ -1,8 +1,10 @@
-//! A static web server for one device: files of a folder, whole or in parts, and a count of what was sent.
+//! A static web server for one device, by HTTPS: files of a folder, whole or in parts, and a count of what was sent.
 //!
-//! It can be slow, cut a connection, and change a byte on its way. Invariant: it listens on 127.0.0.1 only, and what it says of
-//! sent bytes it has handed to the kernel.
+//! It can be slow, cut a connection, change a byte before it is encrypted, and be another server than the one that is trusted.
+//! Invariant: it listens on 127.0.0.1 only, and what it says of sent bytes it has handed to the kernel.
 
+use crate::tls::Authority;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// As the guest sees it: QEMU's user network has the host's loopback at this address.
+const HOST: &str = "10.0.2.2";
 const PART_BYTES: u64 = 16 << 10;
+
+type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 /// Bytes of a file that were sent, in one answer.
 #[derive(Clone, Debug)]
@@ -30,12 +36,15 @@ pub struct Behaviour {
     pub changed: Option<(&'static str, u64)>,
     /// The connection ends in the middle of an answer, once this many bytes more were sent.
     pub cut_after: Option<u64>,
+    /// New connections get a certificate for the same host, by an authority that the device does not know.
+    pub is_stranger: bool,
     pub sent: Vec<Sent>,
     answers: u64,
 }
 
 pub struct Server {
     address: SocketAddr,
+    authority: Authority,
     behaviour: Arc<Mutex<Behaviour>>,
 }
 
@@ -44,21 +53,28 @@ pub fn serve(folder: &Path) -> Server {
     let address = listener.local_addr().expect("an address");
     let behaviour = Arc::new(Mutex::new(Behaviour { folder: folder.to_owned(), ..Behaviour::default() }));
     let shared = Arc::clone(&behaviour);
+    let authority = Authority::new();
+    let (ours, strange) = (authority.server(HOST), Authority::new().server(HOST));
     // It ends with the test's process.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let behaviour = Arc::clone(&shared);
+            let config = Arc::clone(if lock(&behaviour).is_stranger { &strange } else { &ours });
             // Whoever hangs up has heard enough, or has lost its power.
-            std::thread::spawn(move || answer_all(&stream, &behaviour));
+            std::thread::spawn(move || answer_all(stream, config, &behaviour));
         }
     });
-    Server { address, behaviour }
+    Server { address, authority, behaviour }
 }
 
 impl Server {
-    /// As the guest sees it: QEMU's user network has the host's loopback at this address.
     pub fn url(&self) -> String {
-        format!("http://10.0.2.2:{}", self.address.port())
+        format!("https://{HOST}:{}", self.address.port())
+    }
+
+    /// PEM of the authority that vouches for it.
+    pub fn authority(&self) -> String {
+        self.authority.pem()
     }
 
     pub fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
@@ -75,11 +91,12 @@ fn lock(behaviour: &Mutex<Behaviour>) -> MutexGuard<'_, Behaviour> {
     behaviour.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn answer_all(stream: &TcpStream, behaviour: &Mutex<Behaviour>) -> std::io::Result<()> {
+fn answer_all(stream: TcpStream, config: Arc<ServerConfig>, behaviour: &Mutex<Behaviour>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream);
+    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut reader = BufReader::new(Stream::new(connection, stream));
     while let Some((path, range)) = request(&mut reader)? {
-        answer(stream, behaviour, &path, range)?;
+        answer(reader.get_mut(), behaviour, &path, range)?;
     }
     Ok(())
 }
@@ -106,14 +123,15 @@ fn request(reader: &mut impl BufRead) -> std::io::Result<Option<(String, Option<
 }
 
 fn answer(
-    mut stream: &TcpStream,
+    stream: &mut Stream,
     behaviour: &Mutex<Behaviour>,
     path: &str,
     range: Option<(u64, u64)>,
 ) -> std::io::Result<()> {
     let file = lock(behaviour).folder.join(path.trim_start_matches('/'));
     let Ok(mut file) = File::open(file) else {
-        return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+        return stream.flush();
     };
     let size = file.metadata()?.len();
     let (first, last) = range.map_or((0, size.saturating_sub(1)), |(first, last)| (first, last.min(size - 1)));
@@ -155,6 +173,8 @@ fn answer(
             behaviour.bytes_per_second.map(|pace| Duration::from_secs_f64(part.len() as f64 / pace as f64))
         };
         stream.write_all(&part)?;
+        // What was encrypted and could not be sent, only this tells.
+        stream.flush()?;
         at += part.len() as u64;
         // The list may have been taken meanwhile: what follows belongs to nobody's count.
         if let Some(sent) = lock(behaviour).sent.iter_mut().find(|sent| sent.answer == answer) {
