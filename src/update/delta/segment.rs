@@ -123,8 +123,12 @@ impl<'a> Builder<'a> {
     }
 
     fn fits(&self, start: usize) -> bool {
-        let columns = self.parts.columns_bytes(start as u64) as u64;
-        self.parts.operations.len() <= LIMIT_OPERATIONS && columns <= LIMIT_COLUMNS_BYTES
+        self.parts.operations.len() <= LIMIT_OPERATIONS && self.room(start).is_some()
+    }
+
+    /// What a reader has of memory for what literals go on from; none: it has less than the segment takes without that.
+    fn room(&self, start: usize) -> Option<u64> {
+        LIMIT_COLUMNS_BYTES.checked_sub(self.parts.columns_bytes(start as u64) as u64)
     }
 
     fn equal(&self, found: &Match) -> usize {
@@ -271,6 +275,7 @@ impl<'a> Builder<'a> {
     }
 
     fn store(mut self, range: Range<usize>) -> Result<Vec<u8>, DeltaError> {
+        let room = self.room(range.start).unwrap_or(0);
         let sourced = self
             .parts
             .operations
@@ -279,7 +284,7 @@ impl<'a> Builder<'a> {
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
         let start = range.start as u64;
         let mut best = self.parts.store(start, |column, _| coder::compress(column))?;
-        for (image, before) in self.pair.before(range, self.parts.literals.len()) {
+        for (image, before) in self.pair.before(range, self.parts.literals.len(), room as usize) {
             let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
             let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
             self.parts.written = Some(Written { image, offset, length, sha256 });
@@ -297,10 +302,10 @@ impl<'a> Builder<'a> {
 }
 
 impl Pair<'_> {
-    /// What the literals of a segment could go on from: what lies before it, and the end of the root. Of the ESP, the first
-    /// segment is the last that is written.
-    fn before(&self, range: Range<usize>, literals: usize) -> Vec<(ImageName, Range<usize>)> {
-        let room = (WINDOW_BYTES as usize).saturating_sub(literals).min(LONGEST_BEFORE);
+    /// What the literals of a segment could go on from, at most `room` bytes: what lies before it, and the end of the root. Of the
+    /// ESP, the first segment is the last that is written.
+    fn before(&self, range: Range<usize>, literals: usize, room: usize) -> Vec<(ImageName, Range<usize>)> {
+        let room = (WINDOW_BYTES as usize).saturating_sub(literals).min(LONGEST_BEFORE).min(room);
         let end = |image: ImageName, floor: usize, end: usize| (image, end.saturating_sub(room).max(floor)..end);
         let root = self.all.root.len();
         let candidates = match self.image {

@@ -106,6 +106,21 @@ fn what_is_hard_gives_segments_that_a_device_takes() {
     }
 }
 
+/// What a reader takes has to hold the other columns, too.
+#[test]
+fn literals_go_on_from_no_more_than_the_corrections_leave_room_for() {
+    let old_root = noise(8, 4_700_000);
+    let first = noise(9, LIMIT_OUTPUT_BYTES as usize);
+    let mut wrong = old_root.clone();
+    wrong[64..].chunks_mut(32).flat_map(|bytes| bytes.iter_mut().take(8)).for_each(|byte| *byte ^= 0x55);
+    // The end of the first segment again, so that going on from it pays.
+    let new_root = [&first[..], &first[7 << 20..], &noise(10, 2_600_000), &wrong].concat();
+    let (old, new) = (Images { root: &old_root, esp: &[] }, Images { root: &new_root, esp: &[] });
+    let delta = on_threads(2, Some(&old), &new);
+    assert!(applied(&delta, Some(&old)).0 == new.root);
+    assert!(stored(&delta) < first.len() + 3_800_000, "{}", stored(&delta));
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
 
