@@ -8,7 +8,7 @@ use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use super::{DeltaError, Images};
 use osbuild_format::payload::{
     predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
-    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, WINDOW_BYTES,
+    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_WORK_BYTES, WINDOW_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -58,12 +58,11 @@ struct Builder<'a> {
 
 /// The segment that writes `range` of the new image.
 pub fn build(pair: &Pair, range: Range<usize>, matches: &[Match]) -> Result<(Segment, Vec<u8>), DeltaError> {
-    // The same with fewer operations, if there are more than a reader takes; at last one that takes the bytes as they are.
+    // The same with fewer operations, if it is more than a reader takes; at last one that takes the bytes as they are.
     let built = (0..=COARSER).find_map(|coarser| {
         let mut builder = Builder::new(pair, coarser);
         builder.fill(range.clone(), matches);
-        let few = coarser == COARSER || builder.fits(range.start);
-        few.then(|| builder.store(range.clone()))
+        builder.store(range.clone()).transpose()
     });
     let stored = built.expect("the last one is taken")?;
     let sha256 = |bytes: &[u8]| osbuild_format::hex::encode(&Sha256::digest(bytes));
@@ -122,13 +121,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn fits(&self, start: usize) -> bool {
-        self.parts.operations.len() <= LIMIT_OPERATIONS && self.room(start).is_some()
-    }
-
-    /// What a reader has of memory for what literals go on from; none: it has less than the segment takes without that.
-    fn room(&self, start: usize) -> Option<u64> {
-        LIMIT_COLUMNS_BYTES.checked_sub(self.parts.columns_bytes(start as u64) as u64)
+    /// What a reader has room for beside the columns; none: there are more of them, or operations, than it takes.
+    fn room(&self, start: u64) -> Option<u64> {
+        let few = self.parts.operations.len() <= LIMIT_OPERATIONS;
+        LIMIT_COLUMNS_BYTES.checked_sub(self.parts.columns_bytes(start) as u64).filter(|_| few)
     }
 
     fn equal(&self, found: &Match) -> usize {
@@ -274,16 +270,20 @@ impl<'a> Builder<'a> {
         Some((frame, space))
     }
 
-    fn store(mut self, range: Range<usize>) -> Result<Vec<u8>, DeltaError> {
-        let room = self.room(range.start).unwrap_or(0);
+    /// None: it is more than a reader takes.
+    fn store(mut self, range: Range<usize>) -> Result<Option<Vec<u8>>, DeltaError> {
+        let start = range.start as u64;
+        let Some(room) = self.room(start) else { return Ok(None) };
+        let kept = LIMIT_COLUMNS_BYTES - room + self.parts.kept_bytes(&self.learned);
         let sourced = self
             .parts
             .operations
             .iter()
             .any(|operation| matches!(operation.kind, Kind::Copy { .. } | Kind::Patch { .. }));
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
-        let start = range.start as u64;
         let mut best = self.parts.store(start, |column, _| coder::compress(column))?;
+        let Some(left) = LIMIT_WORK_BYTES.checked_sub(kept + best.len() as u64) else { return Ok(None) };
+        let room = room.min(left);
         for (image, before) in self.pair.before(range, self.parts.literals.len(), room as usize) {
             let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
             let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
@@ -297,7 +297,7 @@ impl<'a> Builder<'a> {
                 best = stored;
             }
         }
-        Ok(best)
+        Ok(Some(best))
     }
 }
 

@@ -9,17 +9,17 @@
 //! | 10 times | a column's coding (0 empty, 1 plain, 2 zstd), decoded length (not if empty), stored length (only if zstd) |
 //! | the rest | the columns: tags, lengths, shifts, spaces, hits, misses, gaps, runs, differences, literals |
 //!
-//! Memory: the stored bytes and the output, 8 MiB each at most, and the decoders' windows, which take what the columns hold
-//! decoded (8.5 MiB together at most, or 128 KiB each); operations and pieces take 1.5 and 1 MiB, what is learned 5 MiB. A
-//! generator leaves literals that cannot be made smaller plain, without a window, which makes 25 MiB of it all. Invariant: what
-//! comes out has the digest that the header promises, and no source byte is made use of before its digest was right.
+//! Memory: the output, 8 MiB at most, and [`LIMIT_WORK_BYTES`] for all else: the stored bytes (8 MiB at most), the decoders'
+//! windows, which take what the columns hold decoded (8.5 MiB together at most, or 128 KiB each), operations and pieces (1.5 and
+//! 1 MiB at most), what is learned (5 MiB at most). Invariant: what comes out has the digest that the header promises, and no
+//! source byte is made use of before its digest was right.
 
 use super::before::Before;
 use super::corrections::{Corrections, Left};
 use super::learned::Learned;
-use super::operation::{read_operations, read_spaces, Columns, Kind, Operation};
+use super::operation::{kept_bytes, read_operations, read_spaces, Columns, Kind, Operation};
 use super::predict::{predict, Methods, Moved, Truth};
-use super::stream::{number, Declared, LIMIT_COLUMNS_BYTES};
+use super::stream::{number, Declared, LIMIT_COLUMNS_BYTES, LIMIT_WORK_BYTES};
 use super::{code, ImageName, Segment, LIMIT_OUTPUT_BYTES, LIMIT_STORED_BYTES};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -65,6 +65,8 @@ pub enum SegmentError {
     Coding(u8),
     #[error("the segment's columns have {0} bytes; the limit is {LIMIT_COLUMNS_BYTES}")]
     Columns(u64),
+    #[error("the segment takes more of a reader's memory than {LIMIT_WORK_BYTES} bytes beside what it writes")]
+    Memory,
     #[error("the segment's {column} cannot be decoded: {text}")]
     Zstd { column: &'static str, text: String },
     #[error("the segment's {0} need a window that is larger than what they hold")]
@@ -155,9 +157,10 @@ pub fn decode(stored: &[u8], output_bytes: u32, sources: Sources) -> Result<Vec<
     operations.tags.end()?;
     operations.lengths.end()?;
     operations.shifts.end()?;
+    let taken = (stored.len() as u64).saturating_add(total).saturating_add(kept_bytes(listed.len(), &known));
+    let mut learned = Learned::within(LIMIT_WORK_BYTES.checked_sub(taken).ok_or(SegmentError::Memory)?);
     let mut output = vec![0; output_bytes as usize];
     read_sources(&listed, digest, sources.old, &mut output)?;
-    let mut learned = Learned::default();
     let mut at = 0;
     for Operation { length, kind } in &listed {
         let bytes = &mut output[at..at + *length as usize];
@@ -184,6 +187,9 @@ pub fn decode(stored: &[u8], output_bytes: u32, sources: Sources) -> Result<Vec<
             }
         }
         at += *length as usize;
+    }
+    if learned.lacks_room() {
+        return Err(SegmentError::Memory);
     }
     literals.end()?;
     corrections.end()?;

@@ -7,10 +7,13 @@
 
 use std::collections::BTreeMap;
 
-/// Numbers whose shifts are remembered, of a segment: 3 to 5 MiB with what holds them, by their order.
+/// Numbers whose shifts are remembered, of a segment.
 const LIMIT_KNOWN: usize = 1 << 16;
 /// Kinds of numbers of which is remembered who guessed right.
 const LIMIT_RECORDS: usize = 1 << 13;
+/// What one of each takes at most, with what holds them: a tree that grows at its end is half empty.
+const KNOWN_BYTES: u64 = 72;
+const RECORD_BYTES: u64 = 88;
 /// More right guesses than that change nothing.
 const LIMIT_POINTS: i8 = 16;
 
@@ -52,9 +55,31 @@ struct Record {
 pub struct Learned {
     known: BTreeMap<(Domain, u64), i64>,
     records: BTreeMap<(Domain, u8), Record>,
+    /// None: as much as all that may be remembered takes.
+    limit_bytes: Option<u64>,
+    lacks_room: bool,
 }
 
 impl Learned {
+    /// Nothing yet; what is learned takes `limit_bytes` of memory at most.
+    pub(super) fn within(limit_bytes: u64) -> Self {
+        Self { limit_bytes: Some(limit_bytes), ..Self::default() }
+    }
+
+    /// Something was not remembered for lack of memory: from there on, guesses are other ones than the writer's.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.lacks_room
+    }
+
+    /// What it takes of memory at most.
+    pub(super) fn bytes(&self) -> u64 {
+        self.known.len() as u64 * KNOWN_BYTES + self.records.len() as u64 * RECORD_BYTES
+    }
+
+    fn has_room(&self, more_bytes: u64) -> bool {
+        self.limit_bytes.is_none_or(|limit| self.bytes() + more_bytes <= limit)
+    }
+
     /// By how much `number` likely moves.
     pub fn shift(&self, number: &Number) -> i64 {
         let below = self.below(number);
@@ -75,11 +100,17 @@ impl Learned {
         let guessed = self.shift(number);
         let right = self.guesses(number, below).map(|guess| guess == Some(shift));
         let wrong = guessed != shift || !right[1];
-        if wrong && (self.known.len() < LIMIT_KNOWN || below.is_some_and(|(value, _)| value == number.value)) {
-            self.known.insert((number.domain, number.value), shift);
+        let is_known = below.is_some_and(|(value, _)| value == number.value);
+        if wrong && (self.known.len() < LIMIT_KNOWN || is_known) {
+            match is_known || self.has_room(KNOWN_BYTES) {
+                true => _ = self.known.insert((number.domain, number.value), shift),
+                false => self.lacks_room = true,
+            }
         }
         let key = (number.domain, number.form);
-        if self.records.len() == LIMIT_RECORDS && !self.records.contains_key(&key) {
+        let is_full = self.records.len() == LIMIT_RECORDS;
+        if (is_full || !self.has_room(RECORD_BYTES)) && !self.records.contains_key(&key) {
+            self.lacks_room |= !is_full;
             return;
         }
         let record = self.records.entry(key).or_default();
@@ -137,5 +168,22 @@ mod tests {
             learned.learn(&Number { domain, ..number(0, None) }, 1);
         }
         assert!(learned.known.len() == LIMIT_KNOWN && learned.records.len() == LIMIT_RECORDS);
+        assert!(!learned.lacks_room(), "what is not remembered by rule is not missed");
+    }
+
+    #[test]
+    fn what_has_no_room_is_missed() {
+        let learn = |limit_bytes| {
+            let mut learned = Learned::within(limit_bytes);
+            (0..100).for_each(|value| learned.learn(&number(value, None), value as i64 * 3));
+            learned
+        };
+        let all = learn(u64::MAX).bytes();
+        assert!(all > 90 * KNOWN_BYTES, "{all}");
+        assert!(!learn(all).lacks_room());
+        for limit_bytes in [0, KNOWN_BYTES, all - 1] {
+            let learned = learn(limit_bytes);
+            assert!(learned.lacks_room() && learned.bytes() <= limit_bytes, "{limit_bytes}");
+        }
     }
 }

@@ -36,7 +36,7 @@ pub use learned::Learned;
 pub use operation::{Kind, Operation, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES};
 pub use predict::{predict, Methods, Moved, Truth};
 pub use space::{Frame, Piece, Space};
-pub use stream::LIMIT_COLUMNS_BYTES;
+pub use stream::{LIMIT_COLUMNS_BYTES, LIMIT_WORK_BYTES};
 pub use write::{Correction, Parts, Wrong};
 
 /// Of the envelope: 4 GiB of images make some hundred kilobytes.

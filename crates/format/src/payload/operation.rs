@@ -13,6 +13,10 @@ pub const LIMIT_OPERATIONS: usize = 1 << 16;
 /// Of all spaces of a segment.
 pub const LIMIT_PIECES: usize = 1 << 16;
 pub const LIMIT_FRAMES: usize = 1 << 12;
+/// What one of each takes of memory.
+const OPERATION_BYTES: usize = 24;
+const PIECE_BYTES: usize = 16;
+const _: () = assert!(size_of::<Operation>() <= OPERATION_BYTES && size_of::<Piece>() <= PIECE_BYTES);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -52,6 +56,12 @@ const ESP: u8 = 4;
 const CODE: u8 = 8;
 /// Beside PATCH: methods and frame follow.
 const PREDICT: u8 = 16;
+
+/// What a reader keeps of so many operations and of `spaces`.
+pub(super) fn kept_bytes(operations: usize, spaces: &[Space]) -> u64 {
+    let pieces: usize = spaces.iter().map(|space| space.pieces.len()).sum();
+    (operations * OPERATION_BYTES + pieces * PIECE_BYTES) as u64
+}
 
 /// Where the next source range of an image is expected: as far on as the output is since the last one.
 #[derive(Default)]

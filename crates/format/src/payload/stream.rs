@@ -10,6 +10,9 @@ use std::io::{BufRead, BufReader, Read};
 
 /// Of all columns of a segment together, decoded: this bounds what the decoders' windows take.
 pub const LIMIT_COLUMNS_BYTES: u64 = (8 << 20) + (512 << 10);
+/// What a segment may take of a reader's memory beside the bytes that it writes: as it travels, its columns decoded, and what is
+/// kept of its operations, pieces and learned numbers.
+pub const LIMIT_WORK_BYTES: u64 = 18 << 20;
 const BUFFER_BYTES: usize = 4096;
 /// A column may have a window of this size however little it holds: encoders have fixed ones.
 const SMALL_WINDOW_BYTES: u64 = 128 << 10;

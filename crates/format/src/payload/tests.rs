@@ -156,6 +156,25 @@ fn columns_that_a_device_has_no_memory_for_are_refused() {
 }
 
 #[test]
+fn what_is_within_each_limit_may_be_too_much_together() {
+    const LENGTH: u32 = 121;
+    let mut parts = Parts {
+        operations: vec![Operation { length: LENGTH, kind: Kind::Literal { code: false } }; LIMIT_OPERATIONS],
+        literals: vec![1; LIMIT_OPERATIONS * LENGTH as usize],
+        ..Parts::default()
+    };
+    let decoded = |parts: &Parts| {
+        let stored = parts.store(START, |column, _| Ok::<_, SegmentError>(column.to_vec())).expect("stored");
+        decode(&stored, parts.literals.len() as u32, Sources::default())
+    };
+    assert_eq!(decoded(&parts).expect("it has room"), parts.literals);
+    let pieces: Vec<Piece> = (0..LIMIT_PIECES as u64).map(|start| Piece { start, shift: 0 }).collect();
+    parts.spaces = vec![Space { end: pieces.len() as u64, pieces }];
+    parts.frames = vec![Frame { space: 0, old_base: 0, new_base: 0 }];
+    assert!(matches!(decoded(&parts), Err(SegmentError::Memory)));
+}
+
+#[test]
 fn a_frame_that_wants_more_memory_than_its_column_holds_is_refused_before_it_is_decoded() {
     // 400 blocks of 128 KiB zeros: without a size but with a window of 64 MiB, and as one piece of 50 MiB.
     let blocks: Vec<u8> = (0..400u32).flat_map(|n| [&[u8::from(n == 399) | 2, 0, 0x10][..], &[0]].concat()).collect();

@@ -4,7 +4,8 @@
 
 use super::apply::Written;
 use super::before::FRAME_HEADER;
-use super::operation::{operations_columns, spaces_column, Operation};
+use super::learned::Learned;
+use super::operation::{kept_bytes, operations_columns, spaces_column, Operation};
 use super::predict::Truth;
 use super::space::{Frame, Space};
 use super::stream::{push_number, push_signed, Coding};
@@ -47,6 +48,11 @@ impl Parts {
             + spaces
             + self.wrong.columns().iter().map(|column| column.len()).sum::<usize>()
             + self.literals.len()
+    }
+
+    /// What a reader keeps beside columns; all of it counts for [`super::LIMIT_WORK_BYTES`]. `learned`: from all operations.
+    pub fn kept_bytes(&self, learned: &Learned) -> u64 {
+        kept_bytes(self.operations.len(), &self.spaces) + learned.bytes()
     }
 
     /// The stored bytes of the segment, which writes at `start` of its image. `compress` makes a zstd frame of a column; if it is
