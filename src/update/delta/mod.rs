@@ -2,6 +2,7 @@
 //!
 //! Invariant: equal images give equal bytes, with however many threads; every segment was applied and compared.
 
+mod before;
 mod btf;
 mod coder;
 mod matching;
@@ -13,6 +14,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+use before::Samples;
 use matching::{Index, Match};
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Sources, LIMIT_OUTPUT_BYTES};
 use program::Programs;
@@ -65,18 +67,19 @@ impl<'a> Images<'a> {
 /// What makes `new` of `old`; without `old`, of nothing. Runs on the threads of the pool that it is called in.
 pub fn generate(old: Option<&Images>, new: &Images) -> Result<Generated, DeltaError> {
     let mut segments = Vec::new();
+    let samples = Samples::of(new);
     for name in [ImageName::Root, ImageName::Esp] {
         let images = (old.map_or(&[][..], |old| old.image(name)), new.image(name));
         if let Some(large) = [images.0.len(), images.1.len()].into_iter().find(|length| u32::try_from(*length).is_err())
         {
             return Err(DeltaError::Large(large));
         }
-        segments.extend(image(name, images.0, new)?);
+        segments.extend(image(name, images.0, new, &samples)?);
     }
     Ok(Generated { segments })
 }
 
-fn image(image: ImageName, old: &[u8], all: &Images) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
+fn image(image: ImageName, old: &[u8], all: &Images, samples: &Samples) -> Result<Vec<(Segment, Vec<u8>)>, DeltaError> {
     let new = all.image(image);
     let (old_programs, new_programs) = (Programs::find(old, image), Programs::find(new, image));
     // What is literal leaves room in the window for what it goes on from.
@@ -97,8 +100,17 @@ fn image(image: ImageName, old: &[u8], all: &Images) -> Result<Vec<(Segment, Vec
         }
     };
     let spaces = space::between(&old_programs, &new_programs, matches.iter().flatten());
-    let pair =
-        Pair { image, old, new, all, step, old_programs: &old_programs, new_programs: &new_programs, spaces: &spaces };
+    let pair = Pair {
+        image,
+        old,
+        new,
+        all,
+        samples,
+        step,
+        old_programs: &old_programs,
+        new_programs: &new_programs,
+        spaces: &spaces,
+    };
     ranges.into_par_iter().zip(&matches).map(|(range, matches)| checked(&pair, range, matches)).collect()
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
+use super::before::Samples;
 use super::coder;
 use super::matching::Match;
 use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use super::{DeltaError, Images};
 use osbuild_format::payload::{
     predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
-    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_WORK_BYTES, WINDOW_BYTES,
+    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_STORED_BYTES,
+    LIMIT_WORK_BYTES, WINDOW_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ pub struct Pair<'a> {
     pub new: &'a [u8],
     /// Both new images.
     pub all: &'a Images<'a>,
+    /// Of them.
+    pub samples: &'a Samples,
     /// Of output in a segment.
     pub step: usize,
     pub old_programs: &'a Programs,
@@ -281,17 +285,19 @@ impl<'a> Builder<'a> {
             .iter()
             .any(|operation| matches!(operation.kind, Kind::Copy { .. } | Kind::Patch { .. }));
         self.parts.source_sha256 = sourced.then(|| self.sources.finalize().into());
-        let mut best = self.parts.store(start, |column, _| coder::compress(column))?;
+        let coded = self.parts.code(start, coder::compress)?;
+        let mut best = coded.with_literals(&self.parts, &coder::compress(&self.parts.literals)?);
+        if best.len() > LIMIT_STORED_BYTES as usize {
+            return Ok(None);
+        }
         let Some(left) = LIMIT_WORK_BYTES.checked_sub(kept + best.len() as u64) else { return Ok(None) };
         let room = room.min(left);
-        for (image, before) in self.pair.before(range, self.parts.literals.len(), room as usize) {
+        for (image, before) in self.pair.before(range, &self.parts.literals, room as usize) {
             let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
             let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
             self.parts.written = Some(Written { image, offset, length, sha256 });
-            let stored = self.parts.store(start, |column, goes_on| match goes_on {
-                true => coder::compress_after(bytes, column),
-                false => coder::compress(column),
-            })?;
+            let literals = coder::compress_after(bytes, &self.parts.literals)?;
+            let stored = coded.with_literals(&self.parts, &literals);
             // Reading so much costs a device time.
             if stored.len() + stored.len() / 128 < best.len() {
                 best = stored;
@@ -302,20 +308,28 @@ impl<'a> Builder<'a> {
 }
 
 impl Pair<'_> {
-    /// What the literals of a segment could go on from, at most `room` bytes: what lies before it, and the end of the root. Of the
-    /// ESP, the first segment is the last that is written.
-    fn before(&self, range: Range<usize>, literals: usize, room: usize) -> Vec<(ImageName, Range<usize>)> {
-        let room = (WINDOW_BYTES as usize).saturating_sub(literals).min(LONGEST_BEFORE).min(room);
-        let end = |image: ImageName, floor: usize, end: usize| (image, end.saturating_sub(room).max(floor)..end);
-        let root = self.all.root.len();
-        let candidates = match self.image {
-            ImageName::Root => vec![end(ImageName::Root, 0, range.start)],
-            ImageName::Esp if range.start == 0 => vec![end(ImageName::Root, 0, root)],
-            ImageName::Esp => vec![end(ImageName::Root, 0, root), end(ImageName::Esp, self.step, range.start)],
+    /// What the literals of a segment could go on from, at most `room` bytes: what lies before it, and the range that has most of
+    /// them. Of the ESP, the first segment is the last that is written.
+    fn before(&self, range: Range<usize>, literals: &[u8], room: usize) -> Vec<(ImageName, Range<usize>)> {
+        let room = (WINDOW_BYTES as usize).saturating_sub(literals.len()).min(LONGEST_BEFORE).min(room);
+        if literals.len() < SHORTEST_LITERALS || room == 0 {
+            return Vec::new();
+        }
+        let root = (ImageName::Root, 0..self.all.root.len());
+        let written = match self.image {
+            ImageName::Root => vec![(ImageName::Root, 0..range.start)],
+            ImageName::Esp if range.start == 0 => vec![root],
+            ImageName::Esp => vec![(ImageName::Esp, self.step..range.start), root],
         };
-        let worth =
-            |(_, before): &(ImageName, Range<usize>)| literals >= SHORTEST_LITERALS && before.start < before.end;
-        candidates.into_iter().filter(worth).collect()
+        let near = written[0].clone();
+        let near = (near.0, near.1.end.saturating_sub(room).max(near.1.start)..near.1.end);
+        let most = self.samples.best(&written, literals, room);
+        // What is nearly the same is not tried twice.
+        let differs = |(image, range): &(ImageName, Range<usize>)| {
+            *image != near.0 || range.start.abs_diff(near.1.start) > room / 8
+        };
+        let most = most.filter(differs);
+        [Some(near.clone()), most].into_iter().flatten().filter(|(_, range)| !range.is_empty()).collect()
     }
 }
 

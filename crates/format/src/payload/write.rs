@@ -58,23 +58,20 @@ impl Parts {
     /// The stored bytes of the segment, which writes at `start` of its image. `compress` makes a zstd frame of a column; if it is
     /// said so, one that goes on from what was written, as [`Self::written`] says.
     pub fn store<E>(&self, start: u64, compress: impl Fn(&[u8], bool) -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+        let coded = self.code(start, |column| compress(column, false))?;
+        Ok(coded.with_literals(self, &compress(&self.literals, self.written.is_some())?))
+    }
+
+    /// All columns but the literals, of which it may then be tried what they best go on from.
+    pub fn code<E>(&self, start: u64, compress: impl Fn(&[u8]) -> Result<Vec<u8>, E>) -> Result<Coded, E> {
         let operations = operations_columns(&self.operations, start);
         let spaces = spaces_column(&self.spaces, &self.frames);
-        let mut head = self.flags();
-        push_number(&mut head, start);
-        let mut body = Vec::new();
+        let mut coded = Coded { start, declared: Vec::new(), body: Vec::new() };
         let described = [&operations.tags, &operations.lengths, &operations.shifts, &spaces];
         for column in described.into_iter().chain(self.wrong.columns()) {
-            let coded = compress(column, false)?;
-            push_column(&mut head, &mut body, column, &coded, Coding::Zstd);
+            push_column(&mut coded.declared, &mut coded.body, column, &compress(column)?, Coding::Zstd);
         }
-        let coded = compress(&self.literals, self.written.is_some())?;
-        match (self.written.is_some(), coded.strip_prefix(&FRAME_HEADER)) {
-            (true, Some(blocks)) => push_column(&mut head, &mut body, &self.literals, blocks, Coding::After),
-            _ => push_column(&mut head, &mut body, &self.literals, &coded, Coding::Zstd),
-        }
-        head.extend_from_slice(&body);
-        Ok(head)
+        Ok(coded)
     }
 
     fn flags(&self) -> Vec<u8> {
@@ -87,6 +84,29 @@ impl Parts {
             head.extend(sha256);
         }
         head
+    }
+}
+
+/// A segment but for its literals.
+#[derive(Clone, Debug)]
+pub struct Coded {
+    start: u64,
+    declared: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Coded {
+    /// The stored bytes, with the `literals` of `parts` as the frame that goes on from what `parts` says.
+    pub fn with_literals(&self, parts: &Parts, literals: &[u8]) -> Vec<u8> {
+        let mut head = parts.flags();
+        push_number(&mut head, self.start);
+        head.extend_from_slice(&self.declared);
+        let mut body = Vec::new();
+        match (parts.written.is_some(), literals.strip_prefix(&FRAME_HEADER)) {
+            (true, Some(blocks)) => push_column(&mut head, &mut body, &parts.literals, blocks, Coding::After),
+            _ => push_column(&mut head, &mut body, &parts.literals, literals, Coding::Zstd),
+        }
+        [head, self.body.clone(), body].concat()
     }
 }
 
