@@ -40,7 +40,7 @@ fn a_part_of_a_repository_is_not_taken_for_an_empty_folder() {
     };
     let folder = made();
     std::fs::remove_file(folder.path().join(METADATA).join("timestamp.json")).unwrap();
-    let is_partly = |result: Result<(), RepositoryError>| matches!(result, Err(RepositoryError::Partly(_)));
+    let is_partly = |result: Result<Vec<u8>, RepositoryError>| matches!(result, Err(RepositoryError::Partly(_)));
     assert!(is_partly(begin(folder.path(), &["root", "third"], day(0))), "other keys");
     let bytes = file::read(&folder.path().join(METADATA).join("1.root.json"), 1 << 20).unwrap();
     for other in ["metadata/2.root.json", "metadata/7.snapshot.json", "targets/0123.x.payload"] {
