@@ -30,7 +30,8 @@ pub struct CheckArgs {
     /// Another release key that payloads may be signed by, as the one before `release.pub` was replaced; may be given several times
     #[arg(long, value_name = "FILE")]
     release: Vec<PathBuf>,
-    /// Say what expires within so many days, and end with status 4
+    /// Say what expires within so many days, or within half of the time that its role's signatures are good, if that is less,
+    /// and end with status 4
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     warn_days: u64,
 }

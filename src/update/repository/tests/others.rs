@@ -3,6 +3,16 @@
 use super::*;
 
 #[test]
+fn what_is_good_for_a_day_is_told_after_half_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let days = Days { timestamp: 1, ..Days::default() };
+    init(folder.path(), &roles(), days, &keyring(&NAMES), day(0)).unwrap();
+    let soon = |hours: u64| checked(folder.path(), Time::from_seconds(day(0).seconds() + hours * 3600)).unwrap().soon;
+    assert_eq!(soon(11), [""; 0]);
+    assert!(soon(13)[0].starts_with("timestamp expires in 0 days: "), "{:?}", soon(13));
+}
+
+#[test]
 fn what_is_delegated_is_renewed_by_its_own_key_and_told_when_it_has_expired() {
     let folder = made();
     let repository = Repository::open(folder.path()).unwrap();
