@@ -170,3 +170,43 @@ fn what_is_published_is_offered_to_a_share_and_withdrawn() {
     assert_eq!(files(), 1);
     assert!(!repo(&project, &["check", "site"]).succeeds().output.contains("payload"));
 }
+
+/// Somebody who can write to the static host lets his key in; no verb signs that for him.
+#[test]
+fn no_verb_signs_what_somebody_else_wrote_into_the_repository() {
+    let (project, keys) = with_keys();
+    let begun = repo(&project, &["init", "site"]).succeeds();
+    assert!(begun.errors.contains("is a copy: what does not follow from it is never signed"), "{}", begun.errors);
+    let metadata = project.root.join("site/metadata");
+    let first = std::fs::read_to_string(metadata.join("1.root.json")).expect("read");
+    // The folder of keys of a machine that only publishes has no copy; a name that no `init` gave a root.
+    let away = project.root.join("away");
+    moved(&keys, &away, &["roots", "root.pub", "root.key"]);
+    repo(&project, &["refresh", "site"]).fails_with(&["vouches for its first root", "`--root FILE`", "roots"]);
+    std::fs::write(project.root.join("first.json"), &first).expect("written");
+    repo(&project, &["refresh", "site", "--root", "first.json"]).succeeds();
+    moved(&away, &keys, &["roots", "root.pub", "root.key"]);
+    let second = first.replacen("\"version\": 1", "\"version\": 2", 1);
+    assert_ne!(first, second);
+    std::fs::write(metadata.join("2.root.json"), second).expect("written");
+    std::fs::write(project.root.join("x.payload"), payload(&keys, "1.0.0")).expect("written");
+    let state = || {
+        let names = std::fs::read_dir(&metadata).expect("there").map(|entry| entry.expect("read").path());
+        let mut files: Vec<_> = names.map(|path| (std::fs::read(&path).expect("read"), path)).collect();
+        files.sort();
+        files
+    };
+    let before = state();
+    for verb in [
+        &["publish", "site", "--payload", "x.payload"][..],
+        &["rollout", "site", "gateway-1.0.0", "10"],
+        &["withdraw", "site", "gateway-1.0.0"],
+        &["refresh", "site"],
+        &["rotate", "site"],
+        &["delegate", "site", "acme", "--key", "targets", "--path", "apps/*"],
+        &["rehearse", "site"],
+    ] {
+        repo(&project, verb).fails_with(&["`2.root.json` of the repository cannot be trusted", "nothing was signed"]);
+        assert!(state() == before, "{verb:?}");
+    }
+}
