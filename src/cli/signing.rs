@@ -47,7 +47,13 @@ impl SigningArgs {
         let request = exchange.request();
         let names: Vec<String> =
             request.entries.iter().map(|entry| format!("  {}: {}", entry.id, entry.what)).collect();
-        let message = format!("{} signatures are wanted:\n{}", names.len(), names.join("\n"));
+        let mut message = format!("{} signatures are wanted:\n{}", names.len(), names.join("\n"));
+        for path in exchange.useless().iter().filter_map(|number| self.signatures.get(*number)) {
+            message += &format!(
+                "\nnone of the signatures in `{}` is for what is to be signed now: they answer another request",
+                path.display()
+            );
+        }
         let Some(path) = &self.sign_request else {
             let help = "`--sign-request FILE` writes them into a request for `osbuild sign`";
             return Failure { exit: EXIT_WANTED, ..Failure::new(message).help(help) };
