@@ -5,6 +5,7 @@
 
 mod exchange;
 mod external;
+pub mod message;
 mod pkcs11;
 mod private;
 mod public;
