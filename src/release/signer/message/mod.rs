@@ -165,7 +165,7 @@ fn canonical<T: Metadata>(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// With its causes, in a line.
+/// With its causes, in a line: names of members are a stranger's.
 fn said(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -173,5 +173,5 @@ fn said(error: impl std::error::Error) -> String {
         text += &format!(": {error}");
         cause = error.source();
     }
-    text
+    text.chars().take(300).flat_map(char::escape_debug).collect()
 }

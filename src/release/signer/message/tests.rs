@@ -18,7 +18,7 @@ fn ed25519() -> PublicKey {
 
 fn rsa() -> PublicKey {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/release/testdata");
-    let text = std::fs::read_to_string(path.join("signer.key.pem")).unwrap();
+    let text = crate::io::file::read_text(&path.join("signer.key.pem")).unwrap();
     let key = <rsa::RsaPrivateKey as rsa::pkcs8::DecodePrivateKey>::from_pkcs8_pem(&text).unwrap();
     Signer::of_rsa("it", key).public().clone()
 }
