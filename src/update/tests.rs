@@ -8,8 +8,11 @@ use super::repository::{Days, Keyring, Repository, RepositoryError, TARGETS};
 use super::UpdateError;
 use crate::io::file;
 use crate::release::keys::{self, PublicKeys, Purpose};
+use crate::release::signer::request::{self, Detached, Request, Signatures};
 use crate::release::signer::{Exchange, Signer};
 use crate::release::tests::images::image_of;
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use osbuild_tuf::metadata::{Targets, TopLevel};
 use osbuild_tuf::Time;
 use std::collections::BTreeMap;
@@ -154,24 +157,71 @@ fn a_delta_that_saves_nothing_is_not_published() {
     assert_eq!(world.payloads().len(), 2);
 }
 
-/// The release key is elsewhere: each header is asked for in one round, and nothing is published.
+/// What others sign who have the keys of `vault`.
+fn answer(vault: &Path, request: &Request) -> Signatures {
+    let signed = request.entries.iter().map(|entry| {
+        let signer = Signer::load(vault, &entry.key, &Exchange::closed()).unwrap();
+        let signature = STANDARD.encode(signer.sign(&entry.what, &entry.bytes().unwrap()).unwrap());
+        Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature }
+    });
+    Signatures { format: request::FORMAT, seconds: request.seconds, signatures: signed.collect() }
+}
+
+/// The release key is elsewhere: each header is asked for in one round, and published with what comes back.
 #[test]
 fn headers_are_signed_elsewhere() {
     let world = World::new();
     world.publish(&world.image("1.0.0", 1, &noise(1)), 1).unwrap();
     let image = world.image("1.1.0", 1, &touched(noise(1), 70_001));
+    let other = world.image("1.2.0", 1, &touched(noise(1), 80_001));
     let vault = world.folder.path().join("vault");
     file::create_dir_all(&vault).unwrap();
     std::fs::rename(world.keys().join("release.key"), vault.join("release.key")).unwrap();
-    let exchange = Exchange::open(&[], 1).unwrap();
-    let (targets, result) = world.publish_by(&image, 1, &exchange);
-    assert!(result.unwrap_err().is_wanted());
-    assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
-    let mut what: Vec<String> = exchange.request().entries.iter().map(|entry| entry.what.clone()).collect();
+    std::fs::copy(world.keys().join("release.pub"), vault.join("release.pub")).unwrap();
+    let ask = |image: &ReleaseImages, received: &[Signatures]| {
+        let exchange = Exchange::open(received, NOW_SECONDS).unwrap();
+        let (targets, result) = world.publish_by(image, 1, &exchange);
+        assert!(result.unwrap_err().is_wanted());
+        assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
+        exchange
+    };
+    let request = ask(&image, &[]).request();
+    let mut what: Vec<String> = request.entries.iter().map(|entry| entry.what.clone()).collect();
     what.sort();
     assert_eq!(what, ["payload of p from 1.0.0 to 1.1.0 for board", "payload of p from nothing to 1.1.0 for board"]);
-    std::fs::rename(vault.join("release.key"), world.keys().join("release.key")).unwrap();
-    assert_eq!(world.publish(&image, 1).unwrap().len(), 2);
+
+    let (good, stale) = (answer(&vault, &request), answer(&vault, &ask(&other, &[]).request()));
+    let asked = ask(&image, std::slice::from_ref(&stale));
+    assert_eq!((asked.useless(), asked.request().entries), (vec![0], request.entries));
+    let (mut forged, mut exchanged, mut swapped) = (good.clone(), good.clone(), good.clone());
+    for one in &mut forged.signatures {
+        let mut bytes = STANDARD.decode(&one.signature).unwrap();
+        bytes[7] ^= 0x10;
+        one.signature = STANDARD.encode(bytes);
+    }
+    for (one, other) in exchanged.signatures.iter_mut().zip(stale.signatures) {
+        one.signature = other.signature;
+    }
+    for (one, other) in swapped.signatures.iter_mut().zip(good.signatures.iter().rev()) {
+        one.signature.clone_from(&other.signature);
+    }
+    for answer in [forged, exchanged, swapped] {
+        let exchange = Exchange::open(&[answer], NOW_SECONDS).unwrap();
+        let (targets, refused) = world.publish_by(&image, 1, &exchange);
+        let refused = refused.unwrap_err();
+        let refused = std::error::Error::source(&refused).expect("a cause").to_string();
+        assert!(
+            refused.contains("received for `payload of p from nothing to 1.1.0 for board` is not valid"),
+            "{refused}"
+        );
+        assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
+    }
+
+    let exchange = Exchange::open(&[good], NOW_SECONDS).unwrap();
+    let steps = world.publish_by(&image, 1, &exchange).1.unwrap();
+    let froms: Vec<Option<&str>> = steps.iter().map(|step| published(step).from.as_deref()).collect();
+    assert_eq!((froms, world.payloads().len(), exchange.useless()), (vec![None, Some("1.0.0")], 3, vec![]));
+    assert!(!world.keys().join("release.key").exists());
 }
 
 #[test]
