@@ -264,3 +264,71 @@ fn a_release_is_published_with_another_release_key() {
         assert!(lines.iter().any(is_told), "{lines:?}");
     }
 }
+
+/// Of a release's full payload in the repository.
+fn full_of(world: &World, version: &str) -> PathBuf {
+    let is = |name: &String| name.contains(&format!("-{version}-")) && name.ends_with(".full.payload");
+    world.site().join(TARGETS).join(world.payloads().into_iter().find(is).unwrap())
+}
+
+/// Whatever became of a file at its place, what is published has the bytes that the metadata names.
+#[test]
+fn a_damaged_file_at_its_place_is_made_again() {
+    let world = World::new();
+    let image = world.image("1.0.0", 1, &noise(1));
+    world.publish(&image, 0).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let whole = file::read(&path, 1 << 30).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &flipped, &[]] {
+        std::fs::write(&path, damaged).unwrap();
+        let steps = world.publish(&image, 0).unwrap();
+        assert!(!published(&steps[0]).was_there, "{steps:?}");
+        assert!(file::read(&path, 1 << 30).unwrap() == whole, "after {} bytes", damaged.len());
+    }
+}
+
+/// The release before is not whole any more: the new one is published, without a delta from it.
+#[test]
+fn a_damaged_release_before_it_does_not_stop_a_release() {
+    let world = World::new();
+    world.publish(&world.image("1.0.0", 1, &noise(1)), 1).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let mut bytes = file::read(&path, 1 << 30).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let steps = world.publish(&world.image("1.1.0", 1, &touched(noise(1), 70_001)), 1).unwrap();
+    assert_eq!(published(&steps[0]).from, None);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(matches!(&steps[1], Step::Damaged { from, why } if from == "1.0.0" && why.contains(name)), "{steps:?}");
+}
+
+/// Its signature holds, and its segment makes other bytes than its header says.
+#[test]
+fn a_payload_that_does_not_install_is_not_published() {
+    use ed25519_dalek::pkcs8::DecodePrivateKey;
+    use osbuild_format::{dsse, payload};
+    use sha2::{Digest, Sha256};
+    let world = World::new();
+    let image = world.image("1.0.0", 1, &noise(1));
+    world.publish(&image, 0).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let bytes = file::read(&path, 1 << 30).unwrap();
+    let key = PublicKeys::load(&world.keys()).unwrap().release;
+    let mut header = super::repository::target::Described::read(&bytes, bytes.len() as u64, &key).unwrap().header;
+    let stored = bytes.len() - header.stored_bytes() as usize;
+    header.segments[0].output_sha256 = "ab".repeat(32);
+    let text = std::fs::read_to_string(world.keys().join("release.key")).unwrap();
+    let signer = dsse::SigningKey::from_pkcs8_pem(&text).unwrap();
+    let envelope = dsse::sign(payload::PAYLOAD_TYPE, &header.to_json().unwrap(), &signer, &dsse::key_id(&key));
+    let bad = [payload::head(envelope.as_bytes()).unwrap().as_slice(), &bytes[stored..]].concat();
+    let (_, name) = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(path.with_file_name(format!("{}.{name}", hex::encode(Sha256::digest(&bad)))), &bad).unwrap();
+    let metadata = || file::list(&world.site().join("metadata")).unwrap();
+    let before = metadata();
+    let error = world.publish(&image, 0).unwrap_err();
+    assert!(matches!(error, UpdateError::NotInstallable { .. }) && error.to_string().contains(name), "{error}");
+    assert_eq!(metadata(), before);
+}

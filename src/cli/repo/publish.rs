@@ -122,6 +122,9 @@ fn line(step: &Step) -> String {
             format!("no delta from {from}: it would have {bytes} bytes, no fewer than the full payload")
         }
         Step::OtherKey { from } => format!("no delta from {from}: its payload is signed by another release key"),
+        Step::Damaged { from, why } => {
+            format!("no delta from {from}: {why}; put its file back from a copy, or withdraw {from}, and publish again")
+        }
         Step::Wanted(from) => format!("made from {from}; its header is not signed yet"),
     }
 }
