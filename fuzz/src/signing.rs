@@ -1,6 +1,7 @@
 //! A request for signatures, the signatures that come back, and messages to describe to whoever signs: any bytes as each.
 
-use osbuild::release::signer::request::{describe, Detached, Entry, Request, Signatures, FORMAT};
+use osbuild::release::signer::message::describe;
+use osbuild::release::signer::request::{Detached, Entry, Request, Signatures, FORMAT};
 use osbuild::release::signer::Exchange;
 
 pub fn run(bytes: &[u8]) {

@@ -121,6 +121,9 @@ pub fn key_failure(error: KeyError, folder: &Path) -> Failure {
             "the keys in `{}` are not whole: put the right file back, or move the folder away to make new ones",
             folder.display()
         )),
+        KeyError::Elsewhere { .. } => {
+            Some(format!("put it back into `{}`, or let `--sign-request FILE` ask those who have it", folder.display()))
+        }
         KeyError::NoSigner { .. } => Some(
             "`osbuild keys init FOLDER` makes a folder with all keys: copy those that are missing from it to here"
                 .to_owned(),

@@ -8,6 +8,7 @@ use super::project::Project;
 use super::repo;
 use super::report::Failure;
 use crate::io::file;
+use crate::release::signer::message::{self, Message};
 use crate::release::signer::request::{self, Detached, Request, Signatures};
 use crate::release::signer::{Exchange, PublicKey, Signer};
 use base64::engine::general_purpose::STANDARD;
@@ -47,7 +48,13 @@ impl SigningArgs {
         let request = exchange.request();
         let names: Vec<String> =
             request.entries.iter().map(|entry| format!("  {}: {}", entry.id, entry.what)).collect();
-        let message = format!("{} signatures are wanted:\n{}", names.len(), names.join("\n"));
+        let mut message = format!("{} signatures are wanted:\n{}", names.len(), names.join("\n"));
+        for path in exchange.useless().iter().filter_map(|number| self.signatures.get(*number)) {
+            message += &format!(
+                "\nnone of the signatures in `{}` is for what is to be signed now: they answer another request",
+                path.display()
+            );
+        }
         let Some(path) = &self.sign_request else {
             let help = "`--sign-request FILE` writes them into a request for `osbuild sign`";
             return Failure { exit: EXIT_WANTED, ..Failure::new(message).help(help) };
@@ -77,7 +84,7 @@ pub struct SignArgs {
     /// Sign nothing: only show what is asked for
     #[arg(long, conflicts_with = "output")]
     show: bool,
-    /// Sign also what osbuild does not know
+    /// Sign also what osbuild does not know, or not for that key
     #[arg(long)]
     unknown: bool,
 }
@@ -108,10 +115,12 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
         };
         let message = entry.bytes()?;
         show(signer.name(), entry, &message)?;
-        if !args.unknown && !request::is_known(&message) {
+        let known = Message::parse(&message).and_then(|known| known.check_key(signer.name(), signer.public()));
+        if let (Err(error), false) = (known, args.unknown) {
             return Err(Failure::new(format!(
-                "`{}` is nothing that osbuild knows: nothing is signed",
-                entry.id.escape_debug()
+                "`{}` is nothing that osbuild knows for key `{}`: nothing is signed\n  because: {error}",
+                entry.id.escape_debug(),
+                signer.name()
             ))
             .help("whoever signs any bytes signs what others like; `--unknown` signs them nevertheless"));
         }
@@ -130,8 +139,8 @@ pub fn sign(project: Result<Project, Failure>, args: &SignArgs) -> Result<(), Fa
     Ok(())
 }
 
-fn show(name: &str, entry: &request::Entry, message: &[u8]) -> Result<(), Failure> {
-    println!("{}: {}", name.escape_debug(), request::describe(message));
+fn show(name: &str, entry: &request::Entry, bytes: &[u8]) -> Result<(), Failure> {
+    println!("{}: {}", name.escape_debug(), message::describe(bytes));
     // Whoever asks can say it over the telephone; of a program for Secure Boot it is all that tells it from others.
     println!("  SHA-256 of the message: {}", entry.sha256);
     println!("  asked for as: {}", entry.what.escape_debug());

@@ -82,6 +82,12 @@ pub fn signed_attributes(program: &[u8]) -> Result<Vec<u8>, AuthenticodeError> {
     Ok(attributes(&digest(program)?)?.to_der()?)
 }
 
+/// Whether they are [`signed_attributes`] of some program: there is one way to write them, with the digest at the end.
+pub fn are_signed_attributes(message: &[u8]) -> bool {
+    let written = |digest: &[u8; 32]| attributes_of(digest).ok()?.to_der().ok();
+    message.last_chunk().and_then(written).is_some_and(|written| written == message)
+}
+
 /// `program` with this one `signature` over its [`signed_attributes`], by the key of the certificate.
 pub fn attach(program: &[u8], certificate_der: &[u8], signature: Vec<u8>) -> Result<Vec<u8>, AuthenticodeError> {
     let certificate = Certificate::from_der(certificate_der)?;
@@ -90,12 +96,15 @@ pub fn attach(program: &[u8], certificate_der: &[u8], signature: Vec<u8>) -> Res
 
 /// What is signed: of which kind the content is, and its digest.
 fn attributes(digest: &[u8; 32]) -> Result<SignedAttributes, AuthenticodeError> {
+    // Of the content without its tag and length (Authenticode, "SignerInfo").
+    attributes_of(&Sha256::digest(&indirect_data(digest)[2..]).into())
+}
+
+fn attributes_of(message_digest: &[u8; 32]) -> Result<SignedAttributes, AuthenticodeError> {
     let failed = |error: cms::builder::Error| AuthenticodeError::Attributes(error.to_string());
     let mut attributes = SetOfVec::new();
     attributes.insert(create_content_type_attribute(INDIRECT_DATA).map_err(failed)?)?;
-    // Of the content without its tag and length (Authenticode, "SignerInfo").
-    let message_digest = Sha256::digest(&indirect_data(digest)[2..]);
-    attributes.insert(create_message_digest_attribute(&message_digest).map_err(failed)?)?;
+    attributes.insert(create_message_digest_attribute(message_digest).map_err(failed)?)?;
     Ok(attributes)
 }
 

@@ -71,6 +71,10 @@ pub fn answer(command: &mut Command, input: &[u8], limit: usize, time: Duration)
         }
     };
     if !status.success() {
+        // Whoever goes on writing when nobody reads any more ends by a signal.
+        if receive.recv_timeout(PAUSE).is_ok_and(|read| read.is_ok_and(|bytes| bytes.len() > limit)) {
+            return Err(CommandError::Long { argv, limit });
+        }
         let stderr_tail = "it says why above".to_owned();
         return Err(CommandError::Failed { argv, exit: status.to_string(), stderr_tail });
     }

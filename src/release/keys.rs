@@ -57,6 +57,8 @@ pub enum KeyError {
     Mismatch(PathBuf),
     #[error("`{}` says what the certificates beside it do not: they are {found} ones", path.display())]
     Purpose { path: PathBuf, found: &'static str },
+    #[error("the private half of key `{name}` is not here: there is neither `{}` nor a `{name}.signer` beside it", path.display())]
+    Elsewhere { path: PathBuf, name: String },
     #[error("there is no key `{name}`: `{}` does not exist", path.display())]
     NoSigner { path: PathBuf, name: &'static str },
     #[error("a key cannot be made: {0}")]

@@ -37,11 +37,27 @@ pub enum UpdateError {
     Head(#[from] HeadError),
     #[error("a device could not install the payload")]
     Simulate(#[from] SimulateError),
+    #[error(
+        "`{name}` is not published: a device could not install it; remove its file from `targets`, if it is there"
+    )]
+    NotInstallable {
+        name: String,
+        #[source]
+        source: SimulateError,
+    },
     #[error("{0}")]
     Wrong(String),
 }
 
 impl UpdateError {
+    /// Names the payload that did not install.
+    fn of_payload(self, name: &str) -> UpdateError {
+        match self {
+            UpdateError::Simulate(source) => UpdateError::NotInstallable { name: name.to_owned(), source },
+            other => other,
+        }
+    }
+
     /// Whether others have to sign first.
     pub fn is_wanted(&self) -> bool {
         match self {

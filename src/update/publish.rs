@@ -5,7 +5,7 @@
 
 use super::payload::Unsigned;
 use super::release::ReleaseImages;
-use super::repository::target::{custom_of, Described};
+use super::repository::target::{custom_of, is_whole, Described};
 use super::repository::{Repository, RepositoryError, TARGETS};
 use super::simulate::{self, InMemory, Running};
 use super::UpdateError;
@@ -16,6 +16,7 @@ use osbuild_format::target::TargetCustom;
 use osbuild_tuf::metadata::Targets;
 use osbuild_update::choose::version;
 use osbuild_update::simulate::Report;
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 /// Of a payload that is in a repository already; larger ones are made again.
@@ -60,6 +61,11 @@ pub enum Step {
     OtherKey {
         from: String,
     },
+    /// The full payload that it would start from is not what the metadata says, or makes nothing.
+    Damaged {
+        from: String,
+        why: String,
+    },
     /// Others have to sign its header first.
     Wanted(String),
 }
@@ -84,12 +90,17 @@ impl Publishing<'_> {
         let olds = before.iter().take(self.deltas).map(|known| Some(*known));
         for old in [None].into_iter().chain(olds) {
             let from = match old {
-                Some(old) => match ReleaseImages::of_payload(&self.path(old), &self.key) {
+                Some(old) => match self.old(old) {
                     Err(UpdateError::Repository(RepositoryError::OtherKey)) => {
                         tell(&Step::OtherKey { from: old.custom.version.clone() });
                         continue;
                     }
-                    found => Some(found?),
+                    // Devices of that release take the full payload: a new release does not wait for an old one's file.
+                    Err(error) => {
+                        tell(&Step::Damaged { from: old.custom.version.clone(), why: error.to_string() });
+                        continue;
+                    }
+                    Ok(found) => Some(found),
                 },
                 None => None,
             };
@@ -112,12 +123,22 @@ impl Publishing<'_> {
             let described = Described::read(&bytes, length, &self.key)?;
             let running = Running::of_images(from.as_ref().map(ReleaseImages::images).as_ref())?;
             drop(from);
-            let report = simulate::run(&described, &mut InMemory(&bytes), running, &self.key)?;
+            let report = simulate::run(&described, &mut InMemory(&bytes), running, &self.key)
+                .map_err(|error| error.of_payload(&described.name()))?;
             let (name, target) = self.repository.place_bytes(&bytes, &described, percent)?;
             targets.targets.insert(name.clone(), target);
             tell(&Step::Published(Published { name, bytes: length, from: version, was_there, report }));
         }
         wanted.map_or(Ok(()), Err)
+    }
+
+    /// What the full payload of an earlier release makes.
+    fn old(&self, known: &Known) -> Result<ReleaseImages, UpdateError> {
+        let path = self.path(known);
+        match is_whole(&path, &known.sha256)? {
+            true => ReleaseImages::of_payload(&path, &self.key),
+            false => Err(UpdateError::Wrong(format!("`{}` is missing or damaged", path.display()))),
+        }
     }
 
     /// The payload's bytes, and whether an earlier run left them: then nobody has to sign again.
@@ -137,7 +158,10 @@ impl Publishing<'_> {
         let ending = format!(".{name}");
         for file in file::list(&folder)?.iter().filter(|file| file.ends_with(&ending)) {
             let bytes = file::read(&folder.join(file), LIMIT_PAYLOAD_BYTES)?;
-            // What is damaged or of another key is made again.
+            // What is damaged or of another key is made again: its name says which bytes it has to have.
+            if *file != format!("{}{ending}", hex::encode(Sha256::digest(&bytes))) {
+                continue;
+            }
             let Ok(found) = Described::read(&bytes, bytes.len() as u64, &self.key) else { continue };
             let header = &found.header;
             let same = header.from.as_ref() == from.map(|from| &from.release) && header.to == to.release;

@@ -8,8 +8,11 @@ use super::repository::{Days, Keyring, Repository, RepositoryError, TARGETS};
 use super::UpdateError;
 use crate::io::file;
 use crate::release::keys::{self, PublicKeys, Purpose};
+use crate::release::signer::request::{self, Detached, Request, Signatures};
 use crate::release::signer::{Exchange, Signer};
 use crate::release::tests::images::image_of;
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use osbuild_tuf::metadata::{Targets, TopLevel};
 use osbuild_tuf::Time;
 use std::collections::BTreeMap;
@@ -154,24 +157,71 @@ fn a_delta_that_saves_nothing_is_not_published() {
     assert_eq!(world.payloads().len(), 2);
 }
 
-/// The release key is elsewhere: each header is asked for in one round, and nothing is published.
+/// What others sign who have the keys of `vault`.
+fn answer(vault: &Path, request: &Request) -> Signatures {
+    let signed = request.entries.iter().map(|entry| {
+        let signer = Signer::load(vault, &entry.key, &Exchange::closed()).unwrap();
+        let signature = STANDARD.encode(signer.sign(&entry.what, &entry.bytes().unwrap()).unwrap());
+        Detached { key_id: entry.key_id.clone(), sha256: entry.sha256.clone(), signature }
+    });
+    Signatures { format: request::FORMAT, seconds: request.seconds, signatures: signed.collect() }
+}
+
+/// The release key is elsewhere: each header is asked for in one round, and published with what comes back.
 #[test]
 fn headers_are_signed_elsewhere() {
     let world = World::new();
     world.publish(&world.image("1.0.0", 1, &noise(1)), 1).unwrap();
     let image = world.image("1.1.0", 1, &touched(noise(1), 70_001));
+    let other = world.image("1.2.0", 1, &touched(noise(1), 80_001));
     let vault = world.folder.path().join("vault");
     file::create_dir_all(&vault).unwrap();
     std::fs::rename(world.keys().join("release.key"), vault.join("release.key")).unwrap();
-    let exchange = Exchange::open(&[], 1).unwrap();
-    let (targets, result) = world.publish_by(&image, 1, &exchange);
-    assert!(result.unwrap_err().is_wanted());
-    assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
-    let mut what: Vec<String> = exchange.request().entries.iter().map(|entry| entry.what.clone()).collect();
+    std::fs::copy(world.keys().join("release.pub"), vault.join("release.pub")).unwrap();
+    let ask = |image: &ReleaseImages, received: &[Signatures]| {
+        let exchange = Exchange::open(received, NOW_SECONDS).unwrap();
+        let (targets, result) = world.publish_by(image, 1, &exchange);
+        assert!(result.unwrap_err().is_wanted());
+        assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
+        exchange
+    };
+    let request = ask(&image, &[]).request();
+    let mut what: Vec<String> = request.entries.iter().map(|entry| entry.what.clone()).collect();
     what.sort();
     assert_eq!(what, ["payload of p from 1.0.0 to 1.1.0 for board", "payload of p from nothing to 1.1.0 for board"]);
-    std::fs::rename(vault.join("release.key"), world.keys().join("release.key")).unwrap();
-    assert_eq!(world.publish(&image, 1).unwrap().len(), 2);
+
+    let (good, stale) = (answer(&vault, &request), answer(&vault, &ask(&other, &[]).request()));
+    let asked = ask(&image, std::slice::from_ref(&stale));
+    assert_eq!((asked.useless(), asked.request().entries), (vec![0], request.entries));
+    let (mut forged, mut exchanged, mut swapped) = (good.clone(), good.clone(), good.clone());
+    for one in &mut forged.signatures {
+        let mut bytes = STANDARD.decode(&one.signature).unwrap();
+        bytes[7] ^= 0x10;
+        one.signature = STANDARD.encode(bytes);
+    }
+    for (one, other) in exchanged.signatures.iter_mut().zip(stale.signatures) {
+        one.signature = other.signature;
+    }
+    for (one, other) in swapped.signatures.iter_mut().zip(good.signatures.iter().rev()) {
+        one.signature.clone_from(&other.signature);
+    }
+    for answer in [forged, exchanged, swapped] {
+        let exchange = Exchange::open(&[answer], NOW_SECONDS).unwrap();
+        let (targets, refused) = world.publish_by(&image, 1, &exchange);
+        let refused = refused.unwrap_err();
+        let refused = std::error::Error::source(&refused).expect("a cause").to_string();
+        assert!(
+            refused.contains("received for `payload of p from nothing to 1.1.0 for board` is not valid"),
+            "{refused}"
+        );
+        assert_eq!((targets.targets.len(), world.payloads().len()), (1, 1));
+    }
+
+    let exchange = Exchange::open(&[good], NOW_SECONDS).unwrap();
+    let steps = world.publish_by(&image, 1, &exchange).1.unwrap();
+    let froms: Vec<Option<&str>> = steps.iter().map(|step| published(step).from.as_deref()).collect();
+    assert_eq!((froms, world.payloads().len(), exchange.useless()), (vec![None, Some("1.0.0")], 3, vec![]));
+    assert!(!world.keys().join("release.key").exists());
 }
 
 #[test]
@@ -213,4 +263,72 @@ fn a_release_is_published_with_another_release_key() {
         let is_told = |line: &String| line.contains(version) && line.ends_with(&format!(", signed by {key}"));
         assert!(lines.iter().any(is_told), "{lines:?}");
     }
+}
+
+/// Of a release's full payload in the repository.
+fn full_of(world: &World, version: &str) -> PathBuf {
+    let is = |name: &String| name.contains(&format!("-{version}-")) && name.ends_with(".full.payload");
+    world.site().join(TARGETS).join(world.payloads().into_iter().find(is).unwrap())
+}
+
+/// Whatever became of a file at its place, what is published has the bytes that the metadata names.
+#[test]
+fn a_damaged_file_at_its_place_is_made_again() {
+    let world = World::new();
+    let image = world.image("1.0.0", 1, &noise(1));
+    world.publish(&image, 0).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let whole = file::read(&path, 1 << 30).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &flipped, &[]] {
+        std::fs::write(&path, damaged).unwrap();
+        let steps = world.publish(&image, 0).unwrap();
+        assert!(!published(&steps[0]).was_there, "{steps:?}");
+        assert!(file::read(&path, 1 << 30).unwrap() == whole, "after {} bytes", damaged.len());
+    }
+}
+
+/// The release before is not whole any more: the new one is published, without a delta from it.
+#[test]
+fn a_damaged_release_before_it_does_not_stop_a_release() {
+    let world = World::new();
+    world.publish(&world.image("1.0.0", 1, &noise(1)), 1).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let mut bytes = file::read(&path, 1 << 30).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let steps = world.publish(&world.image("1.1.0", 1, &touched(noise(1), 70_001)), 1).unwrap();
+    assert_eq!(published(&steps[0]).from, None);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(matches!(&steps[1], Step::Damaged { from, why } if from == "1.0.0" && why.contains(name)), "{steps:?}");
+}
+
+/// Its signature holds, and its segment makes other bytes than its header says.
+#[test]
+fn a_payload_that_does_not_install_is_not_published() {
+    use ed25519_dalek::pkcs8::DecodePrivateKey;
+    use osbuild_format::{dsse, payload};
+    use sha2::{Digest, Sha256};
+    let world = World::new();
+    let image = world.image("1.0.0", 1, &noise(1));
+    world.publish(&image, 0).unwrap();
+    let path = full_of(&world, "1.0.0");
+    let bytes = file::read(&path, 1 << 30).unwrap();
+    let key = PublicKeys::load(&world.keys()).unwrap().release;
+    let mut header = super::repository::target::Described::read(&bytes, bytes.len() as u64, &key).unwrap().header;
+    let stored = bytes.len() - header.stored_bytes() as usize;
+    header.segments[0].output_sha256 = "ab".repeat(32);
+    let text = std::fs::read_to_string(world.keys().join("release.key")).unwrap();
+    let signer = dsse::SigningKey::from_pkcs8_pem(&text).unwrap();
+    let envelope = dsse::sign(payload::PAYLOAD_TYPE, &header.to_json().unwrap(), &signer, &dsse::key_id(&key));
+    let bad = [payload::head(envelope.as_bytes()).unwrap().as_slice(), &bytes[stored..]].concat();
+    let (_, name) = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(path.with_file_name(format!("{}.{name}", hex::encode(Sha256::digest(&bad)))), &bad).unwrap();
+    let metadata = || file::list(&world.site().join("metadata")).unwrap();
+    let before = metadata();
+    let error = world.publish(&image, 0).unwrap_err();
+    assert!(matches!(error, UpdateError::NotInstallable { .. }) && error.to_string().contains(name), "{error}");
+    assert_eq!(metadata(), before);
 }

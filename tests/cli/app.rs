@@ -81,6 +81,30 @@ fn a_file_from_elsewhere_is_signed_in_place_and_a_damaged_one_is_not() {
 }
 
 #[test]
+fn a_token_is_signed_where_its_key_is_and_is_the_one_that_was_asked_for() {
+    let project = Project::copy();
+    let words = ["app", "token", "--device", ID, "--sideload", "--days", "1"];
+    osbuild(&project, &words).succeeds();
+    let (keys, vault) = (project.root.join("keys"), project.root.join("vault"));
+    std::fs::create_dir(&vault).expect("made");
+    std::fs::rename(keys.join("capability.key"), vault.join("capability.key")).expect("moved");
+    std::fs::copy(keys.join("capability.pub"), vault.join("capability.pub")).expect("copied");
+    let asked = osbuild(&project, &[&words[..], &["--sign-request", "request.json"]].concat());
+    assert!(asked.status == 3 && asked.errors.contains("token for device"), "{}", asked.errors);
+    assert_eq!(asked.output, "");
+    let signed = osbuild(&project, &["sign", "request.json", "--keys", "vault", "-o", "token.sig"]).succeeds();
+    assert!(signed.output.contains("application/vnd.osbuild.capability+json: device"), "{}", signed.output);
+    let given = ["--signatures", "token.sig"];
+    let made = osbuild(&project, &[&words[..], &given].concat()).succeeds();
+    let key = key(&project, "capability");
+    let payload = dsse::verify(made.output.as_bytes(), token::PAYLOAD_TYPE, &key, &dsse::key_id(&key)).expect("signed");
+    assert!(Token::from_json(&payload, ID, 0).expect("good").not_after.is_some());
+    // For more than was asked, others are asked again.
+    let more = osbuild(&project, &[&words[..], &["--downgrade"], &given].concat());
+    assert!(more.status == 3 && more.errors.contains("none of the signatures in `token.sig`"), "{}", more.errors);
+}
+
+#[test]
 fn a_token_is_for_one_device_and_for_a_time() {
     let project = Project::copy();
     let made = osbuild(&project, &["app", "token", "--device", ID, "--sideload", "--days", "1"]).succeeds();

@@ -61,7 +61,11 @@ fn a_key_that_is_missing_or_unreadable_is_named_and_nothing_is_signed() {
         std::fs::write(folder.join(name), text).expect("written");
         std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(mode)).expect("set");
     };
-    broken("db.key", &|| {}, &["cannot", "No such file", "put the right file back"]);
+    broken(
+        "db.key",
+        &|| {},
+        &["the private half of key `db` is not here", "put it back into", "`--sign-request FILE`"],
+    );
     broken("release.key", &|| write("release.key", "garbage", 0o600), &["is not a valid Ed25519 key"]);
     broken("db.crt", &|| write("db.crt", "garbage", 0o644), &["is not a valid certificate"]);
     broken(

@@ -18,6 +18,7 @@ mod plan;
 mod readme;
 mod server;
 mod repo;
+mod signing;
 mod source;
 mod task;
 mod tiny;

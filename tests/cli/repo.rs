@@ -1,5 +1,6 @@
 //! A repository of updates on the command line: each verb, and what signing elsewhere looks like.
 
+use crate::command::payload::payload;
 use crate::command::{osbuild, Ended, Project};
 use std::path::{Path, PathBuf};
 
@@ -118,7 +119,6 @@ fn keys_that_are_elsewhere_sign_by_request() {
         signed.output
     );
     assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
-    assert!(signed.output.contains(", role timestamp: 1 of the keys "), "{}", signed.output);
     repo(&project, &["init", "site", "--signatures", "signatures.json"]).succeeds();
     repo(&project, &["check", "site"]).succeeds();
     // What was signed for one request is of no use for another.
@@ -126,28 +126,6 @@ fn keys_that_are_elsewhere_sign_by_request() {
     assert_eq!(again.status, 3, "{}", again.errors);
     project.write("signatures.json", "{}");
     repo(&project, &["rotate", "site", "--signatures", "signatures.json"]).fails_with(&["is not a file of signatures"]);
-}
-
-/// A payload whose segments nobody applies here, signed by the release key of `keys`.
-fn payload(keys: &Path, version: &str) -> Vec<u8> {
-    use ed25519_dalek::pkcs8::DecodePrivateKey;
-    use osbuild_format::{dsse, payload};
-    use sha2::{Digest, Sha256};
-    let image = serde_json::json!({"size_bytes": 4096, "sha256": "ef".repeat(32)});
-    let to = serde_json::json!({"version": version, "epoch": 1, "esp": image, "root": image,
-        "root_hash": "cd".repeat(32), "salt": "07"});
-    let segment = |image: &str| {
-        serde_json::json!({"image": image, "output_bytes": 4096, "output_sha256": "ab".repeat(32),
-            "stored_bytes": 3, "stored_sha256": hex::encode(Sha256::digest(b"xyz"))})
-    };
-    let header = serde_json::json!({"format": 1, "product": "gateway", "machine": "board", "to": to,
-        "segments": [segment("root"), segment("esp")]});
-    let header: payload::Header = serde_json::from_value(header).expect("a header");
-    let text = std::fs::read_to_string(keys.join("release.key")).expect("a key");
-    let key = dsse::SigningKey::from_pkcs8_pem(&text).expect("a key");
-    let (json, id) = (header.to_json().expect("JSON"), dsse::key_id(&key.verifying_key()));
-    let envelope = dsse::sign(payload::PAYLOAD_TYPE, &json, &key, &id);
-    [payload::head(envelope.as_bytes()).expect("short").as_slice(), b"xyzxyz"].concat()
 }
 
 #[test]
@@ -169,4 +147,44 @@ fn what_is_published_is_offered_to_a_share_and_withdrawn() {
     repo(&project, &["withdraw", "site", "gateway-1.1.0", "--remove-files"]).succeeds();
     assert_eq!(files(), 1);
     assert!(!repo(&project, &["check", "site"]).succeeds().output.contains("payload"));
+}
+
+/// Somebody who can write to the static host lets his key in; no verb signs that for him.
+#[test]
+fn no_verb_signs_what_somebody_else_wrote_into_the_repository() {
+    let (project, keys) = with_keys();
+    let begun = repo(&project, &["init", "site"]).succeeds();
+    assert!(begun.errors.contains("is a copy: what does not follow from it is never signed"), "{}", begun.errors);
+    let metadata = project.root.join("site/metadata");
+    let first = std::fs::read_to_string(metadata.join("1.root.json")).expect("read");
+    // The folder of keys of a machine that only publishes has no copy; a name that no `init` gave a root.
+    let away = project.root.join("away");
+    moved(&keys, &away, &["roots", "root.pub", "root.key"]);
+    repo(&project, &["refresh", "site"]).fails_with(&["vouches for its first root", "`--root FILE`", "roots"]);
+    std::fs::write(project.root.join("first.json"), &first).expect("written");
+    repo(&project, &["refresh", "site", "--root", "first.json"]).succeeds();
+    moved(&away, &keys, &["roots", "root.pub", "root.key"]);
+    let second = first.replacen("\"version\": 1", "\"version\": 2", 1);
+    assert_ne!(first, second);
+    std::fs::write(metadata.join("2.root.json"), second).expect("written");
+    std::fs::write(project.root.join("x.payload"), payload(&keys, "1.0.0")).expect("written");
+    let state = || {
+        let names = std::fs::read_dir(&metadata).expect("there").map(|entry| entry.expect("read").path());
+        let mut files: Vec<_> = names.map(|path| (std::fs::read(&path).expect("read"), path)).collect();
+        files.sort();
+        files
+    };
+    let before = state();
+    for verb in [
+        &["publish", "site", "--payload", "x.payload"][..],
+        &["rollout", "site", "gateway-1.0.0", "10"],
+        &["withdraw", "site", "gateway-1.0.0"],
+        &["refresh", "site"],
+        &["rotate", "site"],
+        &["delegate", "site", "acme", "--key", "targets", "--path", "apps/*"],
+        &["rehearse", "site"],
+    ] {
+        repo(&project, verb).fails_with(&["`2.root.json` of the repository cannot be trusted", "nothing was signed"]);
+        assert!(state() == before, "{verb:?}");
+    }
 }

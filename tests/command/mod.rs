@@ -5,6 +5,7 @@
 
 pub mod copy;
 pub mod guest;
+pub mod payload;
 pub mod terminal;
 
 use base64::Engine;

@@ -98,6 +98,13 @@ fn keys_that_a_token_made_sign_an_image_and_a_repository() {
     osbuild(&project, &["sign", "request.json", "-o", "signatures.json"]).succeeds();
     repo(&["init", "other", "--signatures", "signatures.json"]).succeeds();
     repo(&["check", "other"]).succeeds();
+    // SoftHSM has no keypad: without a PIN it is not even asked.
+    let asking = std::fs::read(keys.join("root.signer")).expect("read");
+    let without = serde_json::json!({"pkcs11": {"module": module, "token": "vault", "key": "root"}}).to_string();
+    std::fs::write(keys.join("root.signer"), without).expect("written");
+    let missing = ["token `vault` wants a PIN", "`pin_env` names a variable with it, `pin_file` a file"];
+    osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&missing);
+    std::fs::write(keys.join("root.signer"), asking).expect("written");
     let project = project.env("VAULT_PIN", "4321");
     osbuild(&project, &["sign", "request.json", "-o", "x"]).fails_with(&["the token does not sign with key `root`"]);
     image_fails_with(&project, &["the token does not sign with key `db`"]);

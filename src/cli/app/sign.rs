@@ -61,6 +61,8 @@ pub struct TokenArgs {
     /// Where it is written; standard output unless told
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
@@ -75,8 +77,24 @@ pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
     if args.days == Some(0) {
         return Err(Failure::new("this token would be over at once: `--days 0`").help("give it a day at least"));
     }
-    let not_after = args.days.map(|days| now_seconds().saturating_add(days.saturating_mul(SECONDS_PER_DAY)));
-    let envelope = of(project, device, args.sideload, args.downgrade, not_after)?;
+    let exchange = args.signing.exchange()?;
+    // The answer is for the token that was asked for, and that one counts its days from then.
+    let now = exchange.seconds().unwrap_or_else(now_seconds);
+    let not_after = args.days.map(|days| now.saturating_add(days.saturating_mul(SECONDS_PER_DAY)));
+    let token = Token {
+        format: FORMAT,
+        device: device.to_owned(),
+        sideload: args.sideload,
+        downgrade: args.downgrade,
+        not_after,
+    };
+    let envelope = match sign_token(&token, &keys::signer(project, Role::Capability, &exchange)?) {
+        Ok(envelope) => envelope,
+        Err(error) if error.is_wanted() => {
+            return Err(args.signing.wanted(&exchange, "one round is all that it takes"));
+        }
+        Err(error) => return Err(error.into()),
+    };
     match &args.out {
         Some(path) => {
             file::write_atomic(path, envelope.as_bytes(), 0o644)?;
@@ -89,19 +107,9 @@ pub fn token(project: &Project, args: &TokenArgs) -> Result<(), Failure> {
 
 /// The token with which a developer brings an app to `device`.
 pub fn for_device(project: &Project, device: &str, downgrade: bool) -> Result<String, Failure> {
-    of(project, device, true, downgrade, Some(now_seconds().saturating_add(DEPLOY_DAYS * SECONDS_PER_DAY)))
-}
-
-/// The envelope of a token for `device`.
-fn of(
-    project: &Project,
-    device: &str,
-    sideload: bool,
-    downgrade: bool,
-    not_after: Option<u64>,
-) -> Result<String, Failure> {
     let key = keys::signer(project, Role::Capability, &Exchange::closed())?;
-    let token = Token { format: FORMAT, device: device.to_owned(), sideload, downgrade, not_after };
+    let not_after = Some(now_seconds().saturating_add(DEPLOY_DAYS * SECONDS_PER_DAY));
+    let token = Token { format: FORMAT, device: device.to_owned(), sideload: true, downgrade, not_after };
     Ok(sign_token(&token, &key)?)
 }
 

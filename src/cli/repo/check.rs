@@ -5,7 +5,7 @@
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
-use super::{explain, now_seconds, Hands};
+use super::{explain, now_seconds, Hands, TrustArgs};
 use crate::io::file;
 use crate::release::keys::{public_release_key, release_key};
 use crate::update::repository::check::{self, Trust};
@@ -30,7 +30,8 @@ pub struct CheckArgs {
     /// Another release key that payloads may be signed by, as the one before `release.pub` was replaced; may be given several times
     #[arg(long, value_name = "FILE")]
     release: Vec<PathBuf>,
-    /// Say what expires within so many days, and end with status 4
+    /// Say what expires within so many days, or within half of the time that its role's signatures are good, if that is less,
+    /// and end with status 4
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     warn_days: u64,
 }
@@ -61,11 +62,14 @@ pub fn check(project: &Project, args: &CheckArgs) -> Result<(), Failure> {
 pub struct RehearseArgs {
     /// The repository
     folder: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 pub fn rehearse(project: &Project, args: &RehearseArgs) -> Result<(), Failure> {
     let signing = SigningArgs::default();
     let mut hands = Hands::of(project, &signing)?;
+    drop(hands.open(&args.folder, &args.trust, None)?);
     let lines = check::rehearse(&args.folder, &mut hands.keyring, hands.now);
     let lines = lines.map_err(|error| match error {
         RepositoryError::Threshold { .. } => Failure::from(error)

@@ -8,7 +8,7 @@ use super::super::signing::SigningArgs;
 use super::Hands;
 use crate::io::file;
 use crate::update::repository::change::{self, RoleSpec};
-use crate::update::repository::{Days, METADATA};
+use crate::update::repository::{Days, Pins, METADATA};
 use osbuild_tuf::metadata::TopLevel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,9 +64,11 @@ pub fn init(project: &Project, args: &InitArgs) -> Result<(), Failure> {
     ]);
     let hands = Hands::of(project, &args.signing)?;
     file::create_dir_all(&args.folder)?;
-    change::init(&args.folder, &roles, days, &hands.keyring, hands.now)
+    let first = change::init(&args.folder, &roles, days, &hands.keyring, hands.now)
         .map_err(|error| hands.explain(error, &args.signing))?;
+    let kept = Pins::keep(&hands.folder, &first)?;
     println!("{}", args.folder.join(METADATA).join("1.root.json").display());
+    eprintln!("`{}` is a copy: what does not follow from it is never signed", kept.display());
     eprintln!("devices begin with this root: name it as `root` under `update` of the product");
     Ok(())
 }

@@ -14,10 +14,11 @@ use super::report::Failure;
 use super::signing::SigningArgs;
 use crate::release::keys::PublicKeys;
 use crate::release::signer::Exchange;
-use crate::update::repository::{Keyring, RepositoryError};
+use crate::update::repository::trust;
+use crate::update::repository::{Incoming, Keyring, Pins, Repository, RepositoryError};
 use osbuild_tuf::metadata::TopLevel;
 use osbuild_tuf::Time;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -76,6 +77,14 @@ impl RoleArg {
     }
 }
 
+/// What vouches for a repository before anything of it is signed anew.
+#[derive(Clone, Debug, clap::Args)]
+struct TrustArgs {
+    /// A root that devices trust, when the folder of keys has no copy of the first one; of any version
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+}
+
 /// The keys of the project, those of others, and the time that what is signed speaks of.
 struct Hands {
     folder: PathBuf,
@@ -94,6 +103,26 @@ impl Hands {
         let keyring = Keyring::load(&folder, &exchange).map_err(|error| keys::key_failure(error, &folder))?;
         let now = Time::from_seconds(exchange.seconds().unwrap_or_else(now_seconds));
         Ok(Hands { folder, keyring, exchange, now })
+    }
+
+    /// Only what follows from a root that is known from elsewhere.
+    fn open(&self, folder: &Path, trust: &TrustArgs, incoming: Option<&Incoming>) -> Result<Repository, Failure> {
+        let pins = match &trust.root {
+            Some(path) => Pins::of_file(path),
+            None => Pins::of_keys(&self.folder, &self.keyring),
+        };
+        Repository::open_pinned(folder, &pins?, incoming).map_err(|error| match (error, &trust.root) {
+            (error @ RepositoryError::Unpinned(_), None) => Failure::from(error).help(format!(
+                "`--root FILE` gives the root that devices began with, from their image or the machine of `init`; a copy of it in \
+                 `{}` is found from then on",
+                self.folder.join(trust::ROOTS).display()
+            )),
+            (error @ RepositoryError::Unpinned(_), Some(path)) => Failure::from(error).help(format!(
+                "none of its roots is `{}`: nothing was signed; put back the repository's metadata from a copy that you trust",
+                path.display()
+            )),
+            (other, _) => explain(other),
+        })
     }
 
     fn explain(&self, error: RepositoryError, signing: &SigningArgs) -> Failure {
@@ -122,6 +151,10 @@ fn explain(error: RepositoryError) -> Failure {
         RepositoryError::Unvouched(_) => {
             "where it was signed before the release key was replaced, `--release FILE` gives the old public key".into()
         }
+        RepositoryError::Distrusted { file, .. } => format!(
+            "nothing was signed; somebody else may have written `metadata/{file}`: see who can, and put back the metadata from a \
+             copy that you trust"
+        ),
         RepositoryError::Busy(_) => "wait until the other command has ended, and run this one again".into(),
         _ => return error.into(),
     };

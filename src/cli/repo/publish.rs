@@ -8,7 +8,7 @@ use super::super::progress::seconds;
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
-use super::{explain, Hands};
+use super::{Hands, TrustArgs};
 use crate::release::keys::{release_key, PublicKeys};
 use crate::release::signer::Signer;
 use crate::update::publish::{Published, Publishing, Step};
@@ -36,12 +36,14 @@ pub struct PublishArgs {
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     rollout: Option<u8>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn publish(project: &Project, args: &PublishArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let repository = hands.open(&args.folder, &args.trust, None)?;
     let mut targets = repository.targets.signed.clone();
     let names = match &args.image {
         Some(image) => of_image(args, &hands, &PublicKeys::load(&hands.folder)?, &repository, image, &mut targets)?,
@@ -120,6 +122,9 @@ fn line(step: &Step) -> String {
             format!("no delta from {from}: it would have {bytes} bytes, no fewer than the full payload")
         }
         Step::OtherKey { from } => format!("no delta from {from}: its payload is signed by another release key"),
+        Step::Damaged { from, why } => {
+            format!("no delta from {from}: {why}; put its file back from a copy, or withdraw {from}, and publish again")
+        }
         Step::Wanted(from) => format!("made from {from}; its header is not signed yet"),
     }
 }
@@ -134,12 +139,14 @@ pub struct RolloutArgs {
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     percent: u8,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn rollout(project: &Project, args: &RolloutArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let repository = hands.open(&args.folder, &args.trust, None)?;
     let mut targets = repository.targets.signed.clone();
     let mut changed = Vec::new();
     for (name, target) in &mut targets.targets {
@@ -180,12 +187,14 @@ pub struct RefreshArgs {
     #[arg(long, value_name = "NAME")]
     delegated: Vec<String>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn refresh(project: &Project, args: &RefreshArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let repository = hands.open(&args.folder, &args.trust, None)?;
     let delegated: Vec<&str> = args.delegated.iter().map(String::as_str).collect();
     repository.refresh(&delegated, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
     println!("timestamp {}", repository.timestamp.signed.version + 1);

@@ -5,9 +5,9 @@
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
-use super::{explain, Hands, RoleArg};
+use super::{Hands, RoleArg, TrustArgs};
 use crate::update::repository::change::RoleSpec;
-use crate::update::repository::{Repository, RepositoryError};
+use crate::update::repository::{Incoming, RepositoryError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -30,12 +30,21 @@ pub struct RotateArgs {
     #[arg(long, value_name = "NAME")]
     lost: Vec<String>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn rotate(project: &Project, args: &RotateArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let incoming = match args.role.filter(|_| !args.lost.is_empty()) {
+        Some(role) => {
+            let keys = args.add.iter().map(|name| hands.keyring.by_name(name)).collect::<Result<_, _>>()?;
+            Some(Incoming { role: role.top_level(), keys, threshold: args.threshold })
+        }
+        None => None,
+    };
+    let repository = hands.open(&args.folder, &args.trust, incoming.as_ref())?;
     let mut specs = BTreeMap::new();
     if let Some(role) = args.role.map(RoleArg::top_level) {
         specs.insert(role, repository.role_with(role, &args.add, &args.remove, args.threshold, &hands.keyring)?);
@@ -68,12 +77,14 @@ pub struct DelegateArgs {
     #[arg(long, value_name = "PATTERN", required = true)]
     path: Vec<String>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn delegate(project: &Project, args: &DelegateArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let repository = hands.open(&args.folder, &args.trust, None)?;
     let spec = RoleSpec { keys: args.key.clone(), threshold: args.threshold };
     repository
         .delegate(&args.name, &spec, args.path.clone(), &hands.keyring, hands.now)

@@ -6,8 +6,7 @@ use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
 use super::publish::{is_meant, unknown};
-use super::{explain, Hands};
-use crate::update::repository::Repository;
+use super::{Hands, TrustArgs};
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -20,12 +19,14 @@ pub struct WithdrawArgs {
     #[arg(long)]
     remove_files: bool,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     signing: SigningArgs,
 }
 
 pub fn withdraw(project: &Project, args: &WithdrawArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
-    let repository = Repository::open(&args.folder).map_err(explain)?;
+    let repository = hands.open(&args.folder, &args.trust, None)?;
     let targets = &repository.targets.signed.targets;
     let meant = targets.iter().filter(|(name, target)| is_meant(name, target, &args.version));
     let names: Vec<String> = meant.map(|(name, _)| name.clone()).collect();

@@ -3,11 +3,14 @@
 //! Invariant: each message is asked for once per key.
 
 use super::request::{Entry, Request, RequestError, Signatures, FORMAT};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// By how much the clock of whoever asked may be ahead of ours.
 const AHEAD_SECONDS: u64 = 86_400;
+
+/// Id of a key, and SHA-256 of a message.
+type Place = (String, String);
 
 /// Shared by all keys of a command.
 #[derive(Clone, Debug)]
@@ -19,15 +22,17 @@ struct State {
     seconds: Option<u64>,
     /// Since then.
     age_seconds: u64,
-    received: BTreeMap<(String, String), Vec<u8>>,
+    received: BTreeMap<Place, Vec<u8>>,
+    /// What each answer has.
+    answers: Vec<BTreeSet<Place>>,
+    used: Mutex<BTreeSet<Place>>,
     wanted: Mutex<BTreeMap<String, Entry>>,
 }
 
 impl Exchange {
     /// Nobody else is asked: a private key that is not here is an error.
     pub fn closed() -> Exchange {
-        let (received, wanted) = (BTreeMap::new(), Mutex::default());
-        Exchange(Arc::new(State { seconds: None, age_seconds: 0, received, wanted }))
+        Exchange::of(None, 0, Vec::new())
     }
 
     /// Others are asked for what `received` does not have.
@@ -38,13 +43,16 @@ impl Exchange {
         if let Some(ahead) = received.iter().find(|signatures| signatures.seconds > latest) {
             return Err(RequestError::Ahead { seconds: ahead.seconds, now_seconds });
         }
-        let mut by_message = BTreeMap::new();
-        for signatures in received {
-            by_message.append(&mut signatures.by_message()?);
-        }
+        let answers = received.iter().map(Signatures::by_message).collect::<Result<_, _>>()?;
         let seconds = received.iter().map(|signatures| signatures.seconds).min().unwrap_or(now_seconds);
-        let (age_seconds, wanted) = (now_seconds.saturating_sub(seconds), Mutex::default());
-        Ok(Exchange(Arc::new(State { seconds: Some(seconds), age_seconds, received: by_message, wanted })))
+        Ok(Exchange::of(Some(seconds), now_seconds.saturating_sub(seconds), answers))
+    }
+
+    fn of(seconds: Option<u64>, age_seconds: u64, received: Vec<BTreeMap<Place, Vec<u8>>>) -> Exchange {
+        let answers = received.iter().map(|answer| answer.keys().cloned().collect()).collect();
+        let received = received.into_iter().flatten().collect();
+        let (used, wanted) = (Mutex::default(), Mutex::default());
+        Exchange(Arc::new(State { seconds, age_seconds, received, answers, used, wanted }))
     }
 
     pub fn is_open(&self) -> bool {
@@ -62,7 +70,19 @@ impl Exchange {
     }
 
     pub(super) fn received(&self, entry: &Entry) -> Option<Vec<u8>> {
-        self.0.received.get(&(entry.key_id.clone(), entry.sha256.clone())).cloned()
+        let place = (entry.key_id.clone(), entry.sha256.clone());
+        let found = self.0.received.get(&place).cloned();
+        if found.is_some() {
+            self.0.used.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+        }
+        found
+    }
+
+    /// Which of the answers, counted from 0, had no signature of what has been signed: they answer something else.
+    pub fn useless(&self) -> Vec<usize> {
+        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbered = self.0.answers.iter().enumerate();
+        numbered.filter(|(_, answer)| answer.is_disjoint(&used)).map(|(number, _)| number).collect()
     }
 
     pub(super) fn want(&self, entry: Entry) {

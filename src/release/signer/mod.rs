@@ -5,6 +5,7 @@
 
 mod exchange;
 mod external;
+pub mod message;
 mod pkcs11;
 mod private;
 mod public;
@@ -19,7 +20,7 @@ pub use external::ExternalError;
 pub use pkcs11::TokenError;
 pub use public::PublicKey;
 
-use super::keys::{self, KeyError};
+use super::keys::KeyError;
 use ed25519_dalek::SigningKey;
 use osbuild_format::dsse;
 use private::Private;
@@ -42,6 +43,11 @@ pub enum SignError {
     Wanted(String),
     #[error("the signature that was made with key `{0}` is not valid for its public half")]
     Invalid(String),
+    #[error(
+        "the signature that was received for `{what}` is not valid for key `{name}`: it was changed on the way, or made of \
+         something else; ask again with `--sign-request FILE`, without it"
+    )]
+    Received { name: String, what: String },
     #[error("the signature cannot be made")]
     Rsa(#[source] rsa::Error),
     #[error("the token does not sign with key `{name}`")]
@@ -71,7 +77,7 @@ impl Signer {
         let public = PublicKey::load(folder, name)?;
         let private = Private::load(folder, name, &public)?;
         if matches!(private, Private::Absent) && !exchange.is_open() {
-            keys::private(&folder.join(format!("{name}.key")))?;
+            return Err(KeyError::Elsewhere { path: folder.join(format!("{name}.key")), name: name.to_owned() });
         }
         Ok(Signer { name: name.to_owned(), public, private, exchange: exchange.clone() })
     }
@@ -103,7 +109,8 @@ impl Signer {
     pub fn sign(&self, what: &str, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let entry = Entry::new(&self.name, self.public.id(), self.public.algorithm(), what, message);
         let signature = match self.exchange.received(&entry) {
-            Some(signature) => signature,
+            Some(signature) if self.public.verifies(message, &signature) => return Ok(signature),
+            Some(_) => return Err(SignError::Received { name: self.name.clone(), what: what.to_owned() }),
             None => match self.private.sign(&self.name, &self.public, message)? {
                 Some(signature) => signature,
                 None => {

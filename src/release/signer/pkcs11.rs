@@ -9,6 +9,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
+use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -43,6 +44,10 @@ pub enum TokenError {
     NoToken(String),
     #[error("token `{token}` has {found} private keys with the label `{key}`, it must be one")]
     Key { token: String, key: String, found: usize },
+    #[error(
+        "token `{0}` wants a PIN and has no keypad of its own: `pin_env` names a variable with it, `pin_file` a file"
+    )]
+    NoPinOption(String),
     #[error("the environment variable `{0}`, which is to hold the PIN, is not set")]
     NoPin(String),
     #[error("`{}` with the PIN can be read by others (mode {mode:o}); run `chmod 600` on it, and choose another PIN", path.display())]
@@ -60,10 +65,13 @@ impl Pkcs11 {
         // A session's login is that of all sessions of the process: one at a time.
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         let module = initialised(&mut modules, &self.module).map_err(failed)?;
-        let session = self.session(&module)?;
+        let (session, token) = self.session(&module)?;
         let pin = self.pin()?;
-        if let Some(pin) = &pin {
-            session.login(UserType::User, Some(pin)).map_err(failed)?;
+        if wants_login(pin.is_some(), token.protected_authentication_path(), token.login_required())
+            .ok_or_else(|| TokenError::NoPinOption(self.token.clone()))?
+        {
+            // Without a PIN the token asks for it, at its keypad.
+            session.login(UserType::User, pin.as_ref()).map_err(failed)?;
         }
         let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(self.key.clone().into_bytes())];
         let found = session.find_objects(&wanted).map_err(failed)?;
@@ -77,11 +85,12 @@ impl Pkcs11 {
         session.sign(&mechanism, key, message).map_err(failed)
     }
 
-    fn session(&self, module: &cryptoki::context::Pkcs11) -> Result<Session, TokenError> {
+    fn session(&self, module: &cryptoki::context::Pkcs11) -> Result<(Session, TokenInfo), TokenError> {
         let failed = |source| TokenError::Module { path: self.module.clone(), source };
         for slot in module.get_slots_with_token().map_err(failed)? {
-            if module.get_token_info(slot).map_err(failed)?.label().trim_end() == self.token {
-                return module.open_ro_session(slot).map_err(failed);
+            let token = module.get_token_info(slot).map_err(failed)?;
+            if token.label().trim_end() == self.token {
+                return Ok((module.open_ro_session(slot).map_err(failed)?, token));
             }
         }
         Err(TokenError::NoToken(self.token.clone()))
@@ -91,10 +100,19 @@ impl Pkcs11 {
         let text = match (&self.pin_env, &self.pin_file) {
             (Some(name), _) => std::env::var(name).map_err(|_| TokenError::NoPin(name.clone()))?,
             (None, Some(path)) => pin_of(path)?,
-            // A token with a keypad asks there.
             (None, None) => return Ok(None),
         };
         Ok(Some(AuthPin::new(text.into())))
+    }
+}
+
+/// Whether to log in; none where it takes a PIN that nobody has given. PKCS #11 3.0, section 5.6.8: without a PIN only where the
+/// token has CKF_PROTECTED_AUTHENTICATION_PATH.
+fn wants_login(has_pin: bool, has_keypad: bool, is_required: bool) -> Option<bool> {
+    match (has_pin || has_keypad, is_required) {
+        (true, required) => Some(required || has_pin),
+        (false, false) => Some(false),
+        (false, true) => None,
     }
 }
 
@@ -122,6 +140,20 @@ fn initialised(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_pin_only_a_token_with_a_keypad_is_logged_into() {
+        for (has_pin, has_keypad, is_required, wanted) in [
+            (true, false, true, Some(true)),
+            (true, true, true, Some(true)),
+            (false, true, true, Some(true)),
+            (false, true, false, Some(false)),
+            (false, false, false, Some(false)),
+            (false, false, true, None),
+        ] {
+            assert_eq!(wants_login(has_pin, has_keypad, is_required), wanted, "{has_pin} {has_keypad} {is_required}");
+        }
+    }
 
     #[test]
     fn a_pin_that_others_can_read_is_not_used() {

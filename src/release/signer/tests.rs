@@ -104,19 +104,16 @@ fn a_program_signs_and_what_it_writes_is_not_believed() {
     let script = format!("grep -q '\"message\":\"bWVzc2FnZQ==\"' && cat {path}");
     let json = serde_json::json!({"command": {"argv": ["sh", "-c", script], "input": "json"}});
     assert_eq!(sign(&json.to_string()).unwrap(), good);
-    for (script, wanted) in [
-        ("cat", "is not valid for its public half"),
-        ("exit 3", "exit status: 3"),
-        ("sleep 30", "did not end within 1 s"),
-        ("cat /dev/zero", "did not end within 1 s"),
-        ("head -c 9999 /dev/zero", "writes more than 4096 bytes"),
+    for (script, seconds, wanted) in [
+        ("cat", 60, "is not valid for its public half"),
+        ("exit 3", 60, "exit status: 3"),
+        ("sleep 30", 1, "did not end within 1 s"),
+        ("cat /dev/zero", 60, "writes more than 4096 bytes"),
+        ("head -c 9999 /dev/zero", 60, "writes more than 4096 bytes"),
     ] {
-        let signer = serde_json::json!({"command": {"argv": ["sh", "-c", script], "seconds": 1}});
+        let signer = serde_json::json!({"command": {"argv": ["sh", "-c", script], "seconds": seconds}});
         let error = sign(&signer.to_string()).unwrap_err();
-        assert!(
-            error.contains(wanted) || error.contains("signal") || error.contains("exit status: 141"),
-            "{script}: {error}"
-        );
+        assert!(error.contains(wanted), "{script}: {error}");
     }
     for signer in [
         "{}",
@@ -132,33 +129,9 @@ fn a_program_signs_and_what_it_writes_is_not_believed() {
     assert!(error.contains("can be changed by others (mode 664)"), "{error}");
 }
 
-#[test]
-fn whoever_signs_reads_what_it_is_from_the_message_itself() {
-    let statement = dsse::pre_authentication("application/x", br#"{"product":"p","version":"1.2.3"}"#);
-    assert_eq!(request::describe(&statement), "a statement of type application/x: product p, version 1.2.3");
-    let metadata = br#"{"_type":"root","expires":"2027-01-01T00:00:00Z","version":3}"#;
-    let said = "metadata of a repository: _type root, version 3, expires 2027-01-01T00:00:00Z";
-    assert_eq!(request::describe(metadata), said);
-    let root = br#"{"_type":"root","roles":{"targets":{"keyids":["ab12","cd34"],"threshold":2}},"version":3}"#;
-    let said = "metadata of a repository: _type root, version 3, role targets: 2 of the keys ab12 cd34";
-    assert_eq!(request::describe(root), said);
-    let targets = br#"{"_type":"targets","delegations":{"roles":[{"keyids":["ef"],"name":"acme","paths":["apps/*"],"threshold":1}]},
-        "targets":{"a\n.payload":{"custom":{"rollout_percent":10},"hashes":{"sha256":"0123"}}}}"#;
-    let said = "metadata of a repository: _type targets, role acme for apps/*: 1 of the keys ef, target a\\n.payload 0123 to 10 %";
-    assert_eq!(request::describe(targets), said);
-    let snapshot = br#"{"_type":"snapshot","meta":{"targets.json":{"version":7}}}"#;
-    assert_eq!(request::describe(snapshot), "metadata of a repository: _type snapshot, targets.json 7");
-    let manifest = br#"{"subject":[{"digest":{"sha256":"4567"},"name":"uki.efi"}]}"#;
-    let said = "a statement of type application/x: file uki.efi 4567";
-    assert_eq!(request::describe(&dsse::pre_authentication("application/x", manifest)), said);
-    assert_eq!(request::describe(b"xyz"), "3 bytes that osbuild does not know");
-}
-
 proptest! {
     #[test]
     fn no_request_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = request::describe(&bytes);
-        let _ = request::describe(&[b"DSSEv1 ", &bytes[..]].concat());
         prop_assert!(Request::parse(&bytes).is_err() && Signatures::parse(&bytes).is_err());
     }
 

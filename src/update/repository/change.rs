@@ -21,14 +21,14 @@ pub struct RoleSpec {
     pub threshold: u32,
 }
 
-/// Makes a repository without targets. It appears with its timestamp.
+/// Makes a repository without targets. It appears with its timestamp. Gives the bytes of its first root, to be kept elsewhere.
 pub fn init(
     folder: &Path,
     roles: &BTreeMap<TopLevel, RoleSpec>,
     days: Days,
     keyring: &Keyring,
     now: Time,
-) -> Result<(), RepositoryError> {
+) -> Result<Vec<u8>, RepositoryError> {
     let metadata = folder.join(METADATA);
     file::create_dir_all(&metadata)?;
     file::create_dir_all(&folder.join(TARGETS))?;
@@ -52,7 +52,9 @@ pub fn init(
     batch.sign("1.root.json", root.clone(), &by(&[&root.signed], TopLevel::Root)?, keyring)?;
     batch.sign("1.targets.json", targets, &by(&[&root.signed], TopLevel::Targets)?, keyring)?;
     finish(&mut batch, &[&root.signed], Versions { meta, snapshot: 1, timestamp: 1 }, days, keyring, now)?;
-    batch.commit(folder)
+    let first = batch.bytes_of("1.root.json");
+    batch.commit(folder)?;
+    Ok(first)
 }
 
 /// Whether a repository without a timestamp has no root, or that of an init as this one that was interrupted: where devices

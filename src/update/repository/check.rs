@@ -67,14 +67,16 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
     }
     let days = repository.days();
     let mut look = |what: &str, expires: Time, days: u64| {
-        let left = expires.seconds().saturating_sub(now.seconds()) / SECONDS_PER_DAY;
+        let left = expires.seconds().saturating_sub(now.seconds());
+        // In seconds: half of one day is none, in whole days, and nothing would ever be told.
+        let warn = warn_days.saturating_mul(SECONDS_PER_DAY).min(days.saturating_mul(SECONDS_PER_DAY) / 2);
         if now < expires {
             checked.lines.push(format!("{what} is good until {expires}"));
         }
         if expires <= now {
             checked.soon.push(format!("{what} has expired: {expires}"));
-        } else if left < warn_days.min(days / 2) {
-            checked.soon.push(format!("{what} expires in {left} days: {expires}"));
+        } else if left < warn {
+            checked.soon.push(format!("{what} expires in {} days: {expires}", left / SECONDS_PER_DAY));
         }
     };
     look("root", repository.root.signed.expires, days.of(TopLevel::Root));

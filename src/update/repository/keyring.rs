@@ -6,7 +6,7 @@ use super::RepositoryError;
 use crate::io::file;
 use crate::release::keys::KeyError;
 use crate::release::signer::{Exchange, PublicKey, Signer};
-use osbuild_tuf::metadata::Key;
+use osbuild_tuf::metadata::{Key, Keys};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -50,6 +50,14 @@ impl Keyring {
         let found = self.signers.iter().find(|(_, signer)| signer.name() == name);
         let key = found.and_then(|(id, signer)| Some((id.clone(), metadata_key(signer.public())?)));
         key.ok_or_else(|| RepositoryError::Wrong(format!("there is no Ed25519 key `{name}` in the folder of keys")))
+    }
+
+    /// Those named `root` or `root-...`.
+    pub fn root_keys(&self) -> Keys {
+        let is_root = |signer: &&Signer| signer.name() == "root" || signer.name().starts_with("root-");
+        let of = |signer: &Signer| metadata_key(signer.public());
+        let found = self.signers.iter().filter(|(_, signer)| is_root(signer));
+        found.filter_map(|(id, signer)| Some((id.clone(), of(signer)?))).collect()
     }
 
     /// What people call the key with that id.

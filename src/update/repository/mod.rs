@@ -18,11 +18,13 @@ mod segments;
 pub mod target;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 pub mod withdraw;
 mod write;
 
 pub use keyring::Keyring;
 pub use open::Repository;
+pub use trust::{Incoming, Pins};
 
 use crate::io::file::FileError;
 use crate::release::keys::KeyError;
@@ -84,6 +86,10 @@ pub enum RepositoryError {
         #[source]
         source: MetadataError,
     },
+    #[error("`{file}` of the repository cannot be trusted: {why}")]
+    Distrusted { file: String, why: String },
+    #[error("nothing outside of the repository `{}` vouches for its first root", .0.display())]
+    Unpinned(PathBuf),
     #[error("{signed} of the {wanted} signatures that role `{role}` needs can be made")]
     Threshold { role: String, signed: usize, wanted: u32 },
     #[error("its header is not signed by the release key: no signature in the envelope is valid for it")]

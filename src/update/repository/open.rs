@@ -1,7 +1,9 @@
 //! A repository's folder in, its newest metadata out.
 //!
-//! Invariant: what is read here is what `timestamp.json` leads to; files of a publish that was interrupted are not looked at.
+//! Invariant: what is read here is what `timestamp.json` leads to, and follows from the first root; files of a publish that was
+//! interrupted are not looked at.
 
+use super::trust::{self, Incoming, Pins};
 use super::{in_file, Days, RepositoryError, METADATA, TARGETS};
 use crate::io::file::{self, at};
 use osbuild_tuf::metadata::{Metadata, Root, Signed, Snapshot, Targets, Timestamp};
@@ -28,21 +30,46 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// Consistent from its first root on, which nothing vouches for: who signs takes [`Repository::open_pinned`].
     pub fn open(folder: &Path) -> Result<Repository, RepositoryError> {
+        Repository::open_by(folder, None, None)
+    }
+
+    /// For whoever signs: the first root is one that `pins` hold. After a rotation without lost keys was killed, the keys of
+    /// `incoming` may have signed already.
+    ///
+    /// Fails with [`RepositoryError::Unpinned`] when nothing vouches for the roots, with [`RepositoryError::Distrusted`] at
+    /// the first file that does not follow from them. Source: The Update Framework 1.0.34, section 5, but for expiry.
+    pub fn open_pinned(folder: &Path, pins: &Pins, incoming: Option<&Incoming>) -> Result<Repository, RepositoryError> {
+        Repository::open_by(folder, Some(pins), incoming)
+    }
+
+    fn open_by(folder: &Path, pins: Option<&Pins>, incoming: Option<&Incoming>) -> Result<Repository, RepositoryError> {
         if !folder.join(METADATA).join("timestamp.json").exists() {
             return Err(RepositoryError::None(folder.to_owned()));
         }
         let lock = lock(folder)?;
-        let root = read(folder, &format!("{}.root.json", last_root(folder)?))?;
+        let root = trust::chain(folder, last_root(folder)?, pins, |name| read(folder, name))?;
         let timestamp: Signed<Timestamp> = read(folder, "timestamp.json")?;
-        let version = timestamp.signed.snapshot().map_or(0, |file| file.version);
-        let snapshot: Signed<Snapshot> = read(folder, &format!("{version}.snapshot.json"))?;
+        trust::is_of_role("timestamp.json", &timestamp, &root.signed, incoming)?;
+        let Some(described) = timestamp.signed.snapshot() else {
+            return super::wrong("`timestamp.json` of the repository names no snapshot");
+        };
+        let name = format!("{}.snapshot.json", described.version);
+        let (snapshot, bytes): (Signed<Snapshot>, _) = read_with_bytes(folder, &name)?;
+        trust::is_of_role(&name, &snapshot, &root.signed, incoming)?;
+        trust::is_described(&name, &bytes, snapshot.signed.version, described)?;
         let mut delegated = BTreeMap::new();
         let mut targets = None;
         for (name, meta) in &snapshot.signed.meta {
-            let found: Signed<Targets> = read(folder, &format!("{}.{name}", meta.version))?;
+            let file = format!("{}.{name}", meta.version);
+            let (found, bytes): (Signed<Targets>, _) = read_with_bytes(folder, &file)?;
+            trust::is_described(&file, &bytes, found.signed.version, meta)?;
             match name.strip_suffix(".json") {
-                Some("targets") => targets = Some(found),
+                Some("targets") => {
+                    trust::is_of_role(&file, &found, &root.signed, incoming)?;
+                    targets = Some(found);
+                }
                 Some(role) => drop(delegated.insert(role.to_owned(), found)),
                 None => {
                     return super::wrong(format!("the snapshot names `{}`, which is no metadata", name.escape_debug()))
@@ -51,6 +78,7 @@ impl Repository {
         }
         let targets =
             targets.ok_or_else(|| RepositoryError::Wrong("the snapshot does not name the targets".to_owned()))?;
+        let delegated = trust::delegated(&targets.signed, delegated)?;
         Ok(Repository { folder: folder.to_owned(), root, targets, snapshot, timestamp, delegated, _lock: lock })
     }
 
@@ -75,9 +103,14 @@ pub(super) fn lock(folder: &Path) -> Result<File, RepositoryError> {
     }
 }
 
+/// Parses and validates; who signed it is looked at elsewhere.
 pub(super) fn read<T: Metadata>(folder: &Path, name: &str) -> Result<Signed<T>, RepositoryError> {
+    read_with_bytes(folder, name).map(|(signed, _)| signed)
+}
+
+fn read_with_bytes<T: Metadata>(folder: &Path, name: &str) -> Result<(Signed<T>, Vec<u8>), RepositoryError> {
     let bytes = file::read(&folder.join(METADATA).join(name), LIMIT_BYTES as u64)?;
-    Signed::from_json(&bytes, LIMIT_BYTES).map_err(in_file(name))
+    Ok((Signed::from_json(&bytes, LIMIT_BYTES).map_err(in_file(name))?, bytes))
 }
 
 fn last_root(folder: &Path) -> Result<u64, RepositoryError> {

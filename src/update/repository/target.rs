@@ -5,7 +5,7 @@
 
 use super::segments::Segments;
 use super::{wrong, Repository, RepositoryError};
-use crate::io::file::{self, at};
+use crate::io::file::{self, at, FileError};
 use crate::model::digest::Digester;
 use osbuild_format::dsse::{self, DsseError, VerifyingKey};
 use osbuild_format::payload::{self, Header, Release, LIMIT_ENVELOPE_BYTES, PREFIX_BYTES};
@@ -125,8 +125,8 @@ impl Repository {
         std::io::copy(&mut file::open(payload)?, &mut digester).map_err(at("read", payload))?;
         let (name, sha256) = (described.name(), digester.finish().hex());
         let place = self.target_path(&name, &sha256);
-        let target = described.target(length, sha256, rollout_percent)?;
-        if !place.exists() {
+        let target = described.target(length, sha256.clone(), rollout_percent)?;
+        if !is_whole(&place, &sha256)? {
             let mut pending = file::Pending::create(&place, 0o644)?;
             std::io::copy(&mut file::open(payload)?, pending.file()).map_err(at("write", &place))?;
             pending.commit()?;
@@ -143,12 +143,26 @@ impl Repository {
     ) -> Result<(String, TargetFile), RepositoryError> {
         let (name, sha256) = (described.name(), hex::encode(Sha256::digest(bytes)));
         let place = self.target_path(&name, &sha256);
-        let target = described.target(bytes.len() as u64, sha256, rollout_percent)?;
-        if !place.exists() {
+        let target = described.target(bytes.len() as u64, sha256.clone(), rollout_percent)?;
+        if !is_whole(&place, &sha256)? {
             file::write_atomic(&place, bytes, 0o644)?;
         }
         Ok((name, target))
     }
+}
+
+/// Whether the file at `place` is there with the bytes whose SHA-256 its name begins with. A copy that was interrupted, or a
+/// medium, may have left others under that name.
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn is_whole(place: &Path, sha256: &str) -> Result<bool, FileError> {
+    if !place.exists() {
+        return Ok(false);
+    }
+    let mut digester = Digester::default();
+    std::io::copy(&mut file::open(place)?, &mut digester).map_err(at("read", place))?;
+    Ok(digester.finish().hex() == sha256)
 }
 
 /// What a target's metadata says, when it is that of a payload.

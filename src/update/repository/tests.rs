@@ -15,6 +15,7 @@ use std::path::Path;
 
 mod others;
 mod rotation;
+mod trust;
 
 const NAMES: [&str; 6] = ["root", "second", "third", "targets", "snapshot", "timestamp"];
 

@@ -69,6 +69,12 @@ impl Batch {
         Ok(())
     }
 
+    /// What was signed under that name; nothing when none was.
+    pub fn bytes_of(&self, name: &str) -> Vec<u8> {
+        let found = self.files.iter().find(|(file, _)| file == name);
+        found.map(|(_, bytes)| bytes.clone()).unwrap_or_default()
+    }
+
     /// Writes the files, one after the other, and brings them to the disk before the last appears.
     pub fn commit(self, folder: &Path) -> Result<(), RepositoryError> {
         if let Some(wanted) = self.wanted {

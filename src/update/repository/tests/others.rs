@@ -3,6 +3,16 @@
 use super::*;
 
 #[test]
+fn what_is_good_for_a_day_is_told_after_half_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let days = Days { timestamp: 1, ..Days::default() };
+    init(folder.path(), &roles(), days, &keyring(&NAMES), day(0)).unwrap();
+    let soon = |hours: u64| checked(folder.path(), Time::from_seconds(day(0).seconds() + hours * 3600)).unwrap().soon;
+    assert_eq!(soon(11), [""; 0]);
+    assert!(soon(13)[0].starts_with("timestamp expires in 0 days: "), "{:?}", soon(13));
+}
+
+#[test]
 fn what_is_delegated_is_renewed_by_its_own_key_and_told_when_it_has_expired() {
     let folder = made();
     let repository = Repository::open(folder.path()).unwrap();
@@ -40,7 +50,7 @@ fn a_part_of_a_repository_is_not_taken_for_an_empty_folder() {
     };
     let folder = made();
     std::fs::remove_file(folder.path().join(METADATA).join("timestamp.json")).unwrap();
-    let is_partly = |result: Result<(), RepositoryError>| matches!(result, Err(RepositoryError::Partly(_)));
+    let is_partly = |result: Result<Vec<u8>, RepositoryError>| matches!(result, Err(RepositoryError::Partly(_)));
     assert!(is_partly(begin(folder.path(), &["root", "third"], day(0))), "other keys");
     let bytes = file::read(&folder.path().join(METADATA).join("1.root.json"), 1 << 20).unwrap();
     for other in ["metadata/2.root.json", "metadata/7.snapshot.json", "targets/0123.x.payload"] {
