@@ -3,7 +3,7 @@
 //! Invariant: what is stored, applied to the old image, gives exactly the new bytes.
 
 use super::coder;
-use super::matching::Match;
+use super::matching::{Index, Match};
 use super::program::{Content, Part, Programs, RELOCATION_BYTES};
 use super::{DeltaError, Images};
 use osbuild_format::payload::{
@@ -21,6 +21,8 @@ const WORTH: usize = 24;
 /// Fewer literals gain nothing from what they could go on from.
 const SHORTEST_LITERALS: usize = 4096;
 const LONGEST_BEFORE: usize = 4 << 20;
+/// Fewer bytes of a delta's literals that are in what lies before are not worth the time that compressing after it takes.
+const LEAST_REPEATED: usize = 4096;
 /// How often what is worth an operation is doubled before all bytes are taken as they are.
 const COARSER: u32 = 8;
 
@@ -224,7 +226,9 @@ impl<'a> Builder<'a> {
             return Some(Methods::RELOCATIONS);
         }
         let (mut fewest, mut best) = (plain.cost(), None);
-        for methods in ways(part).iter().copied() {
+        let addresses = part.map(|part| &self.pair.new_programs.addresses[part.program]);
+        let linked = addresses.is_some_and(|addresses| addresses.start > 1 << 31);
+        for methods in ways(part, linked).iter().copied() {
             let count = corrected(old, new, &moved(methods), &mut Learned::default(), |_| ()).cost();
             // What names the method has to be saved first.
             if count + 2 < fewest {
@@ -281,6 +285,9 @@ impl<'a> Builder<'a> {
         let mut best = self.parts.store(start, |column, _| coder::compress(column))?;
         for (image, before) in self.pair.before(range, self.parts.literals.len()) {
             let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
+            if !self.pair.repeats(bytes, &self.parts.literals, best.len()) {
+                continue;
+            }
             let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
             self.parts.written = Some(Written { image, offset, length, sha256 });
             let stored = self.parts.store(start, |column, goes_on| match goes_on {
@@ -312,6 +319,12 @@ impl Pair<'_> {
             |(_, before): &(ImageName, Range<usize>)| literals >= SHORTEST_LITERALS && before.start < before.end;
         candidates.into_iter().filter(worth).collect()
     }
+
+    /// Whether enough literals lie in `before`, too, to compress them after it. Of a delta they seldom do, and to look takes a
+    /// fraction of the time.
+    fn repeats(&self, before: &[u8], literals: &[u8], stored: usize) -> bool {
+        self.old.is_empty() || Index::new(before).repeated(literals) >= LEAST_REPEATED.max(stored / 8)
+    }
 }
 
 /// What sets `old` right when its references are `moved`.
@@ -335,17 +348,18 @@ fn in_step(moved: &Moved) -> bool {
     old % RELOCATION_BYTES as u64 == new % RELOCATION_BYTES as u64
 }
 
-/// How addresses in a part are likely held, in the order in which they are tried.
-fn ways(part: Option<&Part>) -> &'static [Methods] {
+/// How addresses in a part are likely held, in the order in which they are tried; `linked`: the program is a kernel, whose
+/// code holds addresses as they are.
+fn ways(part: Option<&Part>, linked: bool) -> &'static [Methods] {
     const CODE: Methods = Methods::CODE;
     const SIGNED: Methods = Methods::SIGNED;
     const WORDS: Methods = Methods::WORDS;
     const DISTANCES: Methods = Methods::DISTANCES;
-    /// Code that is linked to its addresses.
     const LINKED: Methods = CODE.and(SIGNED);
     const BOTH: Methods = WORDS.and(DISTANCES);
     match part.map(|part| part.content) {
-        Some(Content::Code) => &[CODE, LINKED],
+        Some(Content::Code) if linked => &[CODE, LINKED],
+        Some(Content::Code) => &[CODE],
         Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
         Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
         Some(Content::Table) => &[Methods::OFFSETS],
