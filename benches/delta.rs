@@ -18,7 +18,7 @@ use osbuild::cli::chosen_cache;
 use osbuild::update::delta::{self, Images};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use tool::{Figures, HDIFF, OURS, OURS_FULL, XDELTA3, ZSTD_FULL};
+use tool::{Figures, HDIFF, OURS, OURS_ALONE, OURS_FULL, XDELTA3, ZSTD_FULL};
 
 const PAIRS: &str = "OSBUILD_BENCH_PAIRS";
 const LIMIT_OF_XDELTA3: f64 = 0.4;
@@ -30,14 +30,16 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["prepare", folder, pair] => pair::prepare(Path::new(folder), pair),
-        ["generate", old, new, out] => generate(old, new, out),
+        ["generate", threads, old, new, out] => generate(threads, old, new, out),
         _ => return compare(),
     }
     ExitCode::SUCCESS
 }
 
 /// The segments of a payload as they travel, without the header; `old` is `-` for a full one.
-fn generate(old: &str, new: &str, out: &str) {
+fn generate(threads: &str, old: &str, new: &str, out: &str) {
+    let threads = threads.parse().expect("a number of threads");
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("threads");
     let read = |path: &str| std::fs::read(path).expect("read");
     let old = (old != "-").then(|| read(old));
     let new = read(new);
@@ -111,15 +113,22 @@ fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
 fn goals(pair: &str, rows: &[Row], verdict: &mut Verdict) {
     let bytes = |tool| of(rows, tool).map(|figures| figures.bytes as f64);
     let wall = |tool| of(rows, tool).map(|figures| figures.wall.as_secs_f64());
+    let processor = |tool| of(rows, tool).map(|figures| figures.cpu.as_secs_f64());
     // The best is known only when both are.
     let hdiff = bytes(HDIFF[0]).zip(bytes(HDIFF[1])).map(|(zstd, lzma2)| zstd.min(lzma2));
     for (what, value) in [
         ("bytes, of those of HDiffPatch's best", ratio(bytes(OURS), hdiff)),
-        ("time, of that of xdelta3 -9", ratio(wall(OURS), wall(XDELTA3))),
+        ("wall time on 2 threads, of that of xdelta3 -9", ratio(wall(OURS), wall(XDELTA3))),
+        ("processor time on 1 thread, of that of xdelta3 -9", ratio(processor(OURS_ALONE), processor(XDELTA3))),
         ("bytes, of those of the full payload", ratio(bytes(OURS), bytes(OURS_FULL))),
         ("bytes of the full payload, of those of zstd -19", ratio(bytes(OURS_FULL), bytes(ZSTD_FULL))),
     ] {
         limit(verdict, &format!("{pair}: {what}"), value, 1.0);
+    }
+    let what = format!("{pair}: same bytes on 1 and 2 threads");
+    match of(rows, OURS).zip(of(rows, OURS_ALONE)) {
+        Some((two, one)) => verdict.kept(&what, two.sha256 == one.sha256),
+        None => verdict.unmeasured(&what),
     }
     let what = format!("{pair}: memory");
     match of(rows, OURS).map(|figures| figures.peak_bytes as f64 / 1e6) {

@@ -55,6 +55,14 @@ impl Verdict {
         self.line(what, sample, &format!("at least {}", short(limit)), unit, sample.median() >= limit);
     }
 
+    /// Prints whether something that is no figure is as it should be.
+    pub fn kept(&mut self, what: &str, kept: bool) {
+        println!("{what}: {}", if kept { "yes" } else { "no  MISSED" });
+        if !kept {
+            self.missed.push(what.to_owned());
+        }
+    }
+
     /// What was to be compared is not there, which is a miss.
     pub fn unmeasured(&mut self, what: &str) {
         println!("{what}: not measured  MISSED");

@@ -4,8 +4,10 @@
 //! zeros, so that the same content is sampled wherever it lies. Invariant: a range was written before the segment is, whatever
 //! is estimated; equal images give equal ranges.
 
+use super::matching::Index;
+use super::segment::Pair;
 use super::Images;
-use osbuild_format::payload::ImageName;
+use osbuild_format::payload::{ImageName, WINDOW_BYTES};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -14,6 +16,12 @@ const EVERY: u32 = 64;
 const SAMPLE_BYTES: usize = 8;
 /// Ranges begin at multiples of it.
 const ALIGN: usize = 4096;
+
+/// Fewer literals gain nothing from what they could go on from.
+const SHORTEST_LITERALS: usize = 4096;
+const LONGEST_BEFORE: usize = 4 << 20;
+/// Fewer bytes of a delta's literals that are in what lies before are not worth the time that compressing after it takes.
+const LEAST_REPEATED: usize = 4096;
 
 /// Where it was sampled, and the hash there.
 type Sample = (u32, u32);
@@ -43,6 +51,10 @@ impl Samples {
         literals: &[u8],
         room: usize,
     ) -> Option<(ImageName, Range<usize>)> {
+        // Of so few bytes, hits lie as far apart as the range is long.
+        if room < 2 * ALIGN {
+            return None;
+        }
         let wanted: BTreeMap<u32, usize> =
             samples(literals).into_iter().enumerate().map(|(index, (_, hash))| (hash, index)).collect();
         let mut best: Option<(usize, ImageName, Range<usize>)> = None;
@@ -55,6 +67,38 @@ impl Samples {
             }
         }
         best.map(|(_, image, range)| (image, range))
+    }
+}
+
+impl Pair<'_> {
+    /// What the literals of a segment could go on from, at most `room` bytes: what lies before it, and the range that has most of
+    /// them. Of the ESP, the first segment is the last that is written.
+    pub(super) fn before(&self, range: Range<usize>, literals: &[u8], room: usize) -> Vec<(ImageName, Range<usize>)> {
+        let room = (WINDOW_BYTES as usize).saturating_sub(literals.len()).min(LONGEST_BEFORE).min(room);
+        if literals.len() < SHORTEST_LITERALS || room == 0 {
+            return Vec::new();
+        }
+        let root = (ImageName::Root, 0..self.all.root.len());
+        let written = match self.image {
+            ImageName::Root => vec![(ImageName::Root, 0..range.start)],
+            ImageName::Esp if range.start == 0 => vec![root],
+            ImageName::Esp => vec![(ImageName::Esp, self.step..range.start), root],
+        };
+        let near = written[0].clone();
+        let near = (near.0, near.1.end.saturating_sub(room).max(near.1.start)..near.1.end);
+        let most = self.samples.best(&written, literals, room);
+        // What is nearly the same is not tried twice.
+        let differs = |(image, range): &(ImageName, Range<usize>)| {
+            *image != near.0 || range.start.abs_diff(near.1.start) > room / 8
+        };
+        let most = most.filter(differs);
+        [Some(near.clone()), most].into_iter().flatten().filter(|(_, range)| !range.is_empty()).collect()
+    }
+
+    /// Whether enough literals lie in `before`, too, to compress them after it. Of a delta they seldom do, and to look takes a
+    /// fraction of the time.
+    pub(super) fn repeats(&self, before: &[u8], literals: &[u8], stored: usize) -> bool {
+        self.old.is_empty() || Index::new(before).repeated(literals) >= LEAST_REPEATED.max(stored / 8)
     }
 }
 
@@ -131,5 +175,9 @@ mod tests {
         assert_eq!(samples.best(&[(ImageName::Root, 0..300_000)], &part, 120_000), None);
         assert_eq!(samples.best(&written, &noise(7, 100_000), 120_000), None);
         assert_eq!(samples.best(&written, &[0; 100_000], 120_000), None);
+        for room in [0, 1, ALIGN, 2 * ALIGN, usize::MAX / 2] {
+            let found = samples.best(&written, &part, room);
+            assert!(found.is_none_or(|(_, range)| range.len() <= room), "{room}");
+        }
     }
 }

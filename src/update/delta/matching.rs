@@ -105,6 +105,20 @@ impl<'a> Index<'a> {
         (self.old[at..at + WINDOW] == *window).then_some(at)
     }
 
+    /// How many of the bytes `new` are in runs that lie in the old image, too.
+    pub fn repeated(&self, new: &[u8]) -> usize {
+        let (mut at, mut bytes) = (0, 0);
+        while let Some(window) = new.get(at..at + WINDOW) {
+            let Some(old) = self.find(window) else {
+                at += 1;
+                continue;
+            };
+            let same = equal(&new[at..], &self.old[old..]);
+            (at, bytes) = (at + same, bytes + same);
+        }
+        bytes
+    }
+
     /// What resembles the old image in `new`, which lies at `start` of the new image. `counterparts` are in order.
     pub fn matches(&self, new: &[u8], start: usize, counterparts: &[Counterpart]) -> Vec<Match> {
         let mut matches = self.within(new, start, counterparts);
@@ -183,7 +197,7 @@ impl<'a> Index<'a> {
         let part = counterpart.and_then(|part| (part.old.start + place + at).checked_sub(part.new.start));
         let allowed = |old: &usize| counterpart.is_none_or(|part| part.allows(place + at, *old));
         [last, part].into_iter().flatten().filter(allowed).find_map(|old| {
-            let same = new[at..].iter().zip(self.old.get(old..)?).take_while(|(new, old)| new == old).count();
+            let same = equal(&new[at..], self.old.get(old..)?);
             (same >= NEAR).then_some((old, same))
         })
     }
@@ -238,6 +252,13 @@ impl<'a> Index<'a> {
     }
 }
 
+/// How many bytes are the same at the start of both, eight at a time.
+fn equal(one: &[u8], other: &[u8]) -> usize {
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8)).take_while(|(one, other)| one == other).count();
+    let rest = one[words * 8..].iter().zip(&other[words * 8..]).take_while(|(one, other)| one == other).count();
+    words * 8 + rest
+}
+
 /// How many of the coming bytes to take, when more of them are equal than not.
 fn carried(equal: impl Iterator<Item = bool>) -> usize {
     let (mut score, mut best, mut length) = (0, 0, 0);
@@ -287,12 +308,40 @@ impl<'a> Local<'a> {
             if at == NOWHERE {
                 break;
             }
-            let length = new.iter().zip(&self.old[at as usize..]).take_while(|(new, old)| new == old).count();
+            let length = equal(new, &self.old[at as usize..]);
             if length >= SMALL_WINDOW && best.is_none_or(|(_, best)| length > best) && allowed(at as usize) {
                 best = Some((at as usize, length));
             }
             at = self.next[at as usize];
         }
         best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bytes_end_where_the_first_differs_or_one_ends() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for length in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[length] ^= 1;
+            assert_eq!(equal(&bytes, &other), length);
+            assert_eq!(equal(&bytes[..length], &bytes), length);
+            assert_eq!(equal(&bytes, &bytes[..length]), length);
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_is_counted_and_nothing_else() {
+        let noise = |seed: u64| {
+            (seed..seed + 500).flat_map(|at| (at * at).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect()
+        };
+        let (old, other): (Vec<u8>, Vec<u8>) = (noise(1), noise(10_000));
+        let index = Index::new(&old);
+        assert_eq!(index.repeated(&other), 0);
+        assert_eq!(index.repeated(&[&other[..100], &old[800..1600], &other[100..200]].concat()), 800);
     }
 }

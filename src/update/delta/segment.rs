@@ -10,7 +10,7 @@ use super::{DeltaError, Images};
 use osbuild_format::payload::{
     predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
     Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_STORED_BYTES,
-    LIMIT_WORK_BYTES, WINDOW_BYTES,
+    LIMIT_WORK_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -20,9 +20,6 @@ use std::ops::Range;
 const ZEROS: usize = 256;
 /// A match of fewer equal bytes costs more than it saves.
 const WORTH: usize = 24;
-/// Fewer literals gain nothing from what they could go on from.
-const SHORTEST_LITERALS: usize = 4096;
-const LONGEST_BEFORE: usize = 4 << 20;
 /// How often what is worth an operation is doubled before all bytes are taken as they are.
 const COARSER: u32 = 8;
 
@@ -228,7 +225,9 @@ impl<'a> Builder<'a> {
             return Some(Methods::RELOCATIONS);
         }
         let (mut fewest, mut best) = (plain.cost(), None);
-        for methods in ways(part).iter().copied() {
+        let addresses = part.map(|part| &self.pair.new_programs.addresses[part.program]);
+        let linked = addresses.is_some_and(|addresses| addresses.start > 1 << 31);
+        for methods in ways(part, linked).iter().copied() {
             let count = corrected(old, new, &moved(methods), &mut Learned::default(), |_| ()).cost();
             // What names the method has to be saved first.
             if count + 2 < fewest {
@@ -294,6 +293,9 @@ impl<'a> Builder<'a> {
         let room = room.min(left);
         for (image, before) in self.pair.before(range, &self.parts.literals, room as usize) {
             let (bytes, offset) = (&self.pair.all.image(image)[before.clone()], before.start as u64);
+            if !self.pair.repeats(bytes, &self.parts.literals, best.len()) {
+                continue;
+            }
             let (length, sha256) = (bytes.len() as u32, Sha256::digest(bytes).into());
             self.parts.written = Some(Written { image, offset, length, sha256 });
             let literals = coder::compress_after(bytes, &self.parts.literals)?;
@@ -304,32 +306,6 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(Some(best))
-    }
-}
-
-impl Pair<'_> {
-    /// What the literals of a segment could go on from, at most `room` bytes: what lies before it, and the range that has most of
-    /// them. Of the ESP, the first segment is the last that is written.
-    fn before(&self, range: Range<usize>, literals: &[u8], room: usize) -> Vec<(ImageName, Range<usize>)> {
-        let room = (WINDOW_BYTES as usize).saturating_sub(literals.len()).min(LONGEST_BEFORE).min(room);
-        if literals.len() < SHORTEST_LITERALS || room == 0 {
-            return Vec::new();
-        }
-        let root = (ImageName::Root, 0..self.all.root.len());
-        let written = match self.image {
-            ImageName::Root => vec![(ImageName::Root, 0..range.start)],
-            ImageName::Esp if range.start == 0 => vec![root],
-            ImageName::Esp => vec![(ImageName::Esp, self.step..range.start), root],
-        };
-        let near = written[0].clone();
-        let near = (near.0, near.1.end.saturating_sub(room).max(near.1.start)..near.1.end);
-        let most = self.samples.best(&written, literals, room);
-        // What is nearly the same is not tried twice.
-        let differs = |(image, range): &(ImageName, Range<usize>)| {
-            *image != near.0 || range.start.abs_diff(near.1.start) > room / 8
-        };
-        let most = most.filter(differs);
-        [Some(near.clone()), most].into_iter().flatten().filter(|(_, range)| !range.is_empty()).collect()
     }
 }
 
@@ -354,17 +330,18 @@ fn in_step(moved: &Moved) -> bool {
     old % RELOCATION_BYTES as u64 == new % RELOCATION_BYTES as u64
 }
 
-/// How addresses in a part are likely held, in the order in which they are tried.
-fn ways(part: Option<&Part>) -> &'static [Methods] {
+/// How addresses in a part are likely held, in the order in which they are tried; `linked`: the program is a kernel, whose
+/// code holds addresses as they are.
+fn ways(part: Option<&Part>, linked: bool) -> &'static [Methods] {
     const CODE: Methods = Methods::CODE;
     const SIGNED: Methods = Methods::SIGNED;
     const WORDS: Methods = Methods::WORDS;
     const DISTANCES: Methods = Methods::DISTANCES;
-    /// Code that is linked to its addresses.
     const LINKED: Methods = CODE.and(SIGNED);
     const BOTH: Methods = WORDS.and(DISTANCES);
     match part.map(|part| part.content) {
-        Some(Content::Code) => &[CODE, LINKED],
+        Some(Content::Code) if linked => &[CODE, LINKED],
+        Some(Content::Code) => &[CODE],
         Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
         Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
         Some(Content::Table) => &[Methods::OFFSETS],

@@ -43,6 +43,16 @@ pub struct Number {
     pub expected: Option<i64>,
 }
 
+/// By how much a number likely moves, and what else may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Guess {
+    pub shift: i64,
+    /// The number itself was learned before.
+    known: bool,
+    /// Of the space, of the nearest number below, of what was twice the same.
+    guesses: [Option<i64>; 3],
+}
+
 #[derive(Clone, Debug, Default)]
 struct Record {
     points: [i8; 3],
@@ -81,28 +91,27 @@ impl Learned {
     }
 
     /// By how much `number` likely moves.
-    pub fn shift(&self, number: &Number) -> i64 {
+    pub fn guess(&self, number: &Number) -> Guess {
         let below = self.below(number);
-        if let Some((_, shift)) = below.filter(|(value, _)| *value == number.value) {
-            return shift;
-        }
-        let points = self.records.get(&(number.domain, number.form)).map_or([0; 3], |record| record.points);
-        let guesses = self.guesses(number, below).into_iter().zip(points);
-        let guesses = guesses.filter_map(|(shift, points)| Some((shift?, points)));
-        // Of two with as many points the one before.
-        let best = guesses.reduce(|best, next| if next.1 > best.1 { next } else { best });
-        best.map_or(0, |(shift, _)| shift)
+        let record = self.records.get(&(number.domain, number.form));
+        let guesses = [number.expected, below.map(|(_, shift)| shift), record.map(|record| record.twice)];
+        let known = below.filter(|(value, _)| *value == number.value).map(|(_, shift)| shift);
+        let shift = known.unwrap_or_else(|| {
+            let points = record.map_or([0; 3], |record| record.points);
+            let guesses = guesses.into_iter().zip(points).filter_map(|(shift, points)| Some((shift?, points)));
+            // Of two with as many points the one before.
+            let best = guesses.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            best.map_or(0, |(shift, _)| shift)
+        });
+        Guess { shift, known: known.is_some(), guesses }
     }
 
-    /// That `number` moved by `shift`, and not by what [`Self::shift`] says, if that is something else.
-    pub fn learn(&mut self, number: &Number, shift: i64) {
-        let below = self.below(number);
-        let guessed = self.shift(number);
-        let right = self.guesses(number, below).map(|guess| guess == Some(shift));
-        let wrong = guessed != shift || !right[1];
-        let is_known = below.is_some_and(|(value, _)| value == number.value);
-        if wrong && (self.known.len() < LIMIT_KNOWN || is_known) {
-            match is_known || self.has_room(KNOWN_BYTES) {
+    /// That `number` moved by `shift`. `guess` is what [`Self::guess`] says of it now.
+    pub fn learn(&mut self, number: &Number, guess: &Guess, shift: i64) {
+        let right = guess.guesses.map(|guess| guess == Some(shift));
+        let wrong = guess.shift != shift || !right[1];
+        if wrong && (self.known.len() < LIMIT_KNOWN || guess.known) {
+            match guess.known || self.has_room(KNOWN_BYTES) {
                 true => _ = self.known.insert((number.domain, number.value), shift),
                 false => self.lacks_room = true,
             }
@@ -129,11 +138,6 @@ impl Learned {
         let range = (number.domain, 0)..=(number.domain, number.value);
         self.known.range(range).next_back().map(|((_, value), shift)| (*value, *shift))
     }
-
-    fn guesses(&self, number: &Number, below: Option<(u64, i64)>) -> [Option<i64>; 3] {
-        let record = self.records.get(&(number.domain, number.form));
-        [number.expected, below.map(|(_, shift)| shift), record.map(|record| record.twice)]
-    }
 }
 
 #[cfg(test)]
@@ -144,28 +148,37 @@ mod tests {
         Number { domain: Domain::Ids, form: 0, value, expected }
     }
 
+    fn shift(learned: &Learned, value: u64, expected: Option<i64>) -> i64 {
+        learned.guess(&number(value, expected)).shift
+    }
+
+    fn learn(learned: &mut Learned, number: &Number, shift: i64) {
+        let guess = learned.guess(number);
+        learned.learn(number, &guess, shift);
+    }
+
     #[test]
     fn what_is_known_is_believed_before_whoever_was_right_most_often() {
         let mut learned = Learned::default();
-        assert_eq!(learned.shift(&number(100, None)), 0);
-        assert_eq!(learned.shift(&number(100, Some(3))), 3);
-        learned.learn(&number(100, Some(3)), 5);
-        assert_eq!(learned.shift(&number(100, Some(3))), 5);
+        assert_eq!(shift(&learned, 100, None), 0);
+        assert_eq!(shift(&learned, 100, Some(3)), 3);
+        learn(&mut learned, &number(100, Some(3)), 5);
+        assert_eq!(shift(&learned, 100, Some(3)), 5);
         // The space was wrong: now the nearest below is believed.
-        assert_eq!(learned.shift(&number(110, Some(3))), 3, "one error is none");
-        learned.learn(&number(110, Some(3)), 5);
-        learned.learn(&number(120, Some(3)), 5);
-        assert_eq!(learned.shift(&number(130, Some(3))), 5);
-        assert_eq!(learned.shift(&number(90, None)), 5, "it was so twice in a row");
+        assert_eq!(shift(&learned, 110, Some(3)), 3, "one error is none");
+        learn(&mut learned, &number(110, Some(3)), 5);
+        learn(&mut learned, &number(120, Some(3)), 5);
+        assert_eq!(shift(&learned, 130, Some(3)), 5);
+        assert_eq!(shift(&learned, 90, None), 5, "it was so twice in a row");
     }
 
     #[test]
     fn what_is_remembered_has_a_limit() {
         let mut learned = Learned::default();
         for value in 0..2 * LIMIT_KNOWN as u64 {
-            learned.learn(&number(value, None), value as i64 * 3);
+            learn(&mut learned, &number(value, None), value as i64 * 3);
             let domain = Domain::Addends { space: 1, symbol: value as u32 };
-            learned.learn(&Number { domain, ..number(0, None) }, 1);
+            learn(&mut learned, &Number { domain, ..number(0, None) }, 1);
         }
         assert!(learned.known.len() == LIMIT_KNOWN && learned.records.len() == LIMIT_RECORDS);
         assert!(!learned.lacks_room(), "what is not remembered by rule is not missed");
@@ -173,16 +186,16 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_missed() {
-        let learn = |limit_bytes| {
+        let within = |limit_bytes| {
             let mut learned = Learned::within(limit_bytes);
-            (0..100).for_each(|value| learned.learn(&number(value, None), value as i64 * 3));
+            (0..100).for_each(|value| learn(&mut learned, &number(value, None), value as i64 * 3));
             learned
         };
-        let all = learn(u64::MAX).bytes();
+        let all = within(u64::MAX).bytes();
         assert!(all > 90 * KNOWN_BYTES, "{all}");
-        assert!(!learn(all).lacks_room());
+        assert!(!within(all).lacks_room());
         for limit_bytes in [0, KNOWN_BYTES, all - 1] {
-            let learned = learn(limit_bytes);
+            let learned = within(limit_bytes);
             assert!(learned.lacks_room() && learned.bytes() <= limit_bytes, "{limit_bytes}");
         }
     }

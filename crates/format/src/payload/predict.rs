@@ -186,14 +186,13 @@ impl<T: Truth, F: FnMut(usize)> Predictor<'_, T, F> {
             self.distance(bytes, operand, 4)
         };
         let word = || self.reference(at, Form::Word, eight(bytes.get(at..at + 8)?, 0));
-        let in_order: [(bool, &dyn Fn() -> Option<Found>); 5] = [
-            (has(Methods::OFFSETS) && here % 4 == 0, &offset),
-            (has(Methods::CODE), &operand),
-            (has(Methods::WORDS) && here % 8 == 0, &word),
-            (has(Methods::SIGNED), &|| self.reference(at, Form::Signed, signed)),
-            (has(Methods::DISTANCES) && here % 4 == 0, &|| self.distance(bytes, at, 0)),
-        ];
-        in_order.iter().filter(|(looked_for, _)| *looked_for).find_map(|(_, find)| find())
+        let signed = || self.reference(at, Form::Signed, signed);
+        // In this order; none is looked for through a pointer, for this is done at every byte.
+        when(has(Methods::OFFSETS) && here % 4 == 0, offset)
+            .or_else(|| when(has(Methods::CODE), operand))
+            .or_else(|| when(has(Methods::WORDS) && here % 8 == 0, word))
+            .or_else(|| when(has(Methods::SIGNED), signed))
+            .or_else(|| when(has(Methods::DISTANCES) && here % 4 == 0, || self.distance(bytes, at, 0)))
     }
 
     fn distance(&self, bytes: &[u8], at: usize, from: u64) -> Option<Found> {
@@ -258,12 +257,21 @@ impl<T: Truth, F: FnMut(usize)> Predictor<'_, T, F> {
             (4, false) => u64::from(four(bytes, 0)),
             _ => eight(bytes, 0),
         };
-        let moved = held.wrapping_add_signed(self.learned.shift(number));
+        let guess = self.learned.guess(number);
+        let moved = held.wrapping_add_signed(guess.shift);
         let length = bytes.len();
         bytes.copy_from_slice(&moved.to_le_bytes()[..length]);
         self.truth.reference(bytes)?;
-        self.learned.learn(number, read(bytes).wrapping_sub(held) as i64);
+        self.learned.learn(number, &guess, read(bytes).wrapping_sub(held) as i64);
         Ok(())
+    }
+}
+
+fn when(looked_for: bool, find: impl FnOnce() -> Option<Found>) -> Option<Found> {
+    if looked_for {
+        find()
+    } else {
+        None
     }
 }
 
