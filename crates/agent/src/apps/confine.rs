@@ -68,8 +68,8 @@ fn sandbox(place: Place) -> Result<Sandbox, AgentError> {
         stdout: Stdio::File(place.output),
         stderr: Stdio::File(place.errors),
         terminal: false,
+        group: Some(place.group),
         confinement: Confinement {
-            group: Some(place.group),
             limits: limits(manifest),
             no_new_code: true,
             landlock: Some(landlock(manifest, place.storage.is_some())?),
