@@ -60,6 +60,7 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
     let device = Device(&mut guest);
     refuses_a_changed_payload(&device, &server, &releases);
     updates_by_delta(&device, &server);
+    looks_names_up(&device);
     refuses_what_it_has_seen_replaced(&device, &server, &releases);
     for (variant, said) in [
         (HANGS, "osagent: 3.0.0 is on trial"),
@@ -165,6 +166,15 @@ fn updates_by_delta(device: &Device, server: &Server) {
         (&"idle".into(), &true.into())
     );
     assert_eq!(status["state"]["failure"], Value::Null, "{status:#}");
+}
+
+/// By the C library of the device, on a thread, over UDP: whoever answers, or nobody does, the updater lives to tell.
+fn looks_names_up(device: &Device) {
+    let failed = device.ask("check --from http://updates.invalid/");
+    let reason = failed["reason"].as_str().unwrap_or_default();
+    say(&format!("a name that is none: {reason}\n"));
+    assert!(failed["result"] == "failed" && reason.contains("updates.invalid"), "{failed:#}");
+    assert!(!reason.contains("Permission denied"), "{failed:#}");
 }
 
 /// The repository as it was when its newest release was the first one: good signatures, and none of them expired.
