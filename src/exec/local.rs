@@ -113,6 +113,7 @@ impl Workshop {
             stdout,
             stderr,
             terminal: terminal.is_some(),
+            group: None,
             confinement: Confinement::default(),
         };
         Ok(sandbox.spawn()?)

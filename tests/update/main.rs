@@ -69,6 +69,7 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
     refuses_another_server(&device, &server);
     refuses_a_changed_payload(&device, &server, &releases);
     updates_by_delta(&device, &server);
+    looks_names_up(&device);
     refuses_what_it_has_seen_replaced(&device, &server, &releases);
     for (variant, said) in [
         (HANGS, "osagent: 3.0.0 is on trial"),
@@ -135,11 +136,35 @@ fn refuses_a_changed_payload(device: &Device, server: &Server, releases: &Releas
     server.behaviour().changed = None;
 }
 
+/// Begins an update, and looks at what the kernel says of the process that fetches it: it has nothing of root's left, and nothing
+/// open that belongs to the slot that runs and could be written to. Before it fetched anything it has tried to open that, too.
+fn reads_the_network_confined(device: &Device) {
+    const LOOK: &str = "osagent update install </dev/null >/dev/null 2>&1 & for i in $(seq 60); do for s in $(grep -ls \
+                        'Seccomp:.2' /proc/[0-9]*/status); do p=${s%/status}; if grep -qs update-worker $p/cmdline; then cat \
+                        $s; ls -l $p/fd; exit 0; fi; done; sleep 1; done; echo no confined updater; exit 1";
+    let seen = device.shell(LOOK);
+    let has = |line: &str| seen.lines().any(|seen| seen == line);
+    assert!(has("NoNewPrivs:\t1") && has("Seccomp:\t2"), "{seen}");
+    for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
+        assert!(has(&format!("{set}:\t0000000000000000")), "{seen}");
+    }
+    // In the order of the partitions: ESPs, roots, verity trees.
+    let disk = |line: &&str| line.contains("-> /dev/") && !line.ends_with("/null");
+    let (writable, read): (Vec<&str>, Vec<&str>) = seen.lines().filter(disk).partition(|line| line.contains("lrwx"));
+    let numbers =
+        |lines: &[&str]| lines.iter().filter_map(|line| line.chars().last()).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((numbers(&read), numbers(&writable)), (['1', '3', '5'].into(), ['2', '4', '6'].into()), "{seen}");
+    assert!(!seen.contains("efivars"), "{seen}");
+}
+
 fn updates_by_delta(device: &Device, server: &Server) {
     server.take_sent();
     let start = Instant::now();
     let mark = device.mark();
-    device.begin();
+    // Slowly, so that it can be looked at while it fetches.
+    server.behaviour().bytes_per_second = Some(2048);
+    reads_the_network_confined(device);
+    server.behaviour().bytes_per_second = None;
     fits("by delta", device.installs(mark, "2.0.0"));
     device.says_line(mark, "osagent: 2.0.0 is on trial");
     device.says_line(mark, "osagent: 2.0.0 is committed");
@@ -161,6 +186,15 @@ fn updates_by_delta(device: &Device, server: &Server) {
         (&"idle".into(), &true.into())
     );
     assert_eq!(status["state"]["failure"], Value::Null, "{status:#}");
+}
+
+/// By the C library of the device, on a thread, over UDP: whoever answers, or nobody does, the updater lives to tell.
+fn looks_names_up(device: &Device) {
+    let failed = device.ask("check --from http://updates.invalid/");
+    let reason = failed["reason"].as_str().unwrap_or_default();
+    say(&format!("a name that is none: {reason}\n"));
+    assert!(failed["result"] == "failed" && reason.contains("updates.invalid"), "{failed:#}");
+    assert!(!reason.contains("Permission denied"), "{failed:#}");
 }
 
 /// The repository as it was when its newest release was the first one: good signatures, and none of them expired.

@@ -15,6 +15,7 @@ mod log;
 mod network;
 mod random;
 mod supervise;
+mod system_calls;
 mod thread;
 mod time;
 mod update;

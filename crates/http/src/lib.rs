@@ -10,4 +10,5 @@ mod range;
 
 pub use client::{Client, Settings};
 pub use error::{without_password, HttpError};
+pub use location::ports;
 pub use pace::Pace;

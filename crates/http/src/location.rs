@@ -1,4 +1,4 @@
-//! A URL and where it redirects to in, the next URL out, or why not to go there.
+//! A URL and where it redirects to in, the next URL out, or why not to go there; and the ports on which it can end.
 //!
 //! Source: RFC 9110, section 10.2.2; RFC 3986, section 5.2. Invariant: a redirect never leads from https to http, and to
 //! nothing but http and https.
@@ -30,6 +30,22 @@ pub fn follow(url: &str, location: &str) -> Result<String, &'static str> {
     }
 }
 
+/// The TCP ports that requests for `url` may lead to: its own, and those of the schemes that it may be redirected to. None of a
+/// URL that is no such.
+pub fn ports(url: &str) -> Vec<u16> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Vec::new() };
+    let schemes: &[u16] = match scheme.to_ascii_lowercase().as_str() {
+        "http" => &[80, 443],
+        "https" => &[443],
+        _ => return Vec::new(),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An address of IPv6 has colons of its own, within brackets.
+    let host = authority.rsplit_once(']').map_or(authority, |(_, after)| after);
+    let own = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    own.into_iter().filter(|port| !schemes.contains(port)).chain(schemes.iter().copied()).collect()
+}
+
 fn is_scheme(text: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(rest)
@@ -56,6 +72,24 @@ mod tests {
         ];
         for (url, location, wanted) in cases {
             assert_eq!(follow(url, location), wanted.map(str::to_owned), "{url} {location}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_end_on_its_own_port_and_on_those_of_redirects() {
+        let cases: [(&str, &[u16]); 9] = [
+            ("https://h/a:1/b", &[443]),
+            ("HTTPS://h:8443/a", &[8443, 443]),
+            ("https://h:443", &[443]),
+            ("http://h", &[80, 443]),
+            ("http://user:9@h:8080?a:7", &[8080, 80, 443]),
+            ("https://[::1]", &[443]),
+            ("https://[::1]:8443/", &[8443, 443]),
+            ("file:///data/stick:7", &[]),
+            ("h:80", &[]),
+        ];
+        for (url, wanted) in cases {
+            assert_eq!(ports(url), wanted, "{url}");
         }
     }
 

@@ -115,6 +115,7 @@ impl ToolRoot {
             stderr,
             // It only needs the modes of the terminal, not to control it.
             terminal: false,
+            group: None,
             confinement: Confinement::default(),
         })
     }

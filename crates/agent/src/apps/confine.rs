@@ -4,10 +4,10 @@
 //! them: namespaces, mounts, limits, Landlock and the list of system calls.
 
 use crate::error::{AgentError, Doing};
+use crate::system_calls;
 use osbuild_format::app::{policy, Manifest, Protocol, DEVICES, INNER_ID, NOTIFY, RUNTIME, STORAGE};
 use osbuild_sys::landlock::Rules;
 use osbuild_sys::sandbox::{Confinement, Mount, Network, Resource, Root, Sandbox, SandboxError, Started, Stdio};
-use osbuild_sys::seccomp::{self, Filter};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -68,12 +68,12 @@ fn sandbox(place: Place) -> Result<Sandbox, AgentError> {
         stdout: Stdio::File(place.output),
         stderr: Stdio::File(place.errors),
         terminal: false,
+        group: Some(place.group),
         confinement: Confinement {
-            group: Some(place.group),
             limits: limits(manifest),
             no_new_code: true,
             landlock: Some(landlock(manifest, place.storage.is_some())?),
-            filters: vec![filter(manifest)?],
+            filters: vec![system_calls::filter(&policy::system_calls(manifest))?],
         },
     })
 }
@@ -141,25 +141,4 @@ fn landlock(manifest: &Manifest, has_storage: bool) -> Result<osbuild_sys::landl
     };
     let wrong = |error: std::io::Error| AgentError::Wrong(format!("cannot confine the app to its files: {error}"));
     rules.prepare().map_err(wrong)
-}
-
-/// The manifest's system calls as the kernel takes them.
-fn filter(manifest: &Manifest) -> Result<Filter, AgentError> {
-    let condition = |c: &policy::Condition| seccomp::Condition { argument: c.argument, mask: c.mask, value: c.value };
-    let case = |case: &policy::Case| seccomp::Case {
-        conditions: case.conditions.iter().map(condition).collect(),
-        verdict: match case.verdict {
-            policy::Verdict::Allow => seccomp::Verdict::Allow,
-            policy::Verdict::Errno(errno) => seccomp::Verdict::Errno(errno),
-            policy::Verdict::Kill => seccomp::Verdict::Kill,
-        },
-    };
-    // One that has no number on this processor is one that nobody can make here.
-    let call = |call: &policy::SystemCall| {
-        let number = seccomp::number_of(call.name)?;
-        Some(seccomp::SystemCall { number, cases: call.cases.iter().map(case).collect() })
-    };
-    let calls: Vec<seccomp::SystemCall> = policy::system_calls(manifest).iter().filter_map(call).collect();
-    let wrong = |error| AgentError::Wrong(format!("cannot make the filter of system calls: {error}"));
-    Filter::compile(&calls).map_err(wrong)
 }

@@ -21,8 +21,10 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+/// What programs may know of the network; who may read it needs nothing else of `/run`.
+pub const SHOWN: &str = "/run/network";
 /// Where the C library's resolver looks: `/etc/resolv.conf` is a link to it.
-const RESOLVERS: &str = "/run/resolv.conf";
+const RESOLVERS: &str = "/run/network/resolv.conf";
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 const LIMIT_INTERFACES: usize = 16;
 
@@ -51,6 +53,7 @@ impl Network {
     /// `floor` is the earliest time that a time server is believed to tell.
     pub fn start(config: &DeviceConfig, floor: Duration, log: &Arc<Log>) -> Result<Self, AgentError> {
         let shared = Shared { chosen: config.dns_servers.clone(), ..Shared::default() };
+        std::fs::create_dir_all(SHOWN).doing(|| format!("make the folder `{SHOWN}`"))?;
         write_resolvers(&shared.name_servers()).doing(|| format!("write `{RESOLVERS}`"))?;
         let network = Network { shared: Arc::new(Mutex::new(shared)) };
         if let Err(error) = osbuild_sys::network::bring_up("lo") {

@@ -8,15 +8,11 @@ use super::partitions::Partitions;
 use crate::boot::facts::Facts;
 use crate::boot::slot::{disks, Disk};
 use osbuild_format::command_line::Slot;
-use osbuild_format::hex;
-use osbuild_update::device::{Area, BootManager, Epoch, Storage};
+use osbuild_update::device::{BootManager, Epoch};
 use osbuild_update::install::InstallError;
 use osbuild_update::state::{Found, Journal, State};
 use osbuild_update::trial::{self, Start};
-use sha2::{Digest, Sha256};
 use std::io;
-
-const CHUNK_BYTES: usize = 256 << 10;
 
 pub struct Device {
     pub storage: Partitions,
@@ -59,19 +55,5 @@ impl Device {
     fn on_trial(&mut self) -> trial::Device<'_> {
         let Device { storage, boot, epoch, journal, state, .. } = self;
         trial::Device { storage, boot, epoch: epoch.as_mut(), journal, state }
-    }
-
-    /// Name of the release that runs: SHA-256 of its ESP.
-    pub fn release(&self) -> io::Result<String> {
-        let esp = Area::Esp(self.running);
-        let size = self.storage.size_bytes(esp)?;
-        let (mut hash, mut done, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
-        while done < size {
-            let length = usize::try_from(size - done).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-            self.storage.read_at(esp, done, &mut chunk[..length])?;
-            hash.update(&chunk[..length]);
-            done += length as u64;
-        }
-        Ok(hex::encode(&hash.finalize()))
     }
 }

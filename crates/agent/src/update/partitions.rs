@@ -7,8 +7,10 @@ use crate::boot::slot::Disk;
 use crate::data::OWN_FOLDER;
 use crate::file;
 use osbuild_format::command_line::Slot;
+use osbuild_format::hex;
 use osbuild_update::device::{Area, Storage};
 use rustix::fs::{fadvise, Advice};
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Two records of 4096 bytes.
 const STATE_BYTES: u64 = 8192;
+const CHUNK_BYTES: usize = 256 << 10;
 
 struct Place {
     area: Area,
@@ -47,6 +50,20 @@ impl Partitions {
             }
         }
         Ok(Partitions { places })
+    }
+
+    /// Name of the release in a slot: SHA-256 of its ESP, 64 hex digits.
+    pub fn release(&self, slot: Slot) -> io::Result<String> {
+        let esp = Area::Esp(slot);
+        let size = self.size_bytes(esp)?;
+        let (mut hash, mut done, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+        while done < size {
+            let length = usize::try_from(size - done).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            self.read_at(esp, done, &mut chunk[..length])?;
+            hash.update(&chunk[..length]);
+            done += length as u64;
+        }
+        Ok(hex::encode(&hash.finalize()))
     }
 
     fn place(&self, area: Area) -> io::Result<&Place> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is offered is in metadata that the trusted root vouches for; parts of payloads are trusted with nothing.
 
+use super::confine::METADATA;
 use crate::data::OWN_FOLDER;
 use crate::error::chain;
 use crate::file;
@@ -63,7 +64,7 @@ impl Repository {
     pub fn open(place: Place, now_seconds: u64) -> Result<Repository, String> {
         let root = file::read(ROOT, LIMIT_ROOT_BYTES)
             .map_err(|error| format!("there is no root metadata to trust at `{ROOT}`: {error}"))?;
-        let store = FolderStore::new(&Path::new(OWN_FOLDER).join("update/metadata"));
+        let store = FolderStore::new(&Path::new(OWN_FOLDER).join(METADATA));
         let fetcher = Boxed(place.fetcher());
         let updater = Updater::from_root(&root, store, fetcher, Limits::device());
         let mut updater = updater.map_err(|error| chain(&error))?;

@@ -80,7 +80,7 @@ fn start(sandbox: &Sandbox, program: &Program) -> Result<Waiting, SandboxError> 
         Network::Of(namespace) => Some(Visit::begin(namespace)?),
     };
     // SAFETY: the child runs `inside`, which only makes system calls with arguments prepared above and never returns.
-    let pid = unsafe { clone(flags, sandbox.confinement.group.as_ref()) };
+    let pid = unsafe { clone(flags, sandbox.group.as_ref()) };
     if pid == 0 {
         inside(&setup);
     }

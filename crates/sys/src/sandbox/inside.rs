@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::program::{Call, Operation, Program};
-use super::{Confinement, Resource};
+use crate::confinement::{drop_privileges, Confinement};
 use rustix::fd::RawFd;
 
 /// What a child reports before it gives up: the index of the step and errno.
@@ -160,13 +160,6 @@ unsafe fn run(operation: &Operation, setup: &Setup, index: u32) {
     }
 }
 
-/// Version 3 of the capability interface, capset(2): every set empty.
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: i32,
-}
-
 unsafe fn execute(setup: &Setup) -> ! {
     let program = setup.program;
     if libc::chdir(program.cwd.as_ptr()) != 0 {
@@ -178,62 +171,18 @@ unsafe fn execute(setup: &Setup) -> ! {
             fail(setup, STEP_TERMINAL);
         }
     }
-    drop_privileges(setup);
+    if let Err(errno) = drop_privileges() {
+        fail_with(setup, STEP_PRIVILEGES, errno);
+    }
     // Everything but the three standard descriptors is ours alone; the report closes at the exec.
     libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
     restore_signals();
-    confine(setup);
+    // Last of all: from here on only the exec, or the report that it failed.
+    if let Err(errno) = setup.confinement.enforce() {
+        fail_with(setup, STEP_CONFINE, errno);
+    }
     libc::execve(program.argv[0].as_ptr(), setup.pointers.argv.as_ptr(), setup.pointers.env.as_ptr());
     fail(setup, STEP_EXEC)
-}
-
-unsafe fn limit(setup: &Setup) {
-    for (resource, most) in &setup.confinement.limits {
-        let limit = libc::rlimit { rlim_cur: *most, rlim_max: *most };
-        let number = match resource {
-            Resource::OpenFiles => libc::RLIMIT_NOFILE,
-            Resource::CoreBytes => libc::RLIMIT_CORE,
-            Resource::LockedBytes => libc::RLIMIT_MEMLOCK,
-            Resource::QueuedSignals => libc::RLIMIT_SIGPENDING,
-            Resource::MessageQueueBytes => libc::RLIMIT_MSGQUEUE,
-        };
-        if libc::setrlimit(number, &limit) != 0 {
-            fail(setup, STEP_CONFINE);
-        }
-    }
-}
-
-/// Linux `include/uapi/linux/prctl.h`, since 6.3.
-const PR_SET_MDWE: libc::c_int = 65;
-const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
-
-/// Last of all: from here on only the exec, or the report that it failed.
-unsafe fn confine(setup: &Setup) {
-    let confinement = setup.confinement;
-    if confinement.no_new_code && libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0 {
-        fail(setup, STEP_CONFINE);
-    }
-    if confinement.landlock.as_ref().is_some_and(|landlock| landlock.enforce().is_err()) {
-        fail(setup, STEP_CONFINE);
-    }
-    // After Landlock, which opens paths beside all that the agent had open: an app may have fewer files than that.
-    limit(setup);
-    if confinement.filters.iter().any(|filter| filter.install().is_err()) {
-        fail(setup, STEP_CONFINE);
-    }
-}
-
-unsafe fn drop_privileges(setup: &Setup) {
-    for capability in 0..64 {
-        // Numbers past the kernel's last are refused, which is as good.
-        libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-    }
-    let header = CapabilityHeader { version: 0x2008_0522, pid: 0 };
-    let empty = [0_u32; 6];
-    let dropped = libc::syscall(libc::SYS_capset, &raw const header, empty.as_ptr()) == 0;
-    if !dropped || libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
-        fail(setup, STEP_PRIVILEGES);
-    }
 }
 
 /// Handlers and masks of ours mean nothing to the program; Rust ignores SIGPIPE, which shells must not inherit.
@@ -292,10 +241,13 @@ unsafe fn reap_the_dead(program: libc::pid_t) {
 }
 
 unsafe fn fail(setup: &Setup, step: u32) -> ! {
-    let errno = *libc::__errno_location() as u32;
+    fail_with(setup, step, *libc::__errno_location())
+}
+
+unsafe fn fail_with(setup: &Setup, step: u32, errno: i32) -> ! {
     let mut report = [0_u8; REPORT_BYTES];
     report[..4].copy_from_slice(&step.to_le_bytes());
-    report[4..].copy_from_slice(&errno.to_le_bytes());
+    report[4..].copy_from_slice(&(errno as u32).to_le_bytes());
     libc::write(setup.report, report.as_ptr().cast(), REPORT_BYTES);
     libc::_exit(126)
 }

@@ -15,6 +15,7 @@ mod image;
 mod probe;
 mod program;
 
+pub use crate::confinement::{Confinement, Resource};
 pub use crate::landlock::Landlock;
 pub use crate::seccomp::Filter;
 pub use child::{Child, Started};
@@ -47,7 +48,9 @@ pub struct Sandbox {
     pub stderr: Stdio,
     /// Make standard input the controlling terminal.
     pub terminal: bool,
-    /// What the program may not do although its user could.
+    /// The folder of the control group (version 2) that everything in the sandbox belongs to, from its first instruction.
+    pub group: Option<File>,
+    /// What the program may not do although its user could; taken away before its first instruction.
     pub confinement: Confinement,
 }
 
@@ -63,31 +66,6 @@ pub enum Root {
     /// The folder at which a read-only image is mounted; it has the mount points. What is writable in this sandbox can
     /// neither run nor be a device.
     Image(PathBuf),
-}
-
-/// Everything is taken away before the program's first instruction.
-#[derive(Debug, Default)]
-pub struct Confinement {
-    /// The folder of the control group (version 2) that everything in the sandbox belongs to, from its first instruction.
-    pub group: Option<File>,
-    /// Soft and hard limits, setrlimit(2).
-    pub limits: Vec<(Resource, u64)>,
-    /// No memory becomes executable that was not so from the start: prctl(2), PR_SET_MDWE.
-    pub no_new_code: bool,
-    pub landlock: Option<Landlock>,
-    /// The last one decides first; they must let execve(2) pass.
-    pub filters: Vec<Filter>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
-    OpenFiles,
-    /// Bytes of a core file; 0: none.
-    CoreBytes,
-    /// Bytes that may not be swapped.
-    LockedBytes,
-    QueuedSignals,
-    MessageQueueBytes,
 }
 
 #[derive(Debug)]

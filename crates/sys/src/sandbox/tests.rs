@@ -32,6 +32,7 @@ fn run(script: &str, mounts: Vec<Mount>) -> (i32, String) {
         stdout: Stdio::File(output.try_clone().expect("a copy")),
         stderr: Stdio::File(output.try_clone().expect("a copy")),
         terminal: false,
+        group: None,
         confinement: Confinement::default(),
     };
     let status = sandbox.spawn().expect("spawned").wait().expect("waited");
@@ -118,6 +119,7 @@ pub(super) fn without_program(root: &Path, scratch: &Path) -> Sandbox {
         stdout: Stdio::Null,
         stderr: Stdio::Null,
         terminal: false,
+        group: None,
         confinement: Confinement::default(),
     }
 }
@@ -203,6 +205,7 @@ fn run_in_image(script: &str, confinement: Confinement) -> (i32, Option<i32>, St
         argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
         stdout: Stdio::File(output.try_clone().expect("a copy")),
         stderr: Stdio::File(output.try_clone().expect("a copy")),
+        group: None,
         confinement,
         ..without_program(folder.path(), folder.path())
     };

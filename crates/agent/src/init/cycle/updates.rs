@@ -264,7 +264,7 @@ impl Agent {
                 self.parts.log.tell(&format!("restarting: {}", report.text()));
                 self.updates.restart_at = Some(time::now() + TO_TELL);
             }
-            Report::Committed { epoch } => {
+            Report::Committed { epoch } if commits => {
                 self.updates.epoch = Some(*epoch);
                 let version = self.updates.trial.take().unwrap_or_default();
                 self.updates.commit_deadline = None;
@@ -283,7 +283,8 @@ impl Agent {
                 let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
                 self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
             }
-            Report::Failed { .. } => {
+            // Nobody else commits: who says so has been taken over.
+            Report::Failed { .. } | Report::Committed { .. } => {
                 let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
                 self.updates.next = time::now() + pause(self.updates.failures, interval);
             }

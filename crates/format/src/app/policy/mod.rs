@@ -59,7 +59,17 @@ struct Grants {
 /// Every system call that the app may make, each once, by name.
 pub fn system_calls(manifest: &Manifest) -> Vec<SystemCall> {
     let grants = Grants { network: manifest.uses_network(), devices: !manifest.capabilities.devices.is_empty() };
-    let old = if manifest.architecture == "x86_64" { calls::X86_64 } else { &[] };
+    list(grants, &manifest.architecture)
+}
+
+/// The same for an app that may use the network and nothing else: what a process of the system that fetches something needs at
+/// most. `architecture` as in a manifest.
+pub fn of_network(architecture: &str) -> Vec<SystemCall> {
+    list(Grants { network: true, devices: false }, architecture)
+}
+
+fn list(grants: Grants, architecture: &str) -> Vec<SystemCall> {
+    let old = if architecture == "x86_64" { calls::X86_64 } else { &[] };
     let mut all: Vec<SystemCall> = calls::EVERYWHERE.iter().chain(old).flat_map(|group| group.calls()).collect();
     all.extend(arguments::calls(grants, !old.is_empty()));
     all.sort_by_key(|call| call.name);

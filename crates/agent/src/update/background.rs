@@ -1,0 +1,218 @@
+//! What reads from the network: looks what a repository has for this device, and installs it.
+//!
+//! It runs confined, with what was opened before. Invariant: nothing here needs a right that an app would not have, but for what
+//! [`Work`] holds open.
+
+use super::asked::Asked;
+use super::clock::SystemClock;
+use super::confine;
+use super::partitions::Partitions;
+use super::report::{Progress, Report};
+use super::repository::{Place, Repository};
+use super::worker::{policy, Circumstances};
+use crate::apps::package;
+use crate::error::chain;
+use osbuild_format::command_line::Slot;
+use osbuild_format::device::update::FullDownload;
+use osbuild_format::device::DeviceConfig;
+use osbuild_update::choose::{self, choose, insist, Offer};
+use osbuild_update::device::{Clock, Payloads};
+use osbuild_update::install::Installer;
+use osbuild_update::payload::Payload;
+use osbuild_update::policy::{may_install, Moment};
+use osbuild_update::reason::NotNow;
+use osbuild_update::state::{Journal, Phase, State};
+use std::fs::File;
+use std::io::{self, Write};
+
+/// What stops a worker: a reason, or the lack of one to go on.
+pub enum Stop {
+    Failed(String),
+    NotNow(NotNow),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Stop {
+        Stop::Failed(reason)
+    }
+}
+
+impl From<NotNow> for Stop {
+    fn from(why: NotNow) -> Stop {
+        Stop::NotNow(why)
+    }
+}
+
+/// Everything that an update has of this device.
+pub struct Work {
+    pub storage: Partitions,
+    pub boot: Asked,
+    pub journal: Journal,
+    pub state: State,
+    pub running: Slot,
+    /// That the device has committed.
+    pub epoch: u32,
+    pub device_id: String,
+    pub config: DeviceConfig,
+    pub circumstances: Circumstances,
+    /// The kernel's, of this process.
+    pub status: File,
+}
+
+impl Work {
+    pub fn check(mut self) -> Result<Report, Stop> {
+        let (_, offer) = self.look(false)?;
+        let version = offer.custom.version;
+        Ok(Report::Offered { version, target: offer.target, size_bytes: offer.size_bytes })
+    }
+
+    /// `unasked`: the policy decides when; otherwise somebody has.
+    pub fn install(mut self, unasked: bool) -> Result<Report, Stop> {
+        if let Some(version) = waiting(&self.state, self.running) {
+            is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+            return Ok(Report::Armed { version, peak_bytes: None });
+        }
+        let (repository, offer) = self.look(!unasked)?;
+        is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+        let keys = package::keys(&self.config.update.signers);
+        let Offer { size_bytes, ref custom, .. } = offer;
+        let mut repository =
+            Watched { repository, progress: Progress { version: custom.version.clone(), done_bytes: 0, size_bytes } };
+        let payload = Payload::open(&mut repository, &offer.target, &offer.custom, &keys);
+        let payload = payload.map_err(|error| chain(&error))?;
+        let release = self.storage.release(self.running).map_err(|error| error.to_string())?;
+        let trial_boots = self.config.update.trial_boots.into();
+        let Work { storage, boot, journal, state, running, .. } = &mut self;
+        let running = *running;
+        let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
+        installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
+        // The window may have closed meanwhile.
+        is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+        let peak_bytes = confine::text(&self.status).ok().and_then(|status| peak_in(&status));
+        Ok(Report::Armed { version: offer.custom.version, peak_bytes })
+    }
+
+    /// What the repository has for this device, or for somebody who `insists`.
+    fn look(&mut self, insists: bool) -> Result<(Repository, Offer), Stop> {
+        let Work { config, circumstances, .. } = self;
+        let base = circumstances.from.as_ref().or(config.update.url.as_ref());
+        let base = base.ok_or_else(|| "no repository is configured: name a folder with `--from`".to_owned())?;
+        let clock = SystemClock { synchronized: circumstances.synchronized };
+        let repository = Repository::open(Place::of(base)?, clock.now_seconds())?;
+        let full = circumstances.full || config.update.full_download == FullDownload::Allowed;
+        let release = self.storage.release(self.running).map_err(|error| error.to_string())?;
+        let itself = choose::Device {
+            product: &config.product,
+            machine: &config.machine,
+            version: &config.version,
+            release: &release,
+            // What runs has its own, whatever the TPM has lost.
+            epoch: self.epoch.max(config.security_epoch),
+            id: &self.device_id,
+        };
+        let chosen = match insists {
+            true => insist(itself, &mut self.state, &repository.offers, full),
+            false => choose(itself, &self.state, &repository.offers, full),
+        };
+        self.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
+        self.journal.save(&mut self.storage, &self.state).map_err(|error| chain(&error))?;
+        let offer = chosen.map_err(|why| repository.explain(why))?;
+        Ok((repository, offer))
+    }
+}
+
+/// Says before each part how far it is.
+struct Watched {
+    repository: Repository,
+    progress: Progress,
+}
+
+impl Payloads for Watched {
+    fn range(&mut self, target: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        self.progress.done_bytes = offset;
+        // Nobody listens who is gone; the work goes on.
+        let _ = io::stdout().write_all(self.progress.to_line().as_bytes());
+        self.repository.range(target, offset, length)
+    }
+}
+
+/// What a process has had of the memory at most, its program among it.
+fn peak_in(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The release that is written to the other slot and has not been started yet: a window has closed, or a worker ended, before
+/// the restart.
+fn waiting(state: &State, running: Slot) -> Option<String> {
+    match &state.phase {
+        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.version.clone()),
+        _ => None,
+    }
+}
+
+/// Whether the device may install, or restart, now. What somebody has asked for, it may.
+fn is_the_moment(
+    state: &State,
+    config: &DeviceConfig,
+    circumstances: &Circumstances,
+    unasked: bool,
+) -> Result<(), NotNow> {
+    if !unasked {
+        return Ok(());
+    }
+    let clock = SystemClock { synchronized: circumstances.synchronized };
+    let moment = Moment {
+        now_seconds: clock.now_seconds(),
+        is_certain: clock.is_certain(),
+        offered_seconds: state.offered.as_ref().map_or(clock.now_seconds(), |offered| offered.since_seconds),
+        deferred_until_seconds: state.deferred_until_seconds.max(circumstances.deferred_until_seconds),
+    };
+    may_install(&policy(config), moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osbuild_format::device::update;
+    use osbuild_update::state::Candidate;
+
+    #[test]
+    fn the_peak_is_what_the_kernel_says() {
+        assert_eq!(peak_in("Name:\tosagent\nVmHWM:\t   20480 kB\nVmRSS:\t 9 kB\n"), Some(20 << 20));
+        assert_eq!(peak_in("Name:\tosagent\nVmRSS:\t 9 kB\n"), None);
+        let status = crate::file::open("/proc/self/status").expect("opened");
+        for _ in 0..2 {
+            let text = confine::text(&status).expect("read, and once more");
+            assert!(peak_in(&text).is_some_and(|bytes| bytes > 1 << 16));
+        }
+    }
+
+    fn config() -> DeviceConfig {
+        let fields = serde_json::json!({
+            "format": 1, "product": "p", "version": "1.0.0", "machine": "m", "hostname": "h", "console": "ttyS0",
+        });
+        serde_json::from_value(fields).expect("every field without a default is given")
+    }
+
+    /// Long after it was allowed to begin, an installation may end at a time at which the device must not restart.
+    #[test]
+    fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
+        let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
+        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2, used: false };
+        let mut state = State { phase, ..State::default() };
+        assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
+        assert_eq!(waiting(&state, Slot::B), None, "it runs");
+        assert_eq!(waiting(&State::default(), Slot::A), None);
+        let mut config = config();
+        let moment = |state: &State, config: &DeviceConfig, unasked| {
+            is_the_moment(state, config, &Circumstances::default(), unasked)
+        };
+        assert_eq!(moment(&state, &config, true), Ok(()));
+        config.update.window = Some(update::Window { from_minute: 90, to_minute: 1439 });
+        assert_eq!(moment(&state, &config, true), Err(NotNow::NoTime));
+        assert_eq!(moment(&state, &config, false), Ok(()));
+        state.deferred_until_seconds = u64::MAX;
+        assert!(matches!(moment(&state, &config, true), Err(NotNow::Deferred { .. })));
+    }
+}
