@@ -282,7 +282,7 @@ fn a_damaged_file_at_its_place_is_made_again() {
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
     for damaged in [&whole[..whole.len() / 2], &flipped, &[]] {
-        std::fs::write(&path, damaged).unwrap();
+        file::write_atomic(&path, damaged, 0o644).unwrap();
         let steps = world.publish(&image, 0).unwrap();
         assert!(!published(&steps[0]).was_there, "{steps:?}");
         assert!(file::read(&path, 1 << 30).unwrap() == whole, "after {} bytes", damaged.len());
@@ -297,7 +297,7 @@ fn a_damaged_release_before_it_does_not_stop_a_release() {
     let path = full_of(&world, "1.0.0");
     let mut bytes = file::read(&path, 1 << 30).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    file::write_atomic(&path, &bytes, 0o644).unwrap();
     let steps = world.publish(&world.image("1.1.0", 1, &touched(noise(1), 70_001)), 1).unwrap();
     assert_eq!(published(&steps[0]).from, None);
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -319,13 +319,14 @@ fn a_payload_that_does_not_install_is_not_published() {
     let mut header = super::repository::target::Described::read(&bytes, bytes.len() as u64, &key).unwrap().header;
     let stored = bytes.len() - header.stored_bytes() as usize;
     header.segments[0].output_sha256 = "ab".repeat(32);
-    let text = std::fs::read_to_string(world.keys().join("release.key")).unwrap();
+    let text = file::read_text(&world.keys().join("release.key")).unwrap();
     let signer = dsse::SigningKey::from_pkcs8_pem(&text).unwrap();
     let envelope = dsse::sign(payload::PAYLOAD_TYPE, &header.to_json().unwrap(), &signer, &dsse::key_id(&key));
     let bad = [payload::head(envelope.as_bytes()).unwrap().as_slice(), &bytes[stored..]].concat();
     let (_, name) = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap();
     std::fs::remove_file(&path).unwrap();
-    std::fs::write(path.with_file_name(format!("{}.{name}", hex::encode(Sha256::digest(&bad)))), &bad).unwrap();
+    let place = path.with_file_name(format!("{}.{name}", hex::encode(Sha256::digest(&bad))));
+    file::write_atomic(&place, &bad, 0o644).unwrap();
     let metadata = || file::list(&world.site().join("metadata")).unwrap();
     let before = metadata();
     let error = world.publish(&image, 0).unwrap_err();
