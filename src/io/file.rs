@@ -80,6 +80,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     pending.commit()
 }
 
+/// How names of [`Pending`] files begin.
+pub const PENDING: &str = ".osbuild-";
+
 /// A file that is being written beside its final path, and removed unless it is committed.
 pub struct Pending {
     temporary: tempfile::NamedTempFile,
@@ -91,7 +94,7 @@ impl Pending {
         use std::os::unix::fs::PermissionsExt;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
-            .prefix(".osbuild-")
+            .prefix(PENDING)
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(parent)
             .map_err(at("create a file in", parent))?;

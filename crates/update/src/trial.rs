@@ -166,9 +166,31 @@ pub(crate) fn arm(
 ) -> Result<(), InstallError> {
     let Phase::Trial { slot, boots_left, .. } = &mut state.phase else { return Ok(()) };
     let slot = *slot;
-    *boots_left = boots_left.saturating_sub(1);
-    journal.save(storage, state)?;
-    boot.set_next(Some(slot)).map_err(InstallError::Firmware)
+    // The firmware first: of a start that is not armed nothing may be taken. A loss of power between the two gives one more.
+    boot.set_next(Some(slot)).map_err(InstallError::Firmware)?;
+    let before = *boots_left;
+    *boots_left = before.saturating_sub(1);
+    match journal.save(storage, state) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // What cannot be counted must not be started over and over.
+            if let Phase::Trial { boots_left, .. } = &mut state.phase {
+                *boots_left = before;
+            }
+            boot.set_next(None).map_err(InstallError::Firmware)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Sees to it that the firmware starts the slot on trial next, and takes no start for that: it may not have obeyed when the
+/// release was installed. No effect when none is on trial.
+pub fn keep_armed(boot: &mut dyn BootManager, state: &State) -> Result<(), InstallError> {
+    let Phase::Trial { slot, .. } = state.phase else { return Ok(()) };
+    match boot.next().map_err(InstallError::Firmware)? == Some(slot) {
+        true => Ok(()),
+        false => boot.set_next(Some(slot)).map_err(InstallError::Firmware),
+    }
 }
 
 /// The slot that runs is healthy: it becomes the one that the firmware starts. No effect when none is on trial.

@@ -5,16 +5,15 @@
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
-use super::{explain, now_seconds, Hands, TrustArgs};
+use super::{explain, now_seconds, Hands, TrustArgs, EXIT_SOON, WARN_DAYS};
 use crate::io::file;
 use crate::release::keys::{public_release_key, release_key};
 use crate::update::repository::check::{self, Trust};
+use crate::update::repository::rehearse;
 use crate::update::repository::RepositoryError;
 use osbuild_tuf::Time;
 use std::path::PathBuf;
 
-/// Sound, but not for long.
-const EXIT_SOON: u8 = 4;
 const LIMIT_ROOT_BYTES: u64 = 128 << 10;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -32,7 +31,7 @@ pub struct CheckArgs {
     release: Vec<PathBuf>,
     /// Say what expires within so many days, or within half of the time that its role's signatures are good, if that is less,
     /// and end with status 4
-    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    #[arg(long, value_name = "DAYS", default_value_t = WARN_DAYS)]
     warn_days: u64,
 }
 
@@ -69,8 +68,8 @@ pub struct RehearseArgs {
 pub fn rehearse(project: &Project, args: &RehearseArgs) -> Result<(), Failure> {
     let signing = SigningArgs::default();
     let mut hands = Hands::of(project, &signing)?;
-    drop(hands.open(&args.folder, &args.trust, None)?);
-    let lines = check::rehearse(&args.folder, &mut hands.keyring, hands.now);
+    let repository = hands.open(&args.folder, &args.trust, None)?;
+    let lines = rehearse::rehearse(repository, &mut hands.keyring, hands.now);
     let lines = lines.map_err(|error| match error {
         RepositoryError::Threshold { .. } => Failure::from(error)
             .help("a rehearsal needs the private keys, or tokens, of all roles here: it asks nobody for signatures"),

@@ -21,6 +21,11 @@ use osbuild_tuf::Time;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Sound, but not for long.
+const EXIT_SOON: u8 = 4;
+/// What expires within so many days is told, unless told otherwise.
+const WARN_DAYS: u64 = 14;
+
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum RepoCommand {
     /// Begin a repository: its root, and metadata without targets

@@ -8,7 +8,7 @@ use super::super::progress::seconds;
 use super::super::project::Project;
 use super::super::report::Failure;
 use super::super::signing::SigningArgs;
-use super::{Hands, TrustArgs};
+use super::{Hands, TrustArgs, EXIT_SOON, WARN_DAYS};
 use crate::release::keys::{release_key, PublicKeys};
 use crate::release::signer::Signer;
 use crate::update::publish::{Published, Publishing, Step};
@@ -198,5 +198,16 @@ pub fn refresh(project: &Project, args: &RefreshArgs) -> Result<(), Failure> {
     let delegated: Vec<&str> = args.delegated.iter().map(String::as_str).collect();
     repository.refresh(&delegated, &hands.keyring, hands.now).map_err(|error| hands.explain(error, &args.signing))?;
     println!("timestamp {}", repository.timestamp.signed.version + 1);
-    Ok(())
+    // What it does not renew: a timer that renews the rest has to fail before devices do.
+    let renewed = |what: &str| {
+        what == "snapshot" || what == "timestamp" || delegated.iter().any(|name| what == format!("targets of {name}"))
+    };
+    let left = repository.expiries().into_iter().filter(|expiry| !renewed(&expiry.what));
+    let soon: Vec<String> = left.filter_map(|expiry| expiry.soon(hands.now, WARN_DAYS)).collect();
+    if soon.is_empty() {
+        return Ok(());
+    }
+    let help = "the rest was renewed; `osbuild repo publish` or `rollout` renews the targets, `rotate` the root, `refresh --delegated \
+                NAME` what others say";
+    Err(Failure { exit: EXIT_SOON, ..Failure::new(soon.join("\n")).help(help) })
 }

@@ -6,12 +6,13 @@
 use super::open::{lock, read, DAYS};
 use super::write::{sync, Batch, Signatories};
 use super::{in_file, wrong, Days, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY, TARGETS};
-use crate::io::file;
+use crate::io::file::{self, at};
 use osbuild_tuf::metadata::{
     DelegatedRole, Delegations, MetaFile, RoleKeys, Root, Signed, Snapshot, Targets, Timestamp, TopLevel,
 };
 use osbuild_tuf::Time;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Names of keys in the keyring, or ids of keys in the root, and how many of them have to sign.
@@ -30,8 +31,12 @@ pub fn init(
     now: Time,
 ) -> Result<Vec<u8>, RepositoryError> {
     let metadata = folder.join(METADATA);
-    file::create_dir_all(&metadata)?;
-    file::create_dir_all(&folder.join(TARGETS))?;
+    for part in [&metadata, &folder.join(TARGETS)] {
+        file::create_dir_all(part)?;
+        // A web server reads them, whatever the umask of whoever begins them is.
+        std::fs::set_permissions(part, std::fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", part))?;
+    }
+    sync(folder)?;
     let _lock = lock(folder)?;
     if metadata.join("timestamp.json").exists() {
         return Err(RepositoryError::Exists(folder.to_owned()));
@@ -60,12 +65,16 @@ pub fn init(
 /// Whether a repository without a timestamp has no root, or that of an init as this one that was interrupted: where devices
 /// may trust another root, a new first one would cut them off.
 fn may_begin(folder: &Path, root: &Root) -> Result<bool, RepositoryError> {
-    let names = file::list(&folder.join(METADATA))?;
+    let finished = |part: &str| -> Result<Vec<String>, RepositoryError> {
+        let names = file::list(&folder.join(part))?;
+        Ok(names.into_iter().filter(|name| !name.starts_with(file::PENDING)).collect())
+    };
+    let names = finished(METADATA)?;
     if !names.iter().any(|name| name.ends_with(".root.json")) {
         return Ok(true);
     }
     let own = |name: &String| ["1.root.json", "1.targets.json", "1.snapshot.json"].contains(&&name[..]);
-    if !names.iter().all(own) || !file::list(&folder.join(TARGETS))?.is_empty() {
+    if !names.iter().all(own) || !finished(TARGETS)?.is_empty() {
         return Ok(false);
     }
     let Ok(there) = read::<Root>(folder, "1.root.json") else { return Ok(false) };
@@ -190,6 +199,11 @@ impl Repository {
     /// Renews snapshot and timestamp, for which an online key is enough, and what the roles `delegated` say, for which their
     /// own keys are.
     pub fn refresh(&self, delegated: &[&str], keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        self.renewal(delegated, keyring, now)?.commit(&self.folder)
+    }
+
+    /// The same, signed and not written.
+    pub(super) fn renewal(&self, delegated: &[&str], keyring: &Keyring, now: Time) -> Result<Batch, RepositoryError> {
         let (mut batch, days) = (Batch::default(), self.days());
         for name in delegated {
             let delegations = self.targets.signed.delegations.as_ref();
@@ -205,7 +219,7 @@ impl Repository {
             batch.sign(&file, signed, &[Signatories { role: name, keys: &all.keys, wanted: &role.keys }], keyring)?;
         }
         finish(&mut batch, &[&self.root.signed], self.next(delegated), days, keyring, now)?;
-        batch.commit(&self.folder)
+        Ok(batch)
     }
 
     /// Lets the keys of `spec` say, as role `name`, which targets there are that match `paths`.

@@ -4,15 +4,11 @@
 
 use super::segments::Segments;
 use super::target::{custom_of, Described, HEAD_BYTES};
-use super::{wrong, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY};
+use super::{wrong, Repository, RepositoryError, METADATA};
 use crate::io::file::{self, at};
-use crate::release::signer::Signer;
-use ed25519_dalek::SigningKey;
 use osbuild_format::dsse::VerifyingKey;
-use osbuild_tuf::metadata::{TargetFile, TopLevel};
+use osbuild_tuf::metadata::TargetFile;
 use osbuild_tuf::{FolderFetcher, FolderStore, Limits, Time, Updater};
-use rand_core::OsRng;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -65,27 +61,12 @@ pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<
             checked.lines.push(format!("{name} of {role}, {} bytes", target.length));
         }
     }
-    let days = repository.days();
-    let mut look = |what: &str, expires: Time, days: u64| {
-        let left = expires.seconds().saturating_sub(now.seconds());
-        // In seconds: half of one day is none, in whole days, and nothing would ever be told.
-        let warn = warn_days.saturating_mul(SECONDS_PER_DAY).min(days.saturating_mul(SECONDS_PER_DAY) / 2);
-        if now < expires {
-            checked.lines.push(format!("{what} is good until {expires}"));
+    for expiry in repository.expiries() {
+        if now < expiry.expires {
+            checked.lines.push(format!("{} is good until {}", expiry.what, expiry.expires));
         }
-        if expires <= now {
-            checked.soon.push(format!("{what} has expired: {expires}"));
-        } else if left < warn {
-            checked.soon.push(format!("{what} expires in {} days: {expires}", left / SECONDS_PER_DAY));
-        }
-    };
-    look("root", repository.root.signed.expires, days.of(TopLevel::Root));
-    look("targets", repository.targets.signed.expires, days.of(TopLevel::Targets));
-    for (name, targets) in &repository.delegated {
-        look(&format!("targets of {name}"), targets.signed.expires, days.of(TopLevel::Targets));
+        checked.soon.extend(expiry.soon(now, warn_days));
     }
-    look("snapshot", repository.snapshot.signed.expires, days.of(TopLevel::Snapshot));
-    look("timestamp", repository.timestamp.signed.expires, days.of(TopLevel::Timestamp));
     Ok(checked)
 }
 
@@ -144,44 +125,4 @@ impl Write for Head {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// Changes each role's keys on a copy of the metadata, with keys made for it, and lets a client of the first root and one that
-/// has seen each step follow. Says what was done.
-pub fn rehearse(folder: &Path, keyring: &mut Keyring, now: Time) -> Result<Vec<String>, RepositoryError> {
-    let scratch = tempfile::tempdir().map_err(at("create a folder in", Path::new("the temporary folder")))?;
-    let copy = scratch.path().join("repository");
-    file::copy_tree(&folder.join(METADATA), &copy.join(METADATA))?;
-    let root = first_root(&copy)?;
-    let follower = scratch.path().join("follower");
-    let follow = |store: &Path| -> Result<u64, RepositoryError> {
-        let mut client = client(&copy, &root, store)?;
-        client.refresh(now)?;
-        Ok(client.root().version)
-    };
-    let mut lines = vec![format!("before: a device follows to root {}", follow(&follower)?)];
-    for role in TopLevel::ALL {
-        let name = format!("rehearsal-{role}");
-        keyring.add(Signer::of_ed25519(&name, SigningKey::generate(&mut OsRng)));
-        let version = {
-            let repository = Repository::open(&copy)?;
-            let has = repository.role_with(role, &[], &[], None, keyring)?;
-            let leaves: Vec<String> = has.keys.first().cloned().into_iter().collect();
-            let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
-            repository.rotate(&BTreeMap::from([(role, spec)]), &[], keyring, now)?
-        };
-        let fresh = scratch.path().join(format!("fresh-{role}"));
-        for store in [&follower, &fresh] {
-            let reached = follow(store)?;
-            if reached != version {
-                return wrong(format!(
-                    "a device reached root {reached} instead of {version} after new keys for {role}"
-                ));
-            }
-        }
-        Repository::open(&copy)?.refresh(&[], keyring, now)?;
-        follow(&follower)?;
-        lines.push(format!("{role}: a key replaced, old and new devices follow to root {version}"));
-    }
-    Ok(lines)
 }

@@ -11,8 +11,10 @@
 
 pub mod change;
 pub mod check;
+pub mod expiry;
 pub mod keyring;
 mod open;
+pub mod rehearse;
 pub mod rotate;
 mod segments;
 pub mod target;

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Of one file.
-const LIMIT_BYTES: usize = 16 << 20;
+pub(super) const LIMIT_BYTES: usize = 16 << 20;
 /// Where the root keeps [`Days`].
 pub(super) const DAYS: &str = "x-osbuild-days";
 

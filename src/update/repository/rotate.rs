@@ -21,6 +21,19 @@ impl Repository {
         keyring: &Keyring,
         now: Time,
     ) -> Result<u64, RepositoryError> {
+        let (batch, version) = self.rotation(specs, lost, keyring, now)?;
+        batch.commit(&self.folder)?;
+        Ok(version)
+    }
+
+    /// The same, signed and not written; and the version of the root.
+    pub(super) fn rotation(
+        &self,
+        specs: &BTreeMap<TopLevel, RoleSpec>,
+        lost: &[String],
+        keyring: &Keyring,
+        now: Time,
+    ) -> Result<(Batch, u64), RepositoryError> {
         let (days, old) = (self.days(), &self.root.signed);
         let mut next = old.clone();
         next.version += 1;
@@ -41,8 +54,7 @@ impl Repository {
         let version = next.version;
         let signed = Signed::new(next).map_err(in_file(&name))?;
         batch.sign(&name, signed.clone(), &by(&[old, &signed.signed], TopLevel::Root)?, keyring)?;
-        batch.commit(&self.folder)?;
-        Ok(version)
+        Ok((batch, version))
     }
 
     /// Ids of the keys that the root has under these names.

@@ -1,7 +1,8 @@
 //! Repositories of small payloads, made and changed by the real code, followed by the device's client.
 
 use super::change::{init, RoleSpec};
-use super::check::{check, first_root, rehearse, Checked, Trust};
+use super::check::{check, first_root, Checked, Trust};
+use super::rehearse::rehearse;
 use super::target::Described;
 use super::*;
 use crate::io::file;
@@ -206,6 +207,25 @@ fn each_file_of_a_publish_may_be_the_last_one_written() {
     }
 }
 
+/// A command was killed before a file got its name.
+#[test]
+fn what_was_never_finished_stops_nothing_and_does_not_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = || init(folder.path(), &roles(), Days::default(), &keyring(&NAMES), day(0));
+    begin().unwrap();
+    std::fs::remove_file(folder.path().join(METADATA).join("timestamp.json")).unwrap();
+    let left = [METADATA, TARGETS].map(|part| folder.path().join(part).join(".osbuild-x1y2z3"));
+    left.iter().for_each(|path| std::fs::write(path, "half").unwrap());
+    begin().unwrap();
+    assert!(left.iter().all(|path| !path.exists()));
+    assert_eq!(follow(folder.path()).unwrap(), 1);
+    for part in [METADATA, TARGETS] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.path().join(part)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "a web server reads `{part}`");
+    }
+}
+
 #[test]
 fn two_cannot_change_a_repository_at_once() {
     let folder = made();
@@ -280,11 +300,15 @@ fn a_client_follows_at_each_instant_of_a_rotation() {
 fn a_rehearsal_goes_through_all_roles_and_changes_nothing() {
     let folder = made();
     let before = file::list(&folder.path().join(METADATA)).unwrap();
-    let lines = rehearse(folder.path(), &mut keyring(&NAMES), day(1)).unwrap();
+    let lines = rehearse(Repository::open(folder.path()).unwrap(), &mut keyring(&NAMES), day(1)).unwrap();
     assert_eq!(lines.len(), 5, "{lines:?}");
     assert_eq!(lines[4], "targets: a key replaced, old and new devices follow to root 5");
     assert_eq!(file::list(&folder.path().join(METADATA)).unwrap(), before);
-    let fewer = rehearse(folder.path(), &mut keyring(&["root", "targets", "snapshot", "timestamp"]), day(1));
+    let fewer = rehearse(
+        Repository::open(folder.path()).unwrap(),
+        &mut keyring(&["root", "targets", "snapshot", "timestamp"]),
+        day(1),
+    );
     assert!(matches!(fewer, Err(RepositoryError::Threshold { .. })), "one key of the root is missing");
 }
 

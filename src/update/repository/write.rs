@@ -3,8 +3,8 @@
 //! Invariant: nothing is written before every file of the change is signed by as many keys as its roles ask for; no file is longer
 //! than devices read.
 
-use super::{in_file, wrong, Keyring, RepositoryError, METADATA};
-use crate::io::file::{self, at, FileError};
+use super::{in_file, wrong, Keyring, RepositoryError, METADATA, TARGETS};
+use crate::io::file::{self, at, FileError, PENDING};
 use osbuild_tuf::metadata::{Keys, Metadata, RoleKeys, Signed, TopLevel};
 use osbuild_tuf::Limits;
 use std::path::Path;
@@ -75,13 +75,17 @@ impl Batch {
         found.map(|(_, bytes)| bytes.clone()).unwrap_or_default()
     }
 
+    /// What is to be written, when nobody else has to sign first.
+    pub fn into_files(self) -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
+        self.wanted.map_or(Ok(self.files), Err)
+    }
+
     /// Writes the files, one after the other, and brings them to the disk before the last appears.
     pub fn commit(self, folder: &Path) -> Result<(), RepositoryError> {
-        if let Some(wanted) = self.wanted {
-            return Err(wanted);
-        }
+        let files = self.into_files()?;
+        sweep(folder)?;
         let metadata = folder.join(METADATA);
-        for (name, bytes) in &self.files {
+        for (name, bytes) in &files {
             file::write_atomic(&metadata.join(name), bytes, 0o644)?;
             sync(&metadata)?;
         }
@@ -98,6 +102,17 @@ fn limit_bytes(role: TopLevel) -> u64 {
         TopLevel::Snapshot => limits.snapshot_length,
         TopLevel::Timestamp => limits.timestamp_length,
     }
+}
+
+/// Removes what commands left that were killed before a file got its name: it would travel to every mirror.
+fn sweep(folder: &Path) -> Result<(), RepositoryError> {
+    for folder in [METADATA, TARGETS].map(|name| folder.join(name)).iter().filter(|folder| folder.is_dir()) {
+        for name in file::list(folder)?.iter().filter(|name| name.starts_with(PENDING)) {
+            let path = folder.join(name);
+            std::fs::remove_file(&path).map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Brings a folder's names to the disk.

@@ -22,6 +22,7 @@ use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment};
 use osbuild_update::reason::NotNow;
 use osbuild_update::state::{Journal, Phase, State};
+use osbuild_update::trial;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -70,6 +71,7 @@ impl Work {
     pub fn install(mut self, unasked: bool) -> Result<Report, Stop> {
         if let Some(version) = waiting(&self.state, self.running) {
             is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+            trial::keep_armed(&mut self.boot, &self.state).map_err(|error| chain(&error))?;
             return Ok(Report::Armed { version, peak_bytes: None });
         }
         let (repository, offer) = self.look(!unasked)?;
