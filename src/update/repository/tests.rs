@@ -215,7 +215,7 @@ fn what_was_never_finished_stops_nothing_and_does_not_stay() {
     begin().unwrap();
     std::fs::remove_file(folder.path().join(METADATA).join("timestamp.json")).unwrap();
     let left = [METADATA, TARGETS].map(|part| folder.path().join(part).join(".osbuild-x1y2z3"));
-    left.iter().for_each(|path| std::fs::write(path, "half").unwrap());
+    left.iter().for_each(|path| file::write_atomic(path, b"half", 0o644).unwrap());
     begin().unwrap();
     assert!(left.iter().all(|path| !path.exists()));
     assert_eq!(follow(folder.path()).unwrap(), 1);
