@@ -4,6 +4,7 @@
 //! visible only when everything that it names is.
 
 pub mod delta;
+pub mod given;
 pub mod guide;
 pub mod layout;
 pub mod payload;

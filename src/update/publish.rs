@@ -5,22 +5,19 @@
 
 use super::payload::Unsigned;
 use super::release::ReleaseImages;
-use super::repository::target::{custom_of, is_whole, Described};
+use super::repository::target::{custom_of, is_whole, Described, LIMIT_PAYLOAD_BYTES};
 use super::repository::{Repository, RepositoryError, TARGETS};
 use super::simulate::{self, InMemory, Running};
 use super::UpdateError;
 use crate::io::file;
 use crate::release::signer::Signer;
 use osbuild_format::dsse::VerifyingKey;
+use osbuild_format::payload::Release;
 use osbuild_format::target::TargetCustom;
 use osbuild_tuf::metadata::Targets;
 use osbuild_update::choose::version;
 use osbuild_update::simulate::Report;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
-
-/// Of a payload that is in a repository already; larger ones are made again.
-const LIMIT_PAYLOAD_BYTES: u64 = u32::MAX as u64;
 
 pub struct Publishing<'a> {
     pub repository: &'a Repository,
@@ -80,17 +77,16 @@ impl Publishing<'_> {
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), UpdateError> {
         let known = described(targets);
-        follows(image, &known)?;
-        let same = known.iter().find(|known| known.is_of(image) && known.custom.version == image.release.version);
-        let kept = same.map(|known| known.custom.rollout_percent);
-        let percent = self.rollout_percent.or(kept).unwrap_or(100);
+        let subject = Subject { product: &image.product, machine: &image.machine, release: &image.release };
+        subject.follows(&known)?;
+        let percent = self.rollout_percent.or(subject.rollout_percent(&known)).unwrap_or(100);
         let mut wanted = None;
         let mut full_bytes = None;
-        let before = before(image, &known);
+        let before = before(&subject, &known);
         let olds = before.iter().take(self.deltas).map(|known| Some(*known));
         for old in [None].into_iter().chain(olds) {
             let from = match old {
-                Some(old) => match self.old(old) {
+                Some(old) => match old.images(self.repository, &self.key) {
                     Err(UpdateError::Repository(RepositoryError::OtherKey)) => {
                         tell(&Step::OtherKey { from: old.custom.version.clone() });
                         continue;
@@ -123,22 +119,11 @@ impl Publishing<'_> {
             let described = Described::read(&bytes, length, &self.key)?;
             let running = Running::of_images(from.as_ref().map(ReleaseImages::images).as_ref())?;
             drop(from);
-            let report = simulate::run(&described, &mut InMemory(&bytes), running, &self.key)
-                .map_err(|error| error.of_payload(&described.name()))?;
-            let (name, target) = self.repository.place_bytes(&bytes, &described, percent)?;
-            targets.targets.insert(name.clone(), target);
-            tell(&Step::Published(Published { name, bytes: length, from: version, was_there, report }));
+            let placing = Placing { repository: self.repository, key: &self.key, percent };
+            let published = placing.place(&bytes, &described, running, targets)?;
+            tell(&Step::Published(Published { was_there, ..published }));
         }
         wanted.map_or(Ok(()), Err)
-    }
-
-    /// What the full payload of an earlier release makes.
-    fn old(&self, known: &Known) -> Result<ReleaseImages, UpdateError> {
-        let path = self.path(known);
-        match is_whole(&path, &known.sha256)? {
-            true => ReleaseImages::of_payload(&path, &self.key),
-            false => Err(UpdateError::Wrong(format!("`{}` is missing or damaged", path.display()))),
-        }
     }
 
     /// The payload's bytes, and whether an earlier run left them: then nobody has to sign again.
@@ -171,64 +156,110 @@ impl Publishing<'_> {
         }
         Ok(None)
     }
-
-    fn path(&self, known: &Known) -> PathBuf {
-        self.repository.target_path(&known.name, &known.sha256)
-    }
 }
 
 /// A payload that the metadata names.
-struct Known {
-    name: String,
+pub(super) struct Known {
+    pub name: String,
+    pub length: u64,
     sha256: String,
-    custom: TargetCustom,
+    pub custom: TargetCustom,
 }
 
 impl Known {
-    fn is_of(&self, image: &ReleaseImages) -> bool {
-        self.custom.product == image.product && self.custom.machine == image.machine
+    /// What it makes, when it is a full payload.
+    pub(super) fn images(&self, repository: &Repository, key: &VerifyingKey) -> Result<ReleaseImages, UpdateError> {
+        let path = repository.target_path(&self.name, &self.sha256);
+        match is_whole(&path, &self.sha256)? {
+            true => ReleaseImages::of_payload(&path, key),
+            false => Err(UpdateError::Wrong(format!("`{}` is missing or damaged", path.display()))),
+        }
     }
 }
 
-fn described(targets: &Targets) -> Vec<Known> {
+pub(super) fn described(targets: &Targets) -> Vec<Known> {
     let known = targets.targets.iter().filter_map(|(name, target)| {
         let sha256 = target.hashes.get("sha256")?.clone();
-        Some(Known { name: name.clone(), sha256, custom: custom_of(target).ok()? })
+        Some(Known { name: name.clone(), length: target.length, sha256, custom: custom_of(target).ok()? })
     });
     known.collect()
 }
 
 /// Full payloads of lower versions, the highest first.
-fn before<'a>(image: &ReleaseImages, known: &'a [Known]) -> Vec<&'a Known> {
-    let lower = |known: &&Known| version(&known.custom.version) < version(&image.release.version);
-    let full = known.iter().filter(|known| known.is_of(image) && known.custom.from.is_none());
+fn before<'a>(subject: &Subject, known: &'a [Known]) -> Vec<&'a Known> {
+    let lower = |known: &&Known| version(&known.custom.version) < version(&subject.release.version);
+    let full = known.iter().filter(|known| subject.is_of(known) && known.custom.from.is_none());
     let mut found: Vec<&Known> = full.filter(lower).collect();
     found.sort_by_key(|known| std::cmp::Reverse(version(&known.custom.version)));
     found
 }
 
-/// Refuses what no device would take, or what some would take for something else.
-fn follows(image: &ReleaseImages, known: &[Known]) -> Result<(), UpdateError> {
-    let (title, release) = (image.title(), &image.release);
-    let wrong = |text: String| Err(UpdateError::Wrong(text));
-    if version(&release.version).is_none() {
-        return wrong(format!("{title} cannot be published: its version is not MAJOR.MINOR.PATCH"));
+/// A release of which a payload is to be published.
+pub(super) struct Subject<'a> {
+    pub product: &'a str,
+    pub machine: &'a str,
+    pub release: &'a Release,
+}
+
+impl Subject<'_> {
+    pub(super) fn is_of(&self, known: &Known) -> bool {
+        known.custom.product == self.product && known.custom.machine == self.machine
     }
-    for known in known.iter().filter(|known| known.is_of(image)) {
-        let custom = &known.custom;
-        if custom.version == release.version && custom.to != release.esp.sha256 {
-            return wrong(format!(
-                "another {title} is published already, as `{}`; give the new one a higher `version`",
-                known.name
-            ));
+
+    /// Which share of the devices may take it now; none: it is not published.
+    pub(super) fn rollout_percent(&self, known: &[Known]) -> Option<u8> {
+        let same = known.iter().find(|known| self.is_of(known) && known.custom.version == self.release.version);
+        same.map(|known| known.custom.rollout_percent)
+    }
+
+    /// Refuses what no device would take, or what some would take for something else.
+    pub(super) fn follows(&self, known: &[Known]) -> Result<(), UpdateError> {
+        let (title, release) = (format!("{} {}", self.product, self.release.version), self.release);
+        let wrong = |text: String| Err(UpdateError::Wrong(text));
+        if version(&release.version).is_none() {
+            return wrong(format!("{title} cannot be published: its version is not MAJOR.MINOR.PATCH"));
         }
-        if version(&custom.version) < version(&release.version) && custom.epoch > release.epoch {
-            return wrong(format!(
-                "{title} has security epoch {}, and {} before it has {}: its devices would refuse it; raise \
+        for known in known.iter().filter(|known| self.is_of(known)) {
+            let custom = &known.custom;
+            if custom.version == release.version && custom.to != release.esp.sha256 {
+                return wrong(format!(
+                    "another {title} is published already, as `{}`; give the new one a higher `version`",
+                    known.name
+                ));
+            }
+            if version(&custom.version) < version(&release.version) && custom.epoch > release.epoch {
+                return wrong(format!(
+                    "{title} has security epoch {}, and {} before it has {}: its devices would refuse it; raise \
                  `security-epoch`",
-                release.epoch, custom.version, custom.epoch
-            ));
+                    release.epoch, custom.version, custom.epoch
+                ));
+            }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Where payloads get to, whoever made them.
+pub(super) struct Placing<'a> {
+    pub repository: &'a Repository,
+    pub key: &'a VerifyingKey,
+    pub percent: u8,
+}
+
+impl Placing<'_> {
+    /// Lets a device's own code install the payload on the release that is `running`, and brings it to its place then.
+    pub(super) fn place(
+        &self,
+        bytes: &[u8],
+        described: &Described,
+        running: Running,
+        targets: &mut Targets,
+    ) -> Result<Published, UpdateError> {
+        let report = simulate::run(described, &mut InMemory(bytes), running, self.key)
+            .map_err(|error| error.of_payload(&described.name()))?;
+        let (name, target) = self.repository.place_bytes(bytes, described, self.percent)?;
+        targets.targets.insert(name.clone(), target);
+        let from = described.header.from.as_ref().map(|from| from.version.clone());
+        Ok(Published { name, bytes: bytes.len() as u64, from, was_there: false, report })
+    }
 }

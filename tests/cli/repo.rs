@@ -1,6 +1,6 @@
 //! A repository of updates on the command line: each verb, and what signing elsewhere looks like.
 
-use crate::command::payload::payload;
+use crate::command::payload::{broken, payload, Release};
 use crate::command::{osbuild, Ended, Project};
 use std::path::{Path, PathBuf};
 
@@ -128,19 +128,60 @@ fn keys_that_are_elsewhere_sign_by_request() {
     repo(&project, &["rotate", "site", "--signatures", "signatures.json"]).fails_with(&["is not a file of signatures"]);
 }
 
+fn write(project: &Project, payload: &[u8]) {
+    std::fs::write(project.root.join("x.payload"), payload).expect("written");
+}
+
+/// What others have made has to stand what the project's own payloads do.
+#[test]
+fn a_payload_of_elsewhere_is_installed_before_it_is_published() {
+    let (project, keys) = with_keys();
+    repo(&project, &["init", "site"]).succeeds();
+    let publish = ["publish", "site", "--payload", "x.payload"];
+    let share = |percent: &str| repo(&project, &[&publish[..], &["--rollout", percent]].concat());
+    let (old, new) = (Release::new("1.0.0", 2), Release::new("1.1.0", 2));
+    let delta = payload(&keys, Some(&old), &new);
+    let refused = |payload: &[u8], parts: &[&str]| {
+        let before = std::fs::read(project.root.join("site/metadata/timestamp.json")).expect("read");
+        write(&project, payload);
+        repo(&project, &publish).fails_with(parts);
+        assert!(before == std::fs::read(project.root.join("site/metadata/timestamp.json")).expect("read"));
+    };
+    refused(&broken(&keys, &old), &["gateway-1.0.0-", "is not published: a device could not install it"]);
+    refused(&delta, &["`x.payload` cannot be published", "no full payload of 1.1.0: publish that first"]);
+    write(&project, &payload(&keys, None, &new));
+    let published = share("10").succeeds();
+    assert!(published.errors.contains("a simulated device installed it in"), "{}", published.errors);
+    refused(&delta, &["no full payload of 1.0.0: publish that first"]);
+    write(&project, &payload(&keys, None, &old));
+    repo(&project, &publish).succeeds();
+    write(&project, &delta);
+    let name = repo(&project, &publish).succeeds().output;
+    assert_eq!(name, format!("gateway-1.1.0-{}-{}.delta.payload\n", old.digits(), new.digits()));
+    let targets = std::fs::read_to_string(project.root.join("site/metadata/4.targets.json")).expect("read");
+    let targets: serde_json::Value = serde_json::from_str(&targets).expect("JSON");
+    let percent = &targets["signed"]["targets"][name.trim()]["custom"]["rollout_percent"];
+    assert_eq!(percent, 10, "the share of the devices that its version has");
+    refused(&payload(&keys, None, &Release::new("1.2.0", 1)), &["has security epoch 1", "raise `security-epoch`"]);
+    repo(&project, &["check", "site"]).succeeds();
+}
+
 #[test]
 fn what_is_published_is_offered_to_a_share_and_withdrawn() {
     let (project, keys) = with_keys();
     repo(&project, &["init", "site"]).succeeds();
-    for version in ["1.0.0", "1.1.0"] {
-        std::fs::write(project.root.join("x.payload"), payload(&keys, version)).expect("written");
+    let releases = ["1.0.0", "1.1.0"].map(|version| Release::new(version, 1));
+    for release in &releases {
+        write(&project, &payload(&keys, None, release));
         repo(&project, &["publish", "site", "--payload", "x.payload"]).succeeds();
     }
+    let [first, second] =
+        releases.each_ref().map(|release| format!("gateway-{}-{}.full.payload", release.version, release.digits()));
     let shared = repo(&project, &["rollout", "site", "gateway-1.1.0", "10"]).succeeds();
-    assert_eq!(shared.output, "gateway-1.1.0-efefefef.full.payload: 10 %\n");
+    assert_eq!(shared.output, format!("{second}: 10 %\n"));
     let files = || std::fs::read_dir(project.root.join("site/targets")).expect("there").count();
     let withdrawn = repo(&project, &["withdraw", "site", "gateway-1.0.0"]).succeeds();
-    assert_eq!(withdrawn.output, "gateway-1.0.0-efefefef.full.payload: withdrawn\n");
+    assert_eq!(withdrawn.output, format!("{first}: withdrawn\n"));
     assert_eq!(files(), 2, "the file stays");
     repo(&project, &["withdraw", "site", "gateway-1.0.0"])
         .fails_with(&["no target of `gateway-1.0.0`", "gateway-1.1.0-"]);
@@ -167,7 +208,7 @@ fn no_verb_signs_what_somebody_else_wrote_into_the_repository() {
     let second = first.replacen("\"version\": 1", "\"version\": 2", 1);
     assert_ne!(first, second);
     std::fs::write(metadata.join("2.root.json"), second).expect("written");
-    std::fs::write(project.root.join("x.payload"), payload(&keys, "1.0.0")).expect("written");
+    write(&project, &payload(&keys, None, &Release::new("1.0.0", 1)));
     let state = || {
         let names = std::fs::read_dir(&metadata).expect("there").map(|entry| entry.expect("read").path());
         let mut files: Vec<_> = names.map(|path| (std::fs::read(&path).expect("read"), path)).collect();

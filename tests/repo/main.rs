@@ -87,7 +87,7 @@ fn python_tuf_follows_from_the_first_root_through_rotations() {
         assert_eq!(follow(store, true), "root 5 timestamp 7");
     }
     // A file that the metadata names, and that file with one bit of it changed.
-    let bytes = payload::payload(Path::new(&keys), "1.0.0");
+    let bytes = payload::payload(Path::new(&keys), None, &payload::Release::new("1.0.0", 1));
     std::fs::write(project.root.join("x.payload"), &bytes).expect("written");
     let name = repo(&["publish", "site", "--payload", "x.payload"]).output;
     assert_eq!(follow_to("early", &[name.trim()], true), "root 5 timestamp 8");

@@ -11,6 +11,7 @@ use super::super::signing::SigningArgs;
 use super::{Hands, TrustArgs, EXIT_SOON, WARN_DAYS};
 use crate::release::keys::{release_key, PublicKeys};
 use crate::release::signer::Signer;
+use crate::update::given::Given;
 use crate::update::publish::{Published, Publishing, Step};
 use crate::update::release::{ReleaseError, ReleaseImages};
 use crate::update::repository::target::custom_of;
@@ -48,14 +49,15 @@ pub fn publish(project: &Project, args: &PublishArgs) -> Result<(), Failure> {
     let names = match &args.image {
         Some(image) => of_image(args, &hands, &PublicKeys::load(&hands.folder)?, &repository, image, &mut targets)?,
         None => {
-            let release = release_key(&hands.folder)?;
-            let mut names = Vec::new();
-            for payload in &args.payloads {
-                let (name, target) = repository.place(payload, &release, args.rollout.unwrap_or(100))?;
-                names.push(name.clone());
-                targets.targets.insert(name, target);
-            }
-            names
+            let key = release_key(&hands.folder)?;
+            let given = Given { repository: &repository, key: &key, rollout_percent: args.rollout };
+            let published = given.add(&args.payloads, &mut targets)?;
+            let names = published.into_iter().map(|published| {
+                let name = published.name.clone();
+                eprintln!("{}", line(&Step::Published(Published { was_there: true, ..published })));
+                name
+            });
+            names.collect()
         }
     };
     repository

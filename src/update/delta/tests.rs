@@ -58,6 +58,39 @@ fn a_delta_gives_the_new_images_and_is_small() {
     assert_eq!(applied(&full, None), (new_root, new_esp));
 }
 
+/// Images of three segments and more: whichever thread takes which of them, and whenever it is done. Some of each is in the old
+/// image, some was written by a segment before, and some is new.
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    const PART: usize = 200_000;
+    let at = |length: usize, parts: &[(usize, &[u8])]| {
+        let mut image = vec![0; length];
+        parts.iter().for_each(|(start, part)| image[*start..start + part.len()].copy_from_slice(part));
+        image
+    };
+    let part = |seed: u64| noise(seed, PART);
+    let mut changed = part(31);
+    changed.iter_mut().step_by(9000).for_each(|byte| *byte ^= 0x11);
+    let mebibytes = |count: usize| count << 20;
+    let old_root = at(mebibytes(18), &[(mebibytes(2), &part(31)), (mebibytes(12), &part(32))]);
+    let root = at(
+        mebibytes(18),
+        &[(mebibytes(1), &part(32)), (mebibytes(3), &part(33)), (mebibytes(9), &changed), (mebibytes(17), &part(33))],
+    );
+    let esp = at(mebibytes(9), &[(mebibytes(5), &part(33)), (mebibytes(8), &part(34))]);
+    let (old, new) = (Images { root: &old_root, esp: &esp[..1000] }, Images { root: &root, esp: &esp });
+    for from in [Some(&old), None] {
+        let one = on_threads(1, from, &new);
+        assert!(one.segments.len() >= 5, "{} segments", one.segments.len());
+        for threads in [2, 5] {
+            assert!(on_threads(threads, from, &new) == one, "{threads} threads");
+        }
+        assert_eq!(applied(&one, from), (root.clone(), esp.clone()));
+        // Twice and thrice the same noise is stored once.
+        assert!(stored(&one) < 3 * PART + PART / 2 + usize::from(from.is_none()) * PART, "{}", stored(&one));
+    }
+}
+
 #[test]
 fn images_that_have_nothing_in_common_cost_no_more_than_a_full_payload() {
     let (old_root, new_root) = (noise(5, 100_000), noise(6, 90_000));

@@ -14,10 +14,13 @@ use osbuild_tuf::metadata::TargetFile;
 use osbuild_update::choose::version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 /// Most that has to be read of a payload to know what it is.
 pub const HEAD_BYTES: usize = PREFIX_BYTES + LIMIT_ENVELOPE_BYTES;
+/// The generator's images have less.
+pub const LIMIT_PAYLOAD_BYTES: u64 = u32::MAX as u64;
 const NAME_DIGITS: usize = 8;
 
 /// A payload's header, whose signature holds.
@@ -104,37 +107,22 @@ impl Described {
     }
 }
 
-impl Repository {
-    /// Brings a payload's file to its place, where no metadata names it yet.
-    pub fn place(
-        &self,
-        payload: &Path,
-        release: &VerifyingKey,
-        rollout_percent: u8,
-    ) -> Result<(String, TargetFile), RepositoryError> {
-        let length = file::open(payload)?.metadata().map_err(at("look at", payload))?.len();
-        let start = file::read_start(payload, HEAD_BYTES as u64)?;
-        let described = Described::read(&start, length, release)
-            .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
-        let mut segments = Segments::new(&described, length);
-        std::io::copy(&mut file::open(payload)?, &mut segments).map_err(at("read", payload))?;
-        segments
-            .finish()
-            .map_err(|error| RepositoryError::Wrong(format!("`{}` cannot be published: {error}", payload.display())))?;
-        let mut digester = Digester::default();
-        std::io::copy(&mut file::open(payload)?, &mut digester).map_err(at("read", payload))?;
-        let (name, sha256) = (described.name(), digester.finish().hex());
-        let place = self.target_path(&name, &sha256);
-        let target = described.target(length, sha256.clone(), rollout_percent)?;
-        if !is_whole(&place, &sha256)? {
-            let mut pending = file::Pending::create(&place, 0o644)?;
-            std::io::copy(&mut file::open(payload)?, pending.file()).map_err(at("write", &place))?;
-            pending.commit()?;
-        }
-        Ok((name, target))
-    }
+/// A payload's file, whose header the release key signed and whose segments are those that the header names.
+pub fn read_payload(path: &Path, release: &VerifyingKey) -> Result<(Vec<u8>, Described), RepositoryError> {
+    let refused = |error: RepositoryError| match error {
+        error @ RepositoryError::File(_) => error,
+        error => RepositoryError::Wrong(format!("`{}` cannot be published: {error}", path.display())),
+    };
+    let bytes = file::read(path, LIMIT_PAYLOAD_BYTES)?;
+    let described = Described::read(&bytes, bytes.len() as u64, release).map_err(refused)?;
+    let mut segments = Segments::new(&described, bytes.len() as u64);
+    segments.write_all(&bytes).map_err(at("read", path))?;
+    segments.finish().map_err(refused)?;
+    Ok((bytes, described))
+}
 
-    /// The same of one that is in memory.
+impl Repository {
+    /// Brings a payload to its place, where no metadata names it yet.
     pub fn place_bytes(
         &self,
         bytes: &[u8],

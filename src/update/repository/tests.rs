@@ -3,7 +3,7 @@
 use super::change::{init, RoleSpec};
 use super::check::{check, first_root, Checked, Trust};
 use super::rehearse::rehearse;
-use super::target::Described;
+use super::target::{read_payload, Described};
 use super::*;
 use crate::io::file;
 use crate::release::signer::{request, Exchange, Signer};
@@ -83,9 +83,15 @@ fn payload(folder: &Path, version: &str, from: bool) -> std::path::PathBuf {
     path
 }
 
+/// Looks at the file and brings it to its place.
+fn place(repository: &Repository, path: &Path, release: &str) -> Result<(String, TargetFile), RepositoryError> {
+    let (bytes, described) = read_payload(path, &key(release).verifying_key())?;
+    repository.place_bytes(&bytes, &described, 100)
+}
+
 fn publish(folder: &Path, payload: &Path, now: Time) {
     let repository = Repository::open(folder).unwrap();
-    let (name, target) = repository.place(payload, &key("release").verifying_key(), 100).unwrap();
+    let (name, target) = place(&repository, payload, "release").unwrap();
     let mut targets = repository.targets.signed.clone();
     targets.targets.insert(name, target);
     repository.replace_targets(targets, &keyring(&["targets", "snapshot", "timestamp"]), now).unwrap();
@@ -130,8 +136,7 @@ fn a_payload_that_nobody_signed_or_that_is_cut_short_is_not_placed() {
     let scratch = tempfile::tempdir().unwrap();
     let path = payload(scratch.path(), "1.1.0", false);
     let repository = Repository::open(folder.path()).unwrap();
-    let refused =
-        |release: &str| repository.place(&path, &key(release).verifying_key(), 100).map(drop).unwrap_err().to_string();
+    let refused = |release: &str| place(&repository, &path, release).map(drop).unwrap_err().to_string();
     assert!(refused("stranger").contains("no signature in the envelope is valid"));
     let bytes = file::read(&path, 1 << 20).unwrap();
     file::write_atomic(&path, &bytes[..bytes.len() - 1], 0o644).unwrap();
@@ -139,8 +144,10 @@ fn a_payload_that_nobody_signed_or_that_is_cut_short_is_not_placed() {
     file::write_atomic(&path, &bytes[..9], 0o644).unwrap();
     assert!(refused("release").contains("it is no payload"));
     let path = payload(scratch.path(), "1.1", false);
-    let place = repository.place(&path, &key("release").verifying_key(), 100);
-    assert!(place.unwrap_err().to_string().contains("version `1.1` is not MAJOR.MINOR.PATCH"));
+    assert!(place(&repository, &path, "release")
+        .unwrap_err()
+        .to_string()
+        .contains("version `1.1` is not MAJOR.MINOR.PATCH"));
     assert!(file::list(&folder.path().join(TARGETS)).unwrap().is_empty());
 }
 
@@ -154,7 +161,7 @@ fn a_payload_with_a_damaged_segment_is_neither_placed_nor_sound() {
     file::write_atomic(&path, &bytes, 0o644).unwrap();
     let release = key("release").verifying_key();
     let repository = Repository::open(folder.path()).unwrap();
-    let refused = repository.place(&path, &release, 100).unwrap_err().to_string();
+    let refused = place(&repository, &path, "release").unwrap_err().to_string();
     assert!(refused.ends_with("segment 1 is not the one that the header names"), "{refused}");
     // As somebody with the keys of the repository could publish it.
     let described = Described::read(&bytes, bytes.len() as u64, &release).unwrap();
