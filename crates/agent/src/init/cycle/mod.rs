@@ -245,9 +245,6 @@ impl Agent {
             if let Some(port) = &mut self.port {
                 port.write(&status);
             }
-            if self.rest_at.is_none() {
-                self.rests = true;
-            }
         }
         if now >= self.next_saving {
             self.next_saving = now + BETWEEN_SAVINGS;
@@ -255,8 +252,9 @@ impl Agent {
         }
         if self.rest_at.is_some_and(|at| now >= at) {
             self.rest_at = None;
-            self.rests = true;
         }
+        // Whatever it woke for maps parts of the program anew, and any turn may be the last for a while.
+        self.rests = true;
     }
 
     fn rest_soon(&mut self) {
