@@ -17,6 +17,18 @@ pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Age
     builder.spawn(work).map(drop).doing(|| format!("start the thread `{name}`"))
 }
 
+/// What the turn that ends here mapped of the program goes back to the kernel. Every thread that lives as long as the system
+/// calls this before it waits, or one that looks each two seconds keeps the pages of all in memory.
+pub fn rest() {
+    // Nothing is lost where that cannot be done; PID 1 does the same after each turn of its own, and tells.
+    let _ = osbuild_sys::memory::release_program();
+}
+
+pub fn rest_for(duration: Duration) {
+    rest();
+    std::thread::sleep(duration);
+}
+
 /// Gives `work` a thread and at most `patience`, and calls `meanwhile` again and again until then. Where no thread can be
 /// had, it is done here, with the watchdog as its bound. An error means that `work` is not done; it may still go on, for
 /// nobody.

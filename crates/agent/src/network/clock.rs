@@ -5,7 +5,7 @@
 use super::sntp::{offset_microseconds, question, Correction, Discipline, Exchange, PACKET_BYTES, PORT};
 use super::{resolver, Network};
 use crate::log::Log;
-use crate::{file, random, time};
+use crate::{file, random, thread, time};
 use rustix::time::{clock_settime, ClockId, Timespec};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -75,7 +75,7 @@ pub fn keep(servers: &[String], floor: Duration, network: &Network, log: &Log) {
                 log.info(&format!("no time from the network: {reason}"));
             }
         }
-        std::thread::sleep(discipline.pause());
+        thread::rest_for(discipline.pause());
     }
 }
 

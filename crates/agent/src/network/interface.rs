@@ -6,7 +6,7 @@
 use super::dhcp::{Client, Lease, Mac, Output, CLIENT_PORT, SERVER_PORT};
 use super::Network;
 use crate::log::Log;
-use crate::{file, random, time};
+use crate::{file, random, thread, time};
 use osbuild_sys::network::{add_default_route, bring_up, clear_address, set_address, udp_on};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -67,7 +67,7 @@ pub fn keep(interface: &Plugged, hostname: &str, network: &Network, log: &Log) {
 fn wait_while_there(interface: &Plugged, patience: Duration) {
     let deadline = time::now() + patience;
     while interface.is_there() && time::now() < deadline {
-        std::thread::sleep(patience.min(BETWEEN_LOOKS));
+        thread::rest_for(patience.min(BETWEEN_LOOKS));
     }
 }
 
@@ -84,6 +84,7 @@ fn run(interface: &Plugged, hostname: &str, network: &Network, log: &Log) -> io:
         let due = client.wake(time::now());
         apply(name, due, &socket, network, log)?;
         socket.set_read_timeout(Some(pause(client.wake_at(), time::now())))?;
+        thread::rest();
         match socket.recv(&mut packet) {
             Ok(count) => {
                 let outputs = client.receive(&packet[..count], time::now());

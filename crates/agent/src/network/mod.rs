@@ -148,7 +148,7 @@ impl Watcher {
                 let alive = clients.begin(&interface.name);
                 self.start(interface, alive);
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            thread::rest_for(BETWEEN_LOOKS);
         }
     }
 
