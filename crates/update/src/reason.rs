@@ -10,7 +10,7 @@ use serde::Serialize;
 pub enum NotNow {
     /// No release of the repository is newer.
     UpToDate,
-    /// Nothing that is understood here is newer, and so many targets are in a format of a later release.
+    /// Nothing that is understood here is newer, and so many targets are described in a way that is not known here.
     NotUnderstood { targets: u64 },
     /// Others take it first.
     NotInRollout { version: String, percent: u8 },
@@ -36,14 +36,22 @@ pub enum NotNow {
     NoTime,
 }
 
+impl NotNow {
+    /// For programs: what `why` is in JSON.
+    pub fn word(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value.get("why").and_then(|why| why.as_str()).unwrap_or_default().to_owned()
+    }
+}
+
 impl std::fmt::Display for NotNow {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             NotNow::UpToDate => write!(f, "no newer release is offered"),
             NotNow::NotUnderstood { targets } => write!(
                 f,
-                "no newer release is offered in a format that is known here; {targets} targets have a later one: the repository has to \
-                 offer a release in between"
+                "no newer release is offered in a way that is understood here; {targets} targets are described in another, as by a later \
+                 osbuild: the repository has to offer a release in between"
             ),
             NotNow::NotInRollout { version, percent } => {
                 write!(f, "{version} is for {percent} % of the devices so far, and this is none of them")

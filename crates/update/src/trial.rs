@@ -5,7 +5,7 @@
 
 use crate::device::{BootManager, Epoch, Storage};
 use crate::install::{other, InstallError};
-use crate::state::{Candidate, Failure, Home, Journal, Phase, State};
+use crate::state::{Candidate, Failure, Home, Journal, Phase, State, StateError};
 use osbuild_format::command_line::Slot;
 
 /// What a start of the device finds.
@@ -44,7 +44,7 @@ pub struct Device<'a> {
 /// Why a release is denied.
 const FAILED: &str = "it was not healthy within its trial boots";
 const FALLEN: &str = "it was not healthy within its trial boots, and runs because the slot before does not start";
-const UNABLE: &str = "it could not be committed: it has no access to what that takes";
+const UNABLE: &str = "it could not be committed";
 
 /// Decides, and does all but the restart. `runs_epoch`: the security epoch of the release that runs.
 pub fn at_start(device: &mut Device, running: Slot, runs_epoch: u32) -> Result<Start, InstallError> {
@@ -141,9 +141,11 @@ pub fn unable(
     journal: &mut Journal,
     state: &mut State,
     running: Slot,
+    reason: &str,
 ) -> Result<Option<Candidate>, InstallError> {
     match state.phase.clone() {
         Phase::Trial { candidate, slot, boots_left, used } if slot == running => {
+            state.failure = Some(Failure::of_trial(candidate.version.clone(), reason));
             match boots_left.checked_sub(1) {
                 None => state.deny(candidate.clone(), UNABLE),
                 Some(boots_left) => {
@@ -154,6 +156,24 @@ pub fn unable(
             Ok(Some(candidate))
         }
         _ => Ok(None),
+    }
+}
+
+/// Notes why this start of the release on trial is given up, for the reason of its denial: the device restarts, and whatever comes next
+/// knows nothing else of it. No effect when none is on trial here.
+pub fn failed(
+    storage: &mut dyn Storage,
+    journal: &mut Journal,
+    state: &mut State,
+    running: Slot,
+    reason: &str,
+) -> Result<(), StateError> {
+    match &state.phase {
+        Phase::Trial { candidate, slot, .. } if *slot == running => {
+            state.failure = Some(Failure::of_trial(candidate.version.clone(), reason));
+            journal.save(storage, state)
+        }
+        _ => Ok(()),
     }
 }
 

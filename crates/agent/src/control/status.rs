@@ -22,7 +22,7 @@ pub struct Known<'a> {
     pub fixed: &'a Fixed,
     pub supervisor: &'a Supervisor,
     pub network: &'a Network,
-    /// `starting`, `ready` or `stopping`.
+    /// `starting`, `ready`, `unhealthy` or `stopping`.
     pub state: &'static str,
     pub ready_ms: Option<u64>,
     pub guard: &'a Guard,

@@ -38,20 +38,41 @@ pub fn updates(status: &Value) -> String {
         true => format!("{} of {} bytes", field("/progress/done_bytes"), field("/progress/size_bytes")),
         false => field("/working"),
     };
+    let with_version = |pointer: &str| match status.pointer(pointer) {
+        Some(Value::Object(_)) => {
+            format!("{}: {}", field(&format!("{pointer}/version")), field(&format!("{pointer}/reason")))
+        }
+        _ => "-".to_owned(),
+    };
     let mut text = String::new();
     for (title, value) in [
         ("slot", format!("{}, {}", field("/slot"), field("/version"))),
         ("phase", field("/state/phase/is")),
         ("working", working),
         ("epoch", field("/epoch")),
-        ("last", field("/text")),
+        ("result", field("/text")),
+        ("next", field("/waits/reason")),
         ("offered", field("/state/offered/version")),
+        ("refused", field("/state/answer/reason")),
+        ("failed", with_version("/state/failure")),
+        ("last", last_release(status)),
         ("denied", status.pointer("/state/denied").and_then(Value::as_array).map_or(0, Vec::len).to_string()),
         ("unable", field("/unable")),
     ] {
         text.push_str(&format!("{title:>12}: {value}\n"));
     }
     text
+}
+
+/// The release that was tried last, and how that ended.
+fn last_release(updates: &Value) -> String {
+    let field = |pointer: &str| shown(updates.pointer(pointer));
+    let version = field("/state/last/candidate/version");
+    match updates.pointer("/state/last/committed").and_then(Value::as_bool) {
+        Some(true) => format!("{version} is committed"),
+        Some(false) => format!("{version} is denied: {}", field("/state/last/reason")),
+        None => "-".to_owned(),
+    }
 }
 
 /// A line for each app.
@@ -179,5 +200,29 @@ mod tests {
         let denied = json!({"count": 2, "last": [{"at_ms": 9, "what": "tcp 192.0.2.1:80", "why": "so", "times": 2}]});
         let text = app(&json!({"id": "meter", "denials": denied}));
         assert!(text.ends_with("      denied: tcp 192.0.2.1:80, 2 times, last 9 ms after the start: so\n"), "{text}");
+    }
+
+    #[test]
+    fn whatever_did_not_happen_has_its_reason() {
+        let status = json!({
+            "slot": "a", "version": "1.0.0", "waits": {"why": "not-due", "reason": "asked again in 7 s"},
+            "state": {
+                "answer": {"why": "denied", "reason": "2.0.0 was tried"},
+                "failure": {"version": "2.0.0", "why": "fetch", "reason": "no route"},
+                "last": {"candidate": {"version": "2.0.0"}, "committed": false, "reason": "no web"},
+            },
+        });
+        let text = updates(&status);
+        for line in [
+            "        next: asked again in 7 s",
+            "     refused: 2.0.0 was tried",
+            "      failed: 2.0.0: no route",
+            "        last: 2.0.0 is denied: no web",
+            "      result: -",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{text}");
+        }
+        let committed = json!({"state": {"last": {"candidate": {"version": "2.0.0"}, "committed": true}}});
+        assert!(updates(&committed).contains("        last: 2.0.0 is committed\n"));
     }
 }

@@ -114,15 +114,17 @@ fn begin(action: UpdateAction, json: bool) -> ExitCode {
         if status.pointer("/working").and_then(Value::as_bool) == Some(true) {
             continue;
         }
-        let result = status.pointer("/result/result").and_then(Value::as_str).unwrap_or_default();
-        let text = status.pointer("/text").and_then(Value::as_str).unwrap_or("nothing is known of it");
+        let asked = status.pointer("/asked").unwrap_or(&Value::Null);
         if json {
-            print(&format!("{:#}\n", status.pointer("/result").unwrap_or(&Value::Null)));
+            print(&format!("{asked:#}\n"));
         }
-        return match result {
-            "failed" | "not-now" | "" => complain(&format!("osagent: {text}"), 1),
-            _ if json => ExitCode::SUCCESS,
-            _ => print(&format!("{text}\n")),
+        return match serde_json::from_value::<Report>(asked.clone()) {
+            Ok(report @ (Report::Failed { .. } | Report::NotNow { .. })) => {
+                complain(&format!("osagent: {}", report.text()), 1)
+            }
+            Ok(_) if json => ExitCode::SUCCESS,
+            Ok(report) => print(&format!("{}\n", report.text())),
+            Err(_) => complain("osagent: nothing is known of it", 1),
         };
     }
 }

@@ -116,9 +116,13 @@ impl Work {
             true => insist(itself, &mut self.state, &repository.offers, full),
             false => choose(itself, &self.state, &repository.offers, full),
         };
-        self.state.checked(clock.now_seconds(), chosen.as_ref().ok().map(|offer| offer.custom.version.as_str()));
+        let chosen = chosen.map_err(|why| repository.explain(why));
+        // A stick in somebody's hand says nothing about when the repository is asked, nor how long a release of it has waited.
+        if circumstances.from.is_none() {
+            self.state.checked(clock.now_seconds(), chosen.as_ref().map(|offer| offer.custom.version.as_str()));
+        }
         self.journal.save(&mut self.storage, &self.state).map_err(|error| chain(&error))?;
-        let offer = chosen.map_err(|why| repository.explain(why))?;
+        let offer = chosen?;
         Ok((repository, offer))
     }
 }

@@ -3,7 +3,9 @@
 //! Invariant: each ends, by itself or by us with all that it has started; the first that fails is named.
 
 use osbuild_format::device::update::HealthCheck;
-use rustix::process::{kill_process_group, Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOptions};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,22 +26,28 @@ fn run(check: &HealthCheck) -> Result<(), String> {
     // So that what it starts can be ended with it.
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("cannot start `{program}`: {error}"))?;
-    let deadline = Instant::now() + Duration::from_secs(check.timeout_seconds.into());
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("has no number")?;
+    let in_time = ends_within(group, Duration::from_secs(check.timeout_seconds.into()));
+    // Until it is waited for, no other group has its number.
+    let _ = kill_process_group(group, Signal::KILL);
+    let status = child.wait().map_err(|error| format!("cannot be waited for: {error}"))?;
+    match in_time.map_err(|error| format!("cannot be waited for: {error}"))? {
+        false => Err(format!("took longer than {} s", check.timeout_seconds)),
+        true if status.success() => Ok(()),
+        true => Err(format!("failed: {status}")),
+    }
+}
+
+/// Whether a child ends in this time; it has still to be waited for.
+fn ends_within(child: Pid, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    let looks = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("failed: {status}")),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
-            Ok(None) => {
-                // It may have ended by itself meanwhile; until it is waited for, no other group has its number.
-                if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                    let _ = kill_process_group(group, Signal::KILL);
-                }
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("took longer than {} s", check.timeout_seconds));
-            }
-            Err(error) => return Err(format!("cannot be waited for: {error}")),
+        match waitid(WaitId::Pid(child), looks) {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) | Err(Errno::INTR) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
+            Ok(None) | Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -66,6 +74,8 @@ mod tests {
         let left = std::env::temp_dir().join(format!("osagent-health-{}", std::process::id()));
         let script = format!("(sleep 2; : > {}) & sleep 9", left.display());
         assert!(check_all(&[check(&script)]).expect_err("too long").contains("took longer"));
+        let script = format!("(sleep 1; : > {}) & exit 0", left.display());
+        assert_eq!(check_all(&[check(&script)]), Ok(()));
         std::thread::sleep(Duration::from_millis(1500));
         let exists = left.exists();
         let _ = std::fs::remove_file(&left);

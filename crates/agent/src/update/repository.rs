@@ -7,7 +7,7 @@ use crate::data::OWN_FOLDER;
 use crate::error::chain;
 use crate::file;
 use osbuild_format::device::update::{CA, ROOT};
-use osbuild_format::target::{TargetCustom, TargetCustomError};
+use osbuild_format::target::TargetCustom;
 use osbuild_http::{Client, HttpError, Settings};
 use osbuild_tuf::{FetchError, Fetcher, FolderFetcher, FolderStore, Limits, Time, Updater};
 use osbuild_update::choose::Offer;
@@ -53,7 +53,7 @@ impl Place {
 pub struct Repository {
     place: Place,
     pub offers: Vec<Offer>,
-    /// Targets in a format of a later release.
+    /// Targets of ours in a format of a later release, or with a value that cannot be.
     not_understood: u64,
     /// Name of a target to its place below `targets`.
     paths: BTreeMap<String, String>,
@@ -91,10 +91,16 @@ impl Repository {
     }
 }
 
-/// What is said of a target; none: it is not for this device, or in a format of a later release, which is counted.
+/// What is said of a target; none: it is of another kind, or cannot be understood though it says that it is of ours, which is counted.
 fn described(custom: &[u8], not_understood: &mut u64) -> Option<TargetCustom> {
+    #[derive(serde::Deserialize)]
+    struct Ours {
+        #[serde(rename = "format")]
+        _format: u64,
+    }
     let described = TargetCustom::from_json(custom);
-    *not_understood += u64::from(matches!(described, Err(TargetCustomError::Format(_))));
+    let is_ours = || serde_json::from_slice::<Ours>(custom).is_ok();
+    *not_understood += u64::from(described.is_err() && is_ours());
     described.ok()
 }
 
@@ -175,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_a_later_format_are_told() {
+    fn targets_that_are_not_understood_are_told() {
         let place = Place::Folder("/nowhere".into());
         let mut repository = Repository { place, offers: Vec::new(), not_understood: 0, paths: BTreeMap::new() };
         let other = br#"{"channel":"stable"}"#;
@@ -183,6 +189,8 @@ mod tests {
         assert_eq!(repository.explain(NotNow::UpToDate), NotNow::UpToDate, "a target of somebody else");
         assert_eq!(described(br#"{"format":2,"new":[1]}"#, &mut repository.not_understood), None);
         assert_eq!(repository.explain(NotNow::UpToDate), NotNow::NotUnderstood { targets: 1 });
+        assert_eq!(described(br#"{"format":1,"version":7}"#, &mut repository.not_understood), None);
+        assert_eq!(repository.explain(NotNow::UpToDate), NotNow::NotUnderstood { targets: 2 });
         let denied = NotNow::Denied { version: "2.0.0".into() };
         assert_eq!(repository.explain(denied.clone()), denied, "there is a nearer reason");
     }

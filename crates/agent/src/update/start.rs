@@ -61,7 +61,7 @@ pub fn begin(facts: &Facts, runs_epoch: u32, log: &Log, feed: &mut dyn FnMut()) 
             Begun { beginning: of_start(start, log), epoch }
         }
         Err(reason) => {
-            if let Some(version) = trial_is_over(&slot) {
+            if let Some(version) = trial_is_over(&slot, &reason) {
                 log.error(&format!("{version} is on trial and cannot be committed: {reason}; rebooting"));
                 return Begun { beginning: Beginning::Restart, epoch: None };
             }
@@ -73,12 +73,25 @@ pub fn begin(facts: &Facts, runs_epoch: u32, log: &Log, feed: &mut dyn FnMut()) 
 
 /// Nothing but the state on `/data` is needed to know that the release that runs is on trial. One that cannot go on from there
 /// must not stay: nobody would ever commit it, and the next power cut would take it away. None: the system stays as it is.
-fn trial_is_over(slot: &str) -> Option<String> {
+fn trial_is_over(slot: &str, reason: &str) -> Option<String> {
     let running = Slot::from_letter(slot)?;
     let mut storage = Partitions::only_state(true).ok()?;
     let (mut journal, mut state, _) = Journal::load(&storage).ok()?;
     // A start that cannot be counted would be repeated without an end.
-    trial::unable(&mut storage, &mut journal, &mut state, running).ok()?.map(|candidate| candidate.version)
+    trial::unable(&mut storage, &mut journal, &mut state, running, reason).ok()?.map(|candidate| candidate.version)
+}
+
+/// Notes why the start of a release on trial is given up, while no worker runs; the device restarts whether that can be written or not.
+pub fn failed(slot: &str, reason: &str, log: &Log) {
+    let noted = (|| {
+        let running = Slot::from_letter(slot).ok_or_else(|| "no slot runs".to_owned())?;
+        let mut storage = Partitions::only_state(true).map_err(|error| error.to_string())?;
+        let (mut journal, mut state, _) = Journal::load(&storage).map_err(|error| chain(&error))?;
+        trial::failed(&mut storage, &mut journal, &mut state, running, reason).map_err(|error| chain(&error))
+    })();
+    if let Err(error) = noted {
+        log.warn(&format!("why this start failed cannot be noted: {error}"));
+    }
 }
 
 fn of_start(start: Start, log: &Log) -> Beginning {

@@ -328,7 +328,8 @@ fn a_trial_that_can_do_nothing_about_itself_ends() {
             let (mut journal, mut state, _) = Journal::load(&machine).expect("readable");
             if images.version == bench.new.version {
                 // The new release has no driver for the firmware's variables; and may be all that the firmware finds.
-                let candidate = trial::unable(&mut machine.clone(), &mut journal, &mut state, running).expect("saved");
+                let candidate =
+                    trial::unable(&mut machine.clone(), &mut journal, &mut state, running, "no TPM").expect("saved");
                 machine.0.borrow_mut().next = stuck.then_some(running);
                 if candidate.is_none() {
                     assert!(stuck, "the old slot returns by itself");
@@ -340,6 +341,7 @@ fn a_trial_that_can_do_nothing_about_itself_ends() {
         }
         let (_, state, _) = Journal::load(&machine).expect("readable");
         assert!(state.denies(&bench.new.name()) && state.phase == Phase::Idle, "{state:?}");
+        assert!(state.last.as_ref().is_some_and(|last| last.reason.ends_with(": no TPM")), "{state:?}");
     }
 }
 

@@ -48,11 +48,7 @@ impl Agent {
     }
 
     pub(super) fn status(&self) -> serde_json::Value {
-        let state = match (self.ending, self.ready_ms) {
-            (Some(_), _) => "stopping",
-            (None, Some(_)) => "ready",
-            (None, None) => "starting",
-        };
+        let state = self.ending.map_or(self.health.word(), |_| "stopping");
         status(&Known {
             config: &self.parts.config,
             facts: &self.parts.facts,
@@ -60,11 +56,11 @@ impl Agent {
             supervisor: &self.supervisor,
             network: &self.parts.network,
             state,
-            ready_ms: self.ready_ms,
+            ready_ms: self.health.ready_ms(),
             guard: &self.parts.guard,
             device_id: self.parts.apps.device_id(),
             safe_mode: self.parts.apps.safe_mode(),
-            updates_deferred_for: self.updates_deferred_until.saturating_sub(time::now()),
+            updates_deferred_for: self.deferrals.left(time::now()),
             apps: self.apps_status(),
         })
     }

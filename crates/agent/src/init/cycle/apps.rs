@@ -61,7 +61,7 @@ impl Agent {
             }
             Wish::DeferUpdates(seconds) => {
                 let longest = MOST_DEFERRED.min(Duration::from_secs(u64::from(seconds)));
-                self.updates_deferred_until = time::now() + longest;
+                self.deferrals.set(id, time::now() + longest);
             }
         }
     }
@@ -191,6 +191,7 @@ impl Agent {
     }
 
     fn replace_app(&mut self, id: &str) {
+        self.deferrals.forget(id);
         if let Ok(unit) = self.supervisor.find(&unit_name(id)) {
             self.supervisor.remove(unit);
             self.programs.remove(&unit);

@@ -6,6 +6,7 @@ mod answers;
 mod apps;
 mod ending;
 mod events;
+mod health;
 mod signals;
 mod updates;
 
@@ -63,16 +64,14 @@ pub struct Agent {
     supervisor: Supervisor,
     /// By the number of the unit.
     programs: BTreeMap<usize, Program>,
-    /// Until when an app has put updates off.
-    updates_deferred_until: Duration,
+    deferrals: updates::Deferrals,
     updates: updates::Updates,
     /// With the unit they belong to.
     streams: Vec<(usize, Stream)>,
     requests: Requests,
     buttons: Vec<PowerButton>,
     port: Option<StatusPort>,
-    health_deadline: Duration,
-    ready_ms: Option<u64>,
+    health: health::Health,
     ending: Option<End>,
     next_status: Duration,
     next_saving: Duration,
@@ -97,14 +96,13 @@ impl Agent {
             fixed: Fixed::read(),
             supervisor,
             programs,
-            updates_deferred_until: Duration::ZERO,
+            deferrals: updates::Deferrals::default(),
             updates,
             streams: Vec::new(),
             requests: server::start()?,
             buttons: power_button::find(),
             port: StatusPort::find(),
-            health_deadline: now + Duration::from_secs(u64::from(parts.config.health_deadline_seconds)),
-            ready_ms: None,
+            health: health::Health::new(now, Duration::from_secs(parts.config.health_deadline_seconds.into())),
             ending: None,
             next_status: now,
             next_saving: now + BETWEEN_SAVINGS,
@@ -213,28 +211,6 @@ impl Agent {
         }
     }
 
-    fn judge_health(&mut self) {
-        if self.ready_ms.is_some() || self.ending.is_some() {
-            return;
-        }
-        let now = time::now();
-        let mut missing = self.supervisor.missing(now);
-        missing.extend(self.parts.apps.missing(&self.parts.config));
-        if missing.is_empty() {
-            let kernel = time::in_milliseconds(now);
-            let ready = kernel + self.fixed.loader_ms.unwrap_or(0);
-            self.ready_ms = Some(ready);
-            self.next_status = now;
-            self.parts.log.tell(&format!("ready in {ready} ms (kernel {} ms)", self.parts.facts.kernel_ms));
-            self.rest_soon();
-        } else if now >= self.health_deadline {
-            let seconds = self.parts.config.health_deadline_seconds;
-            let reason = format!("not healthy within {seconds} s: `{}` is not up", missing.join("`, `"));
-            self.parts.log.error(&format!("{reason}; rebooting"));
-            self.end(End::Reboot);
-        }
-    }
-
     /// The chores that come round by time.
     fn keep_up(&mut self) {
         let now = time::now();
@@ -279,8 +255,8 @@ impl Agent {
         due.extend(self.parts.guard.next_feeding());
         due.extend(self.supervisor.wake_at(time::now()));
         due.extend(self.port.as_ref().map(|_| self.next_status));
-        if self.ready_ms.is_none() && self.ending.is_none() {
-            due.push(self.health_deadline);
+        if self.ending.is_none() {
+            due.extend(self.health.wake_at(self.updates.worker().is_some(), now));
         }
         due.into_iter().min().unwrap_or_default()
     }

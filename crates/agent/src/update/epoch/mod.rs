@@ -18,9 +18,26 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// The one of this device.
 pub fn open() -> io::Result<Box<dyn Epoch>> {
+    let file = EpochFile::new(Path::new(OWN_FOLDER));
     match has_tpm(Path::new(tpm::DEVICE), Path::new(OWN_FOLDER), PATIENCE)? {
-        true => Ok(Box::new(tpm::TpmEpoch::open(tpm::TpmDevice::open()?)?)),
-        false => Ok(Box::new(EpochFile::new(Path::new(OWN_FOLDER)))),
+        true => Ok(Box::new(AtLeast { epoch: tpm::TpmEpoch::open(tpm::TpmDevice::open()?)?, least: file.read()? })),
+        false => Ok(Box::new(file)),
+    }
+}
+
+/// A TPM that was found later than the first releases were committed: what the file has counts, too.
+struct AtLeast<E> {
+    epoch: E,
+    least: u32,
+}
+
+impl<E: Epoch> Epoch for AtLeast<E> {
+    fn read(&self) -> io::Result<u32> {
+        Ok(self.epoch.read()?.max(self.least))
+    }
+
+    fn raise(&mut self, to: u32) -> io::Result<()> {
+        self.epoch.raise(to.max(self.least))
     }
 }
 
@@ -94,6 +111,18 @@ mod tests {
         assert_eq!(epoch.read().expect("damaged, and no reason to stop"), 0);
         epoch.raise(4).expect("written anew");
         assert_eq!(epoch.read().expect("read"), 4);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn what_was_committed_before_there_was_a_tpm_counts() {
+        let folder = std::env::temp_dir().join(format!("osagent-late-{}", std::process::id()));
+        let late = || AtLeast { epoch: EpochFile::new(&folder), least: 3 };
+        assert_eq!(late().read().expect("that of before"), 3);
+        late().raise(2).expect("at least that of before");
+        assert_eq!(EpochFile::new(&folder).read().expect("read"), 3);
+        late().raise(4).expect("raised");
+        assert_eq!(late().read().expect("read"), 4);
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 

@@ -1,0 +1,285 @@
+//! Updates, as PID 1 sees them: when a worker is started, and what is done about its last word.
+//!
+//! Invariant: one worker at a time; PID 1 never waits for it, and whatever becomes of it, the system goes on or restarts.
+
+mod asked;
+mod moment;
+mod worker;
+
+use super::Agent;
+use crate::end::End;
+use crate::update::partitions::Partitions;
+use crate::update::report::{Progress, Report};
+use crate::update::start::{Beginning, Begun};
+use crate::update::worker::{policy, Circumstances, Order};
+use crate::{file, time};
+pub use moment::Deferrals;
+use moment::{done, due_later, ends, is_newly_deferred, longer, pause, AGAIN};
+use osbuild_format::device::DeviceConfig;
+use osbuild_update::policy::{first_check_wait, next_check};
+use osbuild_update::state::{Journal, State};
+use serde_json::Value;
+use std::io::{self, Read};
+use std::time::Duration;
+use worker::{Errand, Worker, MOST_SILENCE};
+
+const FIRST: Duration = Duration::from_secs(30);
+/// The kernel makes another one for each start.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Beyond what the health checks may take themselves.
+const TO_COMMIT: Duration = Duration::from_secs(180);
+
+/// For a client to ask once more before its own shell is stopped.
+const TO_TELL: Duration = Duration::from_millis(1000);
+
+pub struct Updates {
+    /// Version of the slot that runs and is not committed yet.
+    trial: Option<String>,
+    unable: Option<String>,
+    worker: Option<Worker>,
+    progress: Option<Progress>,
+    result: Option<Report>,
+    /// The last that somebody has asked for.
+    asked: Option<Report>,
+    /// That is committed; none: it could not be read.
+    epoch: Option<u32>,
+    /// As the last worker left it; to read it for every status would keep the code for that in memory.
+    state: Value,
+    next: Duration,
+    /// Restart if it is still on trial then.
+    commit_deadline: Option<Duration>,
+    /// Until when somebody has put updates off while a worker ran, in seconds since 1970: for the next worker to write down.
+    put_off: Option<u64>,
+    /// A release is armed: by then, who has waited for that has been told.
+    restart_at: Option<Duration>,
+    /// Workers in a row that failed and got nowhere.
+    failures: u32,
+}
+
+impl Updates {
+    pub fn new(begun: Begun, config: &DeviceConfig, device_id: &str) -> Self {
+        let (trial, unable) = match begun.beginning {
+            Beginning::Trial(version) => (Some(version), None),
+            Beginning::Unable(reason) => (None, Some(reason)),
+            Beginning::Ordinary | Beginning::Restart => (None, None),
+        };
+        // Without it each start of a device has the same place among the others'.
+        let boot = file::text(BOOT_ID).unwrap_or_default();
+        let wait = first_check_wait(&policy(config), device_id, &boot);
+        let next = time::now() + FIRST + Duration::from_secs(wait);
+        let (epoch, state) = (begun.epoch, shown());
+        let (worker, progress, result, asked, commit_deadline, restart_at) = (None, None, None, None, None, None);
+        let (put_off, failures) = (None, 0);
+        Updates {
+            trial,
+            unable,
+            worker,
+            progress,
+            result,
+            asked,
+            epoch,
+            state,
+            next,
+            commit_deadline,
+            put_off,
+            restart_at,
+            failures,
+        }
+    }
+
+    pub fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+}
+
+impl Agent {
+    /// Commits a healthy trial, and looks for updates when it is time.
+    pub(super) fn keep_updating(&mut self) {
+        if !self.health.is_decided() || self.ending.is_some() || self.updates.unable.is_some() {
+            return;
+        }
+        let now = time::now();
+        if let Some(worker) = self.updates.worker.as_mut().filter(|worker| now >= worker.heard + MOST_SILENCE) {
+            self.parts.log.error("the updater has said nothing for a day: it is ended");
+            worker.heard = now;
+            worker.kill();
+        }
+        if self.updates.commit_deadline.is_some_and(|deadline| now >= deadline) {
+            self.parts.log.error("the release on trial was not committed in time; rebooting");
+            return self.end(End::Reboot);
+        }
+        if self.updates.restart_at.is_some_and(|at| now >= at) {
+            return self.end(End::Reboot);
+        }
+        if self.updates.worker.is_some() || self.updates.restart_at.is_some() {
+            return;
+        }
+        if self.updates.trial.is_some() {
+            if self.updates.commit_deadline.is_none() {
+                let checks = self.parts.config.update.health.iter();
+                let seconds: u64 = checks.map(|check| u64::from(check.timeout_seconds)).sum();
+                self.updates.commit_deadline = Some(now + TO_COMMIT + Duration::from_secs(seconds));
+                self.begin(&Order::Commit, Errand::Commit);
+            }
+        } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
+            if let Some(wait) = self.not_due() {
+                self.updates.next = now + wait;
+                return;
+            }
+            self.updates.next = now + AGAIN;
+            let circumstances = self.circumstances(None, false);
+            let errand = Errand::Install { deferred_until: self.deferrals.until() };
+            self.begin(&Order::Install { unasked: true, circumstances }, errand);
+        }
+    }
+
+    /// How long the repository is not to be asked yet, where the time is known.
+    fn not_due(&self) -> Option<Duration> {
+        self.parts.network.clock().server.as_ref()?;
+        let (now, state) = (time::unix().as_secs(), state()?);
+        let at = due_later(&state, &policy(&self.parts.config), now, self.parts.apps.device_id())?;
+        Some(Duration::from_secs(at.saturating_sub(now).max(1)))
+    }
+
+    pub(super) fn updates_wake_at(&self) -> Option<Duration> {
+        let decided = self.health.is_decided() && self.ending.is_none() && self.updates.unable.is_none();
+        let rests = self.updates.worker.is_none() && self.updates.restart_at.is_none();
+        let looks = self.parts.config.update.url.is_some() && rests && self.updates.trial.is_none();
+        let next = looks.then_some(self.updates.next);
+        let silence = self.updates.worker.as_ref().map(|worker| worker.heard + MOST_SILENCE);
+        let all = next.into_iter().chain(silence).chain(self.updates.commit_deadline).chain(self.updates.restart_at);
+        all.min().filter(|_| decided)
+    }
+
+    /// A system that is not healthy does not wait for its turn.
+    pub(super) fn look_for_updates_now(&mut self) {
+        self.updates.next = self.updates.next.min(time::now());
+    }
+
+    fn circumstances(&self, from: Option<String>, full: bool) -> Circumstances {
+        let synchronized = self.parts.network.clock().server.is_some();
+        let left = self.deferrals.left(time::now()).as_secs();
+        let deferred_until_seconds = if left == 0 { 0 } else { time::unix().as_secs() + left };
+        Circumstances { synchronized, deferred_until_seconds, from, full }
+    }
+
+    fn begin(&mut self, order: &Order, errand: Errand) -> bool {
+        match Worker::start(order, errand, time::now()) {
+            Ok(worker) => {
+                self.updates.worker = Some(worker);
+                true
+            }
+            Err(error) => {
+                self.parts.log.warn(&format!("the updater cannot be started: {error}"));
+                self.updates.result = Some(Report::Failed { reason: error.to_string() });
+                false
+            }
+        }
+    }
+
+    pub(super) fn hear_worker(&mut self) {
+        let Some(worker) = &mut self.updates.worker else { return };
+        let mut part = [0; 1024];
+        match worker.output.read(&mut part) {
+            Ok(0) => {}
+            Ok(count) => {
+                worker.heard = time::now();
+                let progress = worker.words.hear(&part[..count]);
+                self.updates.progress = progress.or(self.updates.progress.take());
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            // As good as its end.
+            Err(_) => {}
+        }
+        let Some(worker) = self.updates.worker.take() else { return };
+        let before = done(&self.updates.state);
+        self.updates.progress = None;
+        self.updates.state = shown();
+        let report = worker.words.report();
+        self.parts.log.info(&format!("update: {}", report.text()));
+        let got_nowhere = matches!(report, Report::Failed { .. }) && done(&self.updates.state) <= before;
+        self.updates.failures = if got_nowhere { self.updates.failures.saturating_add(1) } else { 0 };
+        let put_off = self.updates.put_off.take();
+        let left = put_off.map_or(0, |until| until.saturating_sub(time::unix().as_secs()));
+        let deferred_until = longer(self.deferrals.until(), left, time::now());
+        let knew = match worker.errand {
+            Errand::Install { deferred_until } => Some(deferred_until),
+            _ => None,
+        };
+        if matches!(report, Report::Armed { .. }) && is_newly_deferred(knew, deferred_until) {
+            // The next worker knows, and knows for how long that may be.
+            self.updates.next = time::now();
+        } else {
+            self.conclude(&report, worker.errand == Errand::Commit);
+        }
+        if matches!(worker.errand, Errand::InstallNow | Errand::Other) {
+            self.updates.asked = Some(report.clone());
+        }
+        self.updates.result = Some(report);
+        if let Some(until_seconds) = put_off.filter(|_| self.ending.is_none()) {
+            self.begin(&Order::Defer { until_seconds }, Errand::Other);
+        }
+    }
+
+    fn conclude(&mut self, report: &Report, commits: bool) {
+        match report {
+            Report::Armed { .. } => {
+                self.parts.log.tell(&format!("restarting: {}", report.text()));
+                self.updates.restart_at = Some(time::now() + TO_TELL);
+            }
+            Report::Committed { epoch } if commits => {
+                self.updates.epoch = Some(*epoch);
+                let version = self.updates.trial.take().unwrap_or_default();
+                self.updates.commit_deadline = None;
+                self.parts.log.tell(&format!("{version} is committed"));
+            }
+            report if commits => {
+                self.parts.log.error(&format!("the release on trial is not committed: {}; rebooting", report.text()));
+                self.end(End::Reboot);
+            }
+            Report::NotNow { details, .. } => {
+                // A time at which the reason ends, or else the time of the next check.
+                let at = ends(details).or_else(|| {
+                    let state = state()?;
+                    Some(next_check(&policy(&self.parts.config), state.checked_seconds, self.parts.apps.device_id()))
+                });
+                let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
+                self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
+            }
+            // Nobody else commits: who says so has been taken over.
+            Report::Failed { .. } | Report::Committed { .. } => {
+                let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
+                self.updates.next = time::now() + pause(self.updates.failures, interval);
+            }
+            // What was put off until now may be put off for less long now.
+            Report::Deferred { .. } => self.updates.next = self.updates.next.min(time::now() + AGAIN),
+            Report::Offered { .. } => {}
+        }
+    }
+}
+
+/// What is on `/data`. None: it cannot be read.
+fn state() -> Option<State> {
+    let storage = Partitions::only_state(false).ok()?;
+    Journal::load(&storage).ok().map(|(_, state, _)| state)
+}
+
+/// The same for people and programs.
+fn shown() -> Value {
+    state().map_or(Value::Null, |state| serde_json::to_value(state).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_before_the_restart() {
+        assert!(TO_TELL >= 2 * crate::control::update::BETWEEN_LOOKS);
+    }
+}
