@@ -25,7 +25,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const GOOD: Variant = Variant::good("2.0.0", 2, 2);
+/// It works until somebody makes a file, of which its critical service can make nothing.
+const GOOD: Variant = Variant {
+    rest: "services:\n  frail:\n    exec: [/bin/sh, -c, \"test ! -e /data/broken && exec sleep 1000000\"]\n    critical: true\n",
+    ..Variant::good("2.0.0", 2, 2)
+};
+const MENDED: Variant = Variant::good("5.0.0", 2, 2);
 /// PID 1 and with it the feeding of the watchdog stop for ever, before the health checks are over.
 const HANGS: Variant = Variant {
     health: "[{name: endless, exec: [/bin/sleep, \"600\"], timeout: 900}]",
@@ -100,7 +105,26 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
         (&"epoch".into(), &2.into()),
         "{refused:#}"
     );
+    replaces_a_release_that_stopped_working(&device, &server, &releases);
     say(&format!("all of it: {:?}\n", start.elapsed()));
+}
+
+/// A committed one, which is not on trial any more: it restarts, and when that does not help it looks for another before it is ready.
+fn replaces_a_release_that_stopped_working(device: &Device, server: &Server, releases: &Releases) {
+    let start = Instant::now();
+    server.behaviour().folder = releases.path("site");
+    releases.publish("site", &releases.build(MENDED), 1);
+    device.rests();
+    assert_eq!(device.runs().1, GOOD.version);
+    let mark = device.mark();
+    device.shell("touch /data/broken && sync && osagent reboot");
+    device.says_line(mark, "osagent: not healthy within 60 s: `frail` is not up; rebooting");
+    device.says_line(mark, "osagent: not healthy within 60 s: `frail` is not up; looking for an update, rebooting in");
+    device.installs(mark, MENDED.version);
+    device.says_line(mark, "osagent: 5.0.0 is committed");
+    let left = device.shell("ls /data/osagent");
+    assert!(!left.contains("unhealthy"), "{left}");
+    say(&format!("a release that stopped working is replaced: {:?}\n", start.elapsed()));
 }
 
 /// Who only listens at the same address, with a certificate of an authority that the product does not name.
@@ -250,6 +274,9 @@ fn comes_back(device: &Device, version: &str, said: &str) {
     assert_eq!((&status["slot"], &status["version"]), (&"b".into(), &"2.0.0".into()), "{status:#}");
     let last = &status["state"]["last"];
     assert_eq!((&last["candidate"]["version"], &last["committed"]), (&version.into(), &false.into()), "{status:#}");
+    // What a start could still say of its end is known in the slot that is back.
+    let reason = last["reason"].as_str().unwrap_or_default();
+    assert_eq!(reason.contains("health check `sick` failed: exit status: 1"), version == SICK.version, "{status:#}");
     assert!(status["state"]["denied"].as_array().is_some_and(|denied| denied.contains(&last["candidate"]["name"])));
     let refused = device.ask("install");
     let why = (&refused["details"]["why"], &refused["details"]["version"]);

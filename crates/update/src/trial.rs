@@ -44,6 +44,7 @@ pub struct Device<'a> {
 /// Why a release is denied.
 const FAILED: &str = "it was not healthy within its trial boots";
 const FALLEN: &str = "it was not healthy within its trial boots, and runs because the slot before does not start";
+const WITHDRAWN: &str = "it was withdrawn before it was started";
 const UNABLE: &str = "it could not be committed";
 
 /// Decides, and does all but the restart. `runs_epoch`: the security epoch of the release that runs.
@@ -210,6 +211,26 @@ pub fn keep_armed(boot: &mut dyn BootManager, state: &State) -> Result<(), Insta
     match boot.next().map_err(InstallError::Firmware)? == Some(slot) {
         true => Ok(()),
         false => boot.set_next(Some(slot)).map_err(InstallError::Firmware),
+    }
+}
+
+/// The release that is written to the other slot is not to be started any more: whoever published it has thought better of it. It is
+/// not denied, and may come back. No effect when none waits there.
+pub fn withdraw(
+    storage: &mut dyn Storage,
+    boot: &mut dyn BootManager,
+    journal: &mut Journal,
+    state: &mut State,
+    running: Slot,
+) -> Result<(), InstallError> {
+    match state.phase.clone() {
+        Phase::Trial { candidate, slot, .. } if slot != running => {
+            // The firmware first: what the state has forgotten must not start.
+            boot.set_next(None).map_err(InstallError::Firmware)?;
+            state.end(candidate, false, WITHDRAWN);
+            Ok(journal.save(storage, state)?)
+        }
+        _ => Ok(()),
     }
 }
 

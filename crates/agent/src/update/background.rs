@@ -21,7 +21,7 @@ use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::policy::{may_install, Moment};
 use osbuild_update::reason::NotNow;
-use osbuild_update::state::{Journal, Phase, State};
+use osbuild_update::state::{Candidate, Journal, Phase, State};
 use osbuild_update::trial;
 use std::fs::File;
 use std::io::{self, Write};
@@ -69,10 +69,17 @@ impl Work {
 
     /// `unasked`: the policy decides when; otherwise somebody has.
     pub fn install(mut self, unasked: bool) -> Result<Report, Stop> {
-        if let Some(version) = waiting(&self.state, self.running) {
+        if let Some(candidate) = waiting(&self.state, self.running) {
             is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
-            trial::keep_armed(&mut self.boot, &self.state).map_err(|error| chain(&error))?;
-            return Ok(Report::Armed { version, peak_bytes: None });
+            // It has waited, perhaps for days. A repository that cannot be asked is no reason to wait longer, and a stick has what it has.
+            let still_offered = self.circumstances.from.is_some()
+                || self.open().map_or(true, |repository| offers(&repository.offers, &candidate));
+            let Work { storage, boot, journal, state, running, .. } = &mut self;
+            if still_offered {
+                trial::keep_armed(boot, state).map_err(|error| chain(&error))?;
+                return Ok(Report::Armed { version: candidate.version, peak_bytes: None });
+            }
+            trial::withdraw(storage, boot, journal, state, *running).map_err(|error| chain(&error))?;
         }
         let (repository, offer) = self.look(!unasked)?;
         is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
@@ -94,13 +101,19 @@ impl Work {
         Ok(Report::Armed { version: offer.custom.version, peak_bytes })
     }
 
+    /// The repository, with metadata that is good now.
+    fn open(&self) -> Result<Repository, Stop> {
+        let base = self.circumstances.from.as_ref().or(self.config.update.url.as_ref());
+        let base = base.ok_or_else(|| "no repository is configured: name a folder with `--from`".to_owned())?;
+        let clock = SystemClock { synchronized: self.circumstances.synchronized };
+        Ok(Repository::open(Place::of(base)?, clock.now_seconds())?)
+    }
+
     /// What the repository has for this device, or for somebody who `insists`.
     fn look(&mut self, insists: bool) -> Result<(Repository, Offer), Stop> {
+        let repository = self.open()?;
         let Work { config, circumstances, .. } = self;
-        let base = circumstances.from.as_ref().or(config.update.url.as_ref());
-        let base = base.ok_or_else(|| "no repository is configured: name a folder with `--from`".to_owned())?;
         let clock = SystemClock { synchronized: circumstances.synchronized };
-        let repository = Repository::open(Place::of(base)?, clock.now_seconds())?;
         let full = circumstances.full || config.update.full_download == FullDownload::Allowed;
         let release = self.storage.release(self.running).map_err(|error| error.to_string())?;
         let itself = choose::Device {
@@ -150,11 +163,16 @@ fn peak_in(status: &str) -> Option<u64> {
 
 /// The release that is written to the other slot and has not been started yet: a window has closed, or a worker ended, before
 /// the restart.
-fn waiting(state: &State, running: Slot) -> Option<String> {
+fn waiting(state: &State, running: Slot) -> Option<Candidate> {
     match &state.phase {
-        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.version.clone()),
+        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.clone()),
         _ => None,
     }
+}
+
+/// Whether any payload leads to the release.
+fn offers(offers: &[Offer], candidate: &Candidate) -> bool {
+    offers.iter().any(|offer| offer.custom.to == candidate.name)
 }
 
 /// Whether the device may install, or restart, now. What somebody has asked for, it may.
@@ -181,7 +199,6 @@ fn is_the_moment(
 mod tests {
     use super::*;
     use osbuild_format::device::update;
-    use osbuild_update::state::Candidate;
 
     #[test]
     fn the_peak_is_what_the_kernel_says() {
@@ -203,11 +220,24 @@ mod tests {
 
     /// Long after it was allowed to begin, an installation may end at a time at which the device must not restart.
     #[test]
+    fn a_release_is_offered_while_any_payload_leads_to_it() {
+        let custom = serde_json::json!({
+            "format": 1, "product": "p", "machine": "m", "version": "2.0.0", "epoch": 1, "to": "5e".repeat(32), "header": "a1".repeat(32), "memory_bytes": 1, "rollout_percent": 1,
+        });
+        let custom = serde_json::from_value(custom).expect("every field without a default is given");
+        let all = [Offer { target: "p-2.0.0".into(), size_bytes: 1, custom }];
+        let candidate = |byte: &str| Candidate { name: byte.repeat(32), version: "2.0.0".into(), epoch: 1 };
+        assert!(offers(&all, &candidate("5e")));
+        assert!(!offers(&all, &candidate("5f")), "another of the same version");
+        assert!(!offers(&[], &candidate("5e")));
+    }
+
+    #[test]
     fn a_release_that_is_written_waits_for_its_moment_unless_somebody_asks() {
         let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
-        let phase = Phase::Trial { candidate, slot: Slot::B, boots_left: 2, used: false };
+        let phase = Phase::Trial { candidate: candidate.clone(), slot: Slot::B, boots_left: 2, used: false };
         let mut state = State { phase, ..State::default() };
-        assert_eq!(waiting(&state, Slot::A).as_deref(), Some("2.0.0"));
+        assert_eq!(waiting(&state, Slot::A), Some(candidate));
         assert_eq!(waiting(&state, Slot::B), None, "it runs");
         assert_eq!(waiting(&State::default(), Slot::A), None);
         let mut config = config();

@@ -73,6 +73,26 @@ fn a_trial_that_fails_stays_up_when_the_slot_before_is_dead() {
 }
 
 #[test]
+fn a_release_that_is_withdrawn_while_it_waits_is_not_started() {
+    let bench = Bench::new(true, true);
+    let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
+    assert!(bench.run(&machine, &mut server).is_some(), "installed");
+    assert!(matches!(state(&machine).phase, Phase::Trial { .. }));
+    let there = |running| {
+        with_device(&machine, |device| {
+            trial::withdraw(device.storage, device.boot, device.journal, device.state, running)
+        })
+    };
+    there(Slot::B).expect("it runs: no effect");
+    assert!(matches!(state(&machine).phase, Phase::Trial { .. }));
+    there(Slot::A).expect("withdrawn");
+    assert_eq!((state(&machine).phase, bench.start(&machine).0), (Phase::Idle, Slot::A));
+    assert!(!state(&machine).denies(&bench.new.name()), "it may come back");
+    assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "and is installed then");
+    assert_eq!(bench.start(&machine).0, Slot::B);
+}
+
+#[test]
 fn a_release_behind_the_epoch_that_somebody_chose_gives_way_once() {
     let bench = Bench::new(true, true);
     let (machine, mut server) = (bench.machine(0), Server::new(&bench.made));
