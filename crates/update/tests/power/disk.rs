@@ -4,12 +4,13 @@
 
 use osbuild_format::command_line::Slot;
 use osbuild_update::device::{Area, BootManager, Epoch, Storage};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
 const SECTOR: usize = 512;
+const EIO: i32 = 5;
 
 /// What goes wrong at one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,13 @@ pub struct Machine {
     pub operations: u64,
     /// By the number of the operation.
     pub faults: Vec<(u64, Fault)>,
+    /// Reads of the storage by the device so far, and the one that fails.
+    pub reads: Cell<u64>,
+    pub failing_read: Option<u64>,
+    /// A sector that can be neither read nor written.
+    pub dead: Option<(Area, usize)>,
+    /// Reads are those of the device, and not those of who looks at it.
+    pub is_observed: bool,
     /// The slot that the firmware has started.
     pub running: Option<Slot>,
     pub has_power: bool,
@@ -63,6 +71,10 @@ impl Machine {
             epoch_is_stuck: false,
             operations: 0,
             faults: Vec::new(),
+            reads: Cell::new(0),
+            failing_read: None,
+            dead: None,
+            is_observed: false,
             running: None,
             has_power: true,
             trials: 0,
@@ -178,10 +190,20 @@ impl Machine {
         Ok(())
     }
 
+    fn is_dead(&self, area: Area, offset: usize, length: usize) -> bool {
+        self.dead.is_some_and(|(dead, at)| dead == area && at < offset + length && offset < at + SECTOR)
+    }
+
     /// As the running system sees it.
     fn read(&self, area: Area, offset: usize, bytes: &mut [u8]) -> io::Result<()> {
         if !self.has_power {
             return Err(io::ErrorKind::NotConnected.into());
+        }
+        if self.is_observed {
+            let read = self.reads.replace(self.reads.get() + 1);
+            if self.failing_read == Some(read) || self.is_dead(area, offset, bytes.len()) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
         }
         let durable = self.durable(area).get(offset..offset + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         bytes.copy_from_slice(durable);
@@ -215,7 +237,10 @@ impl Storage for Shared {
             return Err(io::ErrorKind::StorageFull.into());
         }
         machine.check_write(area);
-        let fault = machine.begins()?;
+        let fault = match machine.begins()? {
+            None if machine.is_dead(area, offset, bytes.len()) => Some(Fault::Error(io::ErrorKind::Other)),
+            fault => fault,
+        };
         let length = match fault {
             Some(Fault::Error(_)) => bytes.len().min(machine.random(bytes.len() / SECTOR + 1) * SECTOR),
             _ => bytes.len(),

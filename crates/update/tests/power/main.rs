@@ -3,6 +3,8 @@
 //! After each: the firmware finds a whole release, the old one or the new one, and the device gets to the new one in the end.
 
 mod disk;
+mod medium;
+mod payloads;
 mod starts;
 #[path = "../world/mod.rs"]
 mod world;
@@ -102,7 +104,9 @@ impl Bench {
     fn run(&self, machine: &Shared, server: &mut Server) -> Option<()> {
         let (slot, images) = self.start(machine);
         // What fails ends in a restart, as on a device.
+        machine.0.borrow_mut().is_observed = true;
         let _ = self.live(machine, server, slot, images);
+        machine.0.borrow_mut().is_observed = false;
         let has_power = machine.0.borrow().has_power;
         // What a failed call left in caches may be lost with this start.
         machine.0.borrow_mut().cut_power();
@@ -346,47 +350,6 @@ fn a_trial_that_can_do_nothing_about_itself_ends() {
 }
 
 #[test]
-fn storage_may_fail_at_every_operation() {
-    for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
-        for is_healthy in [true, false] {
-            let bench = Bench::new(true, is_healthy);
-            let (_, _, operations) = bench.life(0, &[]);
-            for at in 0..operations {
-                let (end, _, _) = bench.life(at, &[(at, Fault::Error(kind))]);
-                assert_eq!(end, bench.wanted(), "{kind:?} at {at} of {operations}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_write_may_not_be_what_the_medium_holds() {
-    for delta in [true, false] {
-        let bench = Bench::new(delta, true);
-        let (_, _, operations) = bench.life(0, &[]);
-        for at in 0..operations {
-            let (end, _, _) = bench.life(at, &[(at, Fault::Damage)]);
-            assert_eq!(end, bench.wanted(), "damage at {at} of {operations}");
-        }
-    }
-}
-
-#[test]
-fn a_connection_may_break_at_every_request_and_costs_at_most_one_segment() {
-    let bench = Bench::new(true, true);
-    let (_, whole, _) = bench.life(0, &[]);
-    for at in 0..whole.requests {
-        let machine = bench.machine(0);
-        let mut server = Server::new(&bench.made);
-        server.fails_at = Some(at);
-        while bench.run(&machine, &mut server).is_some() {}
-        assert_eq!(bench.start(&machine).1.version, "1.0.1");
-        let head = bench.made.file.len() as u64 - whole_segments(&bench);
-        assert!(server.sent_bytes <= whole.sent_bytes + head + largest_segment(&bench), "at {at}");
-    }
-}
-
-#[test]
 fn a_device_that_is_settled_changes_nothing_however_often_it_restarts() {
     let bench = Bench::new(false, true);
     let machine = bench.machine(0);
@@ -399,54 +362,6 @@ fn a_device_that_is_settled_changes_nothing_however_often_it_restarts() {
         assert_eq!(bench.start(&machine).0, Slot::B);
     }
     assert_eq!(machine.0.borrow().operations, before);
-}
-
-#[test]
-fn a_payload_that_is_not_the_signed_one_changes_nothing_that_runs() {
-    let bench = Bench::new(true, true);
-    let (_, whole, _) = bench.life(0, &[]);
-    for at in (0..bench.made.file.len()).step_by(97) {
-        let machine = bench.machine(0);
-        let mut server = Server::new(&bench.made);
-        server.file[at] ^= 0x10;
-        for _ in 0..3 {
-            assert!(bench.run(&machine, &mut server).is_some(), "byte {at}");
-        }
-        assert_eq!(bench.start(&machine).1.version, "1.0.0", "byte {at}");
-        assert_eq!(machine.0.borrow().next, None, "byte {at}");
-        // The same device gets there once the server is right.
-        server.file.clone_from(&bench.made.file);
-        while bench.run(&machine, &mut server).is_some() {}
-        assert_eq!(bench.start(&machine).1.version, "1.0.1", "byte {at}");
-    }
-    assert!(whole.sent_bytes > 0);
-}
-
-#[test]
-fn a_signed_release_whose_root_hash_is_wrong_is_tried_twice_and_never_started() {
-    let mut bench = Bench::new(true, false);
-    let wrong = Images { root_hash: [7; 32], ..bench.new.clone() };
-    bench.made = world::make(Some(&bench.old), &wrong);
-    let machine = bench.machine(0);
-    let mut server = Server::new(&bench.made);
-    let starts = (0..MOST_STARTS).take_while(|_| bench.run(&machine, &mut server).is_some()).count();
-    assert_eq!(starts, 1, "the second attempt ends it");
-    let (_, state, _) = Journal::load(&machine).expect("readable");
-    assert!(state.denies(&bench.new.name()));
-    assert_eq!(state.failure.map(|failure| failure.why), Some("root-hash".to_owned()));
-    assert_eq!(bench.start(&machine), (Slot::A, &bench.old));
-    assert_eq!(machine.0.borrow().trials, 0);
-}
-
-#[test]
-fn a_delta_on_another_source_says_so() {
-    let bench = Bench::new(true, true);
-    let machine = bench.machine(0);
-    machine.0.borrow_mut().damage(Area::Root(Slot::A), 5000);
-    let _ = bench.live(&machine, &mut Server::new(&bench.made), Slot::A, &bench.old);
-    let (_, state, _) = Journal::load(&machine).expect("readable");
-    assert!(state.source_is_damaged(bench.new.version), "{state:?}");
-    assert_eq!(machine.0.borrow().next, None);
 }
 
 fn whole_segments(bench: &Bench) -> u64 {
