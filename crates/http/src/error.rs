@@ -18,7 +18,7 @@ pub enum HttpError {
     TooLong { url: String, limit_bytes: u64 },
     #[error("the body of `{url}` ended after {found} bytes of: {wanted}")]
     Truncated { url: String, wanted: u64, found: u64 },
-    #[error("the server cannot send parts of `{url}`, and the part that is wanted is not its start")]
+    #[error("the server cannot send parts of `{url}`, and the part that is wanted is not its start: the files need a server that answers range requests")]
     NoRanges { url: String },
     #[error("the server sent another part of `{url}` than was asked for: {found}")]
     WrongRange { url: String, found: String },

@@ -29,7 +29,9 @@ pub enum UpdateError {
     Version { file: String, wanted: u64, found: u64 },
     #[error("`{file}` goes back from version {trusted} to: {found}")]
     Rollback { file: String, trusted: u64, found: u64 },
-    #[error("`{file}` expired on {expires}, and it is: {now}")]
+    #[error(
+        "`{file}` expired on {expires}, and it is {now}: unless the clock is wrong, its publisher has to renew it"
+    )]
     Expired { file: String, expires: Time, now: Time },
     #[error("`{file}` is not the file that was signed")]
     Mismatch {

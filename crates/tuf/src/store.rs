@@ -28,6 +28,22 @@ impl FolderStore {
     }
 }
 
+/// Makes a folder and those that it is in, so that they last.
+#[allow(clippy::disallowed_methods)]
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(folder);
+    make(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    fs::File::open(parent)?.sync_all()
+}
+
 #[allow(clippy::disallowed_methods)] // The one place where trusted metadata is read and written.
 impl Store for FolderStore {
     fn load(&self, file: &str, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
@@ -46,7 +62,7 @@ impl Store for FolderStore {
     fn save(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.folder.join(file);
         let folder = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder)?;
+        make(folder)?;
         // There is one writer; what a crash left of an earlier one is written over. It ends in no `.json`: it is no metadata.
         let unfinished = folder.join(".new");
         let mut new = fs::File::create(&unfinished)?;

@@ -84,6 +84,21 @@ pub fn insist(device: Device, state: &mut State, offers: &[Offer], full: bool) -
     }
 }
 
+/// Why a full payload was chosen, for people; none: it is a delta.
+pub fn why_full(device: Device, state: &State, offers: &[Offer], chosen: &Offer) -> Option<&'static str> {
+    let leads_there =
+        |offer: &&Offer| offer.custom.to == chosen.custom.to && offer.custom.from.as_deref() == Some(device.release);
+    let delta = offers.iter().find(leads_there);
+    chosen.custom.from.is_none().then(|| match delta {
+        None => "no delta leads there from the release that runs",
+        Some(delta) if delta.custom.memory_bytes > LIMIT_MEMORY_BYTES => {
+            "the delta takes more memory than an update may have here"
+        }
+        Some(_) if state.source_is_damaged(&chosen.custom.version) => "the delta does not fit what lies in this slot",
+        Some(_) => "that was under way already",
+    })
+}
+
 /// Of the payloads that lead to one version.
 fn of_release<'a>(device: Device, state: &State, offers: &[&'a Offer], full: bool) -> Result<&'a Offer, NotNow> {
     let mut why = None;
@@ -211,6 +226,9 @@ mod tests {
         assert_eq!(insist(device(), &mut state.clone(), &offers[..1], true), Err(refused.clone()));
         assert!(refused.to_string().contains(&bytes.to_string()), "{refused}");
         assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()), "another payload leads there");
+        let why = why_full(device(), &state, &offers, &offers[1]);
+        assert!(why.is_some_and(|why| why.contains("memory")), "{why:?}");
+        assert_eq!(why_full(device(), &state, &offers, &offers[0]), None);
         offers[1].custom.memory_bytes = u64::MAX;
         assert!(matches!(chosen(&state, &offers[1..], true), Err(NotNow::TooMuchMemory { bytes: u64::MAX, .. })));
     }
@@ -253,6 +271,9 @@ mod tests {
         assert_eq!(insisting, state, "there is another way");
         assert_eq!(chosen(&state, &offers, false), Err(NotNow::NeedsConsent { version, size_bytes: 100 }));
         assert_eq!(chosen(&state, &offers, true), Ok("1.3.0 from None".to_owned()));
+        let why = |state: &State, offers: &[Offer]| why_full(device(), state, offers, &offers[offers.len() - 1]);
+        assert!(why(&state, &offers).is_some_and(|why| why.contains("does not fit")));
+        assert!(why(&state, &offers[1..]).is_some_and(|why| why.contains("no delta")));
         state.phase = Phase::Installing {
             candidate: Candidate { name: "to 1.3.0".to_owned(), version: "1.3.0".to_owned(), epoch: 2 },
             slot: osbuild_format::command_line::Slot::B,

@@ -21,7 +21,6 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
     let json = !json.is_empty();
     let (full, words): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| **word == "--full");
     let full = !full.is_empty();
-    let base = |base: &str| if base.starts_with('/') { format!("file://{base}") } else { base.to_owned() };
     let (command, from) = match words[..] {
         [command] => (command, None),
         [command, "--from", from] => (command, Some(base(from))),
@@ -36,6 +35,16 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
         ("install", full, _) => Some(begin(UpdateAction::Install { from, full }, json)),
         _ => None,
     }
+}
+
+/// A folder as a person names it, from where that person is; or a repository's address, as it is.
+fn base(from: &str) -> String {
+    if from.contains("://") {
+        return from.to_owned();
+    }
+    // Nothing is known of a folder that is gone; the updater then says that there is none of that name.
+    let path = std::path::absolute(from).unwrap_or_else(|_| from.into());
+    format!("file://{}", path.display())
 }
 
 /// What was not done.
@@ -132,6 +141,15 @@ fn begin(action: UpdateAction, json: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_meant_from_where_somebody_is() {
+        assert_eq!(base("https://updates.example/x"), "https://updates.example/x");
+        assert_eq!(base("file:///data/stick"), "file:///data/stick");
+        assert_eq!(base("/data/stick"), "file:///data/stick");
+        let here = std::env::current_dir().expect("a folder");
+        assert_eq!(base("stick"), format!("file://{}/stick", here.display()));
+    }
 
     #[test]
     fn what_is_not_done_has_a_word_for_programs() {

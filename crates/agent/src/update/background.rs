@@ -15,7 +15,7 @@ use crate::error::chain;
 use osbuild_format::command_line::Slot;
 use osbuild_format::device::update::FullDownload;
 use osbuild_format::device::DeviceConfig;
-use osbuild_update::choose::{self, choose, insist, Offer};
+use osbuild_update::choose::{self, choose, insist, why_full, Offer};
 use osbuild_update::device::{Clock, Payloads};
 use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
@@ -62,7 +62,7 @@ pub struct Work {
 
 impl Work {
     pub fn check(mut self) -> Result<Report, Stop> {
-        let (_, offer) = self.look(false)?;
+        let (_, offer, _) = self.look(false)?;
         let version = offer.custom.version;
         Ok(Report::Offered { version, target: offer.target, size_bytes: offer.size_bytes })
     }
@@ -77,11 +77,11 @@ impl Work {
             let Work { storage, boot, journal, state, running, .. } = &mut self;
             if still_offered {
                 trial::keep_armed(boot, state).map_err(|error| chain(&error))?;
-                return Ok(Report::Armed { version: candidate.version, peak_bytes: None });
+                return Ok(Report::Armed { version: candidate.version, peak_bytes: None, full: None });
             }
             trial::withdraw(storage, boot, journal, state, *running).map_err(|error| chain(&error))?;
         }
-        let (repository, offer) = self.look(!unasked)?;
+        let (repository, offer, full) = self.look(!unasked)?;
         is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
         let keys = package::keys(&self.config.update.signers);
         let Offer { size_bytes, ref custom, .. } = offer;
@@ -98,7 +98,7 @@ impl Work {
         // The window may have closed meanwhile.
         is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
         let peak_bytes = confine::text(&self.status).ok().and_then(|status| peak_in(&status));
-        Ok(Report::Armed { version: offer.custom.version, peak_bytes })
+        Ok(Report::Armed { version: offer.custom.version, peak_bytes, full: full.map(str::to_owned) })
     }
 
     /// The repository, with metadata that is good now.
@@ -110,7 +110,8 @@ impl Work {
     }
 
     /// What the repository has for this device, or for somebody who `insists`.
-    fn look(&mut self, insists: bool) -> Result<(Repository, Offer), Stop> {
+    /// With it, why it is a full payload, if it is.
+    fn look(&mut self, insists: bool) -> Result<(Repository, Offer, Option<&'static str>), Stop> {
         let repository = self.open()?;
         let Work { config, circumstances, .. } = self;
         let clock = SystemClock { synchronized: circumstances.synchronized };
@@ -136,7 +137,8 @@ impl Work {
         }
         self.journal.save(&mut self.storage, &self.state).map_err(|error| chain(&error))?;
         let offer = chosen?;
-        Ok((repository, offer))
+        let full = why_full(itself, &self.state, &repository.offers, &offer);
+        Ok((repository, offer, full))
     }
 }
 

@@ -22,6 +22,9 @@ pub enum Report {
         version: String,
         /// What the worker has had of the memory at most; none: the kernel does not say.
         peak_bytes: Option<u64>,
+        /// Why it was installed in full; none: by a delta, or it was installed before.
+        #[serde(default)]
+        full: Option<String>,
     },
     /// Nothing was done, and why.
     NotNow {
@@ -115,9 +118,11 @@ impl Report {
                 target: start(target, most_bytes),
                 size_bytes: *size_bytes,
             },
-            Report::Armed { version, peak_bytes } => {
-                Report::Armed { version: start(version, most_bytes), peak_bytes: *peak_bytes }
-            }
+            Report::Armed { version, peak_bytes, full } => Report::Armed {
+                version: start(version, most_bytes),
+                peak_bytes: *peak_bytes,
+                full: full.as_ref().map(|why| start(why, most_bytes)),
+            },
             Report::NotNow { reason, details } => {
                 // Half of them would say something else.
                 let fits = details.to_string().len() <= most_bytes;
@@ -135,9 +140,10 @@ impl Report {
             Report::Offered { version, target, size_bytes } => {
                 format!("{version} can be installed: `{target}`, {size_bytes} bytes")
             }
-            Report::Armed { version, peak_bytes: None } => format!("{version} is installed and starts next"),
-            Report::Armed { version, peak_bytes: Some(bytes) } => {
-                format!("{version} is installed and starts next; that took {} KiB of memory", bytes / 1024)
+            Report::Armed { version, peak_bytes, full } => {
+                let took = peak_bytes.map(|bytes| format!("; that took {} KiB of memory", bytes / 1024));
+                let why = full.as_ref().map(|why| format!("; in full, since {why}"));
+                format!("{version} is installed and starts next{}{}", took.unwrap_or_default(), why.unwrap_or_default())
             }
             Report::NotNow { reason, .. } => reason.clone(),
             Report::Committed { epoch } => {
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn a_report_survives_its_way_and_silence_is_a_failure() {
         for report in [
-            Report::Armed { version: "2.0.0".into(), peak_bytes: Some(1 << 20) },
+            Report::Armed { version: "2.0.0".into(), peak_bytes: Some(1 << 20), full: Some("so".into()) },
             Report::NotNow { reason: "no".into(), details: serde_json::json!({ "why": "up-to-date" }) },
             Report::Committed { epoch: 2 },
         ] {
@@ -200,7 +206,7 @@ mod tests {
     #[test]
     fn words_are_heard_however_they_are_cut_and_the_last_line_is_the_report() {
         let progress = |done_bytes| Progress { version: "2.0.0".into(), done_bytes, size_bytes: 20 };
-        let report = Report::Armed { version: "2.0.0".into(), peak_bytes: None };
+        let report = Report::Armed { version: "2.0.0".into(), peak_bytes: None, full: None };
         let text = [progress(1).to_line(), progress(2).to_line(), report.to_line()].concat();
         for length in 1..text.len() {
             let mut words = Words::default();
@@ -235,7 +241,7 @@ mod tests {
             let (version, reason) = (text.clone(), text.clone());
             let report = match kind {
                 0 => Report::Offered { version, target: text.clone(), size_bytes: u64::MAX },
-                1 => Report::Armed { version, peak_bytes: Some(u64::MAX) },
+                1 => Report::Armed { full: Some(version.clone()), version, peak_bytes: Some(u64::MAX) },
                 2 => Report::NotNow { reason, details: serde_json::json!({ "version": version }) },
                 _ => Report::Failed { reason },
             };
