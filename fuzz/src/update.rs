@@ -60,7 +60,7 @@ fn records(bytes: &[u8]) {
     let (mut journal, mut state, found) = Journal::load(&file).expect("it can be read");
     let whole = [&file.0[..RECORD_BYTES], &file.0[RECORD_BYTES..]].into_iter().any(|block| parse(block).is_some());
     assert!(if found == Found::State { whole } else { state == State::default() }, "a state from nowhere");
-    state.checked(1_800_000_000, Some("9.9.9"));
+    state.checked(1_800_000_000, Ok("9.9.9"));
     match journal.save(&mut file, &state) {
         Ok(()) => assert_eq!(Journal::load(&file).expect("it can be read").1, state, "what was saved is lost"),
         Err(StateError::TooLong(_) | StateError::Last) => {}

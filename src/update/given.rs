@@ -46,7 +46,7 @@ impl Given<'_> {
         let header = &payload.header;
         let subject = Subject { product: &header.product, machine: &header.machine, release: &header.to };
         let known = described(targets);
-        subject.follows(&known)?;
+        subject.follows(&known, targets)?;
         let refused = |why: String| UpdateError::Wrong(format!("`{}` cannot be published: {why}", path.display()));
         let full = |sha256: &str| {
             let mut full = known.iter().filter(|known| subject.is_of(known) && known.custom.from.is_none());

@@ -59,6 +59,12 @@ impl UpdateError {
         }
     }
 
+    /// On one line.
+    pub fn with_causes(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// Whether others have to sign first.
     pub fn is_wanted(&self) -> bool {
         match self {

@@ -6,6 +6,7 @@
 use super::payload::Unsigned;
 use super::release::ReleaseImages;
 use super::repository::target::{custom_of, is_whole, Described, LIMIT_PAYLOAD_BYTES};
+use super::repository::withdraw::withdrawn;
 use super::repository::{Repository, RepositoryError, TARGETS};
 use super::simulate::{self, InMemory, Running};
 use super::UpdateError;
@@ -78,7 +79,7 @@ impl Publishing<'_> {
     ) -> Result<(), UpdateError> {
         let known = described(targets);
         let subject = Subject { product: &image.product, machine: &image.machine, release: &image.release };
-        subject.follows(&known)?;
+        subject.follows(&known, targets)?;
         let percent = self.rollout_percent.or(subject.rollout_percent(&known)).unwrap_or(100);
         let mut wanted = None;
         let mut full_bytes = None;
@@ -93,7 +94,7 @@ impl Publishing<'_> {
                     }
                     // Devices of that release take the full payload: a new release does not wait for an old one's file.
                     Err(error) => {
-                        tell(&Step::Damaged { from: old.custom.version.clone(), why: error.to_string() });
+                        tell(&Step::Damaged { from: old.custom.version.clone(), why: error.with_causes() });
                         continue;
                     }
                     Ok(found) => Some(found),
@@ -213,11 +214,17 @@ impl Subject<'_> {
     }
 
     /// Refuses what no device would take, or what some would take for something else.
-    pub(super) fn follows(&self, known: &[Known]) -> Result<(), UpdateError> {
+    pub(super) fn follows(&self, known: &[Known], targets: &Targets) -> Result<(), UpdateError> {
         let (title, release) = (format!("{} {}", self.product, self.release.version), self.release);
         let wrong = |text: String| Err(UpdateError::Wrong(text));
         if version(&release.version).is_none() {
             return wrong(format!("{title} cannot be published: its version is not MAJOR.MINOR.PATCH"));
+        }
+        let before = withdrawn(targets, self.product, self.machine, &release.version);
+        if before.is_some_and(|before| before != release.esp.sha256) {
+            return wrong(format!(
+                "another {title} was published and withdrawn, and devices may run that one: give the new one a higher `version`"
+            ));
         }
         for known in known.iter().filter(|known| self.is_of(known)) {
             let custom = &known.custom;

@@ -106,6 +106,7 @@ impl Hands {
         }
         let exchange = signing.exchange()?;
         let keyring = Keyring::load(&folder, &exchange).map_err(|error| keys::key_failure(error, &folder))?;
+        keyring.left_out().iter().for_each(|error| eprintln!("left out: {error}"));
         let now = Time::from_seconds(exchange.seconds().unwrap_or_else(now_seconds));
         Ok(Hands { folder, keyring, exchange, now })
     }
@@ -160,7 +161,10 @@ fn explain(error: RepositoryError) -> Failure {
             "nothing was signed; somebody else may have written `metadata/{file}`: see who can, and put back the metadata from a \
              copy that you trust"
         ),
-        RepositoryError::Busy(_) => "wait until the other command has ended, and run this one again".into(),
+        RepositoryError::Busy(folder, _) => format!(
+            "wait until the other command has ended, and run this one again; `fuser {}` says which process it is",
+            folder.display()
+        ),
         _ => return error.into(),
     };
     Failure::from(error).help(help)

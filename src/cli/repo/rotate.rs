@@ -1,4 +1,4 @@
-//! `osbuild repo rotate|delegate`: other keys for a role, and a role for others.
+//! `osbuild repo rotate|delegate`: other keys for a role, and a role for others, or its end.
 //!
 //! Invariant: keys are named as the folder of keys names them; their public halves are enough to let them in.
 
@@ -68,14 +68,17 @@ pub struct DelegateArgs {
     /// Name of the role
     name: String,
     /// Names of the keys that sign for it
-    #[arg(long, value_name = "NAME", required = true)]
+    #[arg(long, value_name = "NAME", required_unless_present = "end")]
     key: Vec<String>,
     /// How many of them have to
     #[arg(long, value_name = "N", default_value_t = 1)]
     threshold: u32,
     /// Which targets it may name, as patterns such as `apps/acme/*`
-    #[arg(long, value_name = "PATTERN", required = true)]
+    #[arg(long, value_name = "PATTERN", required_unless_present = "end")]
     path: Vec<String>,
+    /// It says nothing any more, from now on
+    #[arg(long, conflicts_with_all = ["key", "path", "threshold"])]
+    end: bool,
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
@@ -85,6 +88,13 @@ pub struct DelegateArgs {
 pub fn delegate(project: &Project, args: &DelegateArgs) -> Result<(), Failure> {
     let hands = Hands::of(project, &args.signing)?;
     let repository = hands.open(&args.folder, &args.trust, None)?;
+    if args.end {
+        repository
+            .end_delegation(&args.name, &hands.keyring, hands.now)
+            .map_err(|error| hands.explain(error, &args.signing))?;
+        println!("{}: nothing", args.name);
+        return Ok(());
+    }
     let spec = RoleSpec { keys: args.key.clone(), threshold: args.threshold };
     repository
         .delegate(&args.name, &spec, args.path.clone(), &hands.keyring, hands.now)

@@ -63,6 +63,9 @@ struct Cost {
     written_bytes: u64,
     flushes: u64,
     installed_in_ms: u64,
+    /// On this machine.
+    #[serde(default)]
+    made_in_ms: u64,
     /// At its highest, beside what the program itself takes before it begins.
     memory_bytes: u64,
 }
@@ -97,12 +100,12 @@ pub fn simulate(project: &Project, args: &SimulateArgs) -> Result<(), Failure> {
         let started = Instant::now();
         let path = folder.path().join(name);
         file::write_atomic(&path, &Unsigned::make(images, &to)?.sign(&signer)?, 0o644)?;
-        let made = started.elapsed();
-        Ok::<_, Failure>((measured(&path, images.map(|_| args.from.as_path()), &key)?, made))
+        let made_in_ms = milliseconds(started.elapsed());
+        Ok::<_, Failure>(Cost { made_in_ms, ..measured(&path, images.map(|_| args.from.as_path()), &key)? })
     };
     let (full, delta) = (cost("full", None)?, cost("delta", Some(&from))?);
     if args.json {
-        let json = serde_json::to_string_pretty(&Costs { full: full.0, delta: delta.0 })?;
+        let json = serde_json::to_string_pretty(&Costs { full, delta })?;
         println!("{json}");
         return Ok(());
     }
@@ -111,15 +114,20 @@ pub fn simulate(project: &Project, args: &SimulateArgs) -> Result<(), Failure> {
         "{:<6} {:>12} {:>10} {:>10} {:>10} {:>12} {:>9}",
         "", "bytes", "made", "installed", "memory", "written", "requests"
     );
-    for (name, (cost, made)) in [("delta", &delta), ("full", &full)] {
-        println!("{}", row(name, cost, *made));
+    for (name, cost) in [("delta", &delta), ("full", &full)] {
+        println!("{}", row(name, cost));
     }
     Ok(())
 }
 
-fn row(name: &str, cost: &Cost, made: Duration) -> String {
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn row(name: &str, cost: &Cost) -> String {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let (made, installed) = (made.as_secs_f64(), Duration::from_millis(cost.installed_in_ms).as_secs_f64());
+    let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).as_secs_f64();
+    let (made, installed) = (seconds(cost.made_in_ms), seconds(cost.installed_in_ms));
     format!(
         "{name:<6} {:>12} {made:>8.1} s {installed:>8.1} s {:>10} {:>12} {:>9}",
         cost.payload_bytes,
@@ -162,7 +170,8 @@ pub fn measure(args: &MeasureArgs) -> Result<(), Failure> {
         read_bytes: report.read_bytes,
         written_bytes: report.written_bytes,
         flushes: report.flushes,
-        installed_in_ms: u64::try_from(report.time.as_millis()).unwrap_or(u64::MAX),
+        installed_in_ms: milliseconds(report.time),
+        made_in_ms: 0,
         memory_bytes: peak_bytes()?.saturating_sub(program_bytes),
     };
     println!("{}", serde_json::to_string(&cost)?);

@@ -3,7 +3,7 @@
 //! Invariant: each change has one new timestamp, which appears last; equal changes at the same time give equal messages, so
 //! that signatures which others made of them are found.
 
-use super::open::{lock, read, DAYS};
+use super::open::{lock, read, Access, DAYS, PATIENCE};
 use super::write::{sync, Batch, Signatories};
 use super::{in_file, wrong, Days, Keyring, Repository, RepositoryError, METADATA, SECONDS_PER_DAY, TARGETS};
 use crate::io::file::{self, at};
@@ -37,7 +37,7 @@ pub fn init(
         std::fs::set_permissions(part, std::fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", part))?;
     }
     sync(folder)?;
-    let _lock = lock(folder)?;
+    let _lock = lock(folder, Access::Change, PATIENCE)?;
     if metadata.join("timestamp.json").exists() {
         return Err(RepositoryError::Exists(folder.to_owned()));
     }
@@ -222,6 +222,24 @@ impl Repository {
         Ok(batch)
     }
 
+    /// Ends what [`Repository::delegate`] began. The snapshot goes on naming the role's last file, since clients refuse one that
+    /// names less (section 5.5.5); nobody reads it.
+    pub fn end_delegation(&self, name: &str, keyring: &Keyring, now: Time) -> Result<(), RepositoryError> {
+        let mut targets = self.targets.signed.clone();
+        let Some(delegations) =
+            targets.delegations.as_mut().filter(|all| all.roles.iter().any(|role| role.name == name))
+        else {
+            return wrong(format!("there is no delegated role `{}`", name.escape_debug()));
+        };
+        delegations.roles.retain(|role| role.name != name);
+        let roles = &delegations.roles;
+        delegations.keys.retain(|id, _| roles.iter().any(|role| role.keys.keyids.contains(id)));
+        if delegations.roles.is_empty() {
+            targets.delegations = None;
+        }
+        self.commit_targets(Batch::default(), targets, &["targets"], keyring, now)
+    }
+
     /// Lets the keys of `spec` say, as role `name`, which targets there are that match `paths`.
     pub fn delegate(
         &self,
@@ -253,8 +271,11 @@ impl Repository {
         delegations.roles.push(role);
         let delegated_keys = delegations.keys.clone();
         let mut batch = Batch::default();
-        let own = format!("1.{name}.json");
-        let empty = Signed::new(Targets::new(1, until(now, self.days().targets))).map_err(in_file(&own))?;
+        // A role of that name may have been there before, and clients know its versions.
+        let before = self.snapshot.signed.meta.get(&format!("{name}.json")).map_or(0, |file| file.version);
+        let own = format!("{}.{name}.json", before + 1);
+        let empty = Targets::new(before + 1, until(now, self.days().targets));
+        let empty = Signed::new(empty).map_err(in_file(&own))?;
         let by = Signatories { role: name, keys: &delegated_keys, wanted: &wanted };
         batch.sign(&own, empty, &[by], keyring)?;
         self.commit_targets(batch, targets, &["targets", name], keyring, now)

@@ -34,7 +34,7 @@ pub fn first_root(folder: &Path) -> Result<Vec<u8>, RepositoryError> {
 /// Follows the repository, reads every target whole, and looks at what expires within `warn_days`, or within half of the time
 /// that its role's signatures are good.
 pub fn check(folder: &Path, trust: &Trust, now: Time, warn_days: u64) -> Result<Checked, RepositoryError> {
-    let repository = Repository::open(folder)?;
+    let repository = Repository::open_to_read(folder)?;
     let store = tempfile::tempdir().map_err(at("create a folder in", Path::new("the temporary folder")))?;
     let mut client = client(folder, trust.root, store.path())?;
     client.refresh(now)?;

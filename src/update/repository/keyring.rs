@@ -14,18 +14,30 @@ use std::path::Path;
 pub struct Keyring {
     signers: BTreeMap<String, Signer>,
     exchange: Exchange,
+    /// Files of the folder that hold something else than a key of ours.
+    left_out: Vec<KeyError>,
 }
 
 impl Keyring {
     pub fn load(folder: &Path, exchange: &Exchange) -> Result<Keyring, KeyError> {
-        let mut keyring = Keyring { signers: BTreeMap::new(), exchange: exchange.clone() };
+        let mut keyring = Keyring { signers: BTreeMap::new(), exchange: exchange.clone(), left_out: Vec::new() };
         // Keys that are not here are looked for when they are needed: a publisher has not all of them.
         let lenient = Exchange::open(&[], 0).unwrap_or_else(|_| Exchange::closed());
         let source = if exchange.is_open() { exchange } else { &lenient };
         for name in file::list(folder)?.iter().filter_map(|file| file.strip_suffix(".pub")) {
-            keyring.add(Signer::load(folder, name, source)?);
+            match Signer::load(folder, name, source) {
+                Ok(signer) => keyring.add(signer),
+                // Somebody's key for something else is no reason to sign nothing.
+                Err(error @ KeyError::Invalid { what: "public key", .. }) => keyring.left_out.push(error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(keyring)
+    }
+
+    /// Why files of the folder are not used that are named as public keys.
+    pub fn left_out(&self) -> &[KeyError] {
+        &self.left_out
     }
 
     /// A key of no folder, as of a rehearsal.

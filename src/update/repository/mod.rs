@@ -34,6 +34,7 @@ use crate::release::signer::SignError;
 use osbuild_tuf::metadata::{MetadataError, TopLevel};
 use osbuild_tuf::UpdateError;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub const METADATA: &str = "metadata";
 pub const TARGETS: &str = "targets";
@@ -80,8 +81,8 @@ pub enum RepositoryError {
     Partly(PathBuf),
     #[error("`{}` holds no repository", .0.display())]
     None(PathBuf),
-    #[error("somebody else changes the repository `{}` now", .0.display())]
-    Busy(PathBuf),
+    #[error("somebody else has had the repository `{}` for {} s: it cannot be used meanwhile", .0.display(), .1.as_secs())]
+    Busy(PathBuf, Duration),
     #[error("`{file}` of the repository cannot be used")]
     Metadata {
         file: String,

@@ -8,12 +8,20 @@ use super::{in_file, Days, RepositoryError, METADATA, TARGETS};
 use crate::io::file::{self, at};
 use osbuild_tuf::metadata::{Metadata, Root, Signed, Snapshot, Targets, Timestamp};
 use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Of one file.
 pub(super) const LIMIT_BYTES: usize = 16 << 20;
+/// A timer that renews what expires must not fail for a publish that is nearly done, nor hang behind one that hangs.
+#[cfg(not(test))]
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+#[cfg(test)]
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 /// Where the root keeps [`Days`].
 pub(super) const DAYS: &str = "x-osbuild-days";
 
@@ -29,10 +37,23 @@ pub struct Repository {
     _lock: File,
 }
 
+/// What a repository is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Together with others who read.
+    Read,
+    Change,
+}
+
 impl Repository {
     /// Consistent from its first root on, which nothing vouches for: who signs takes [`Repository::open_pinned`].
     pub fn open(folder: &Path) -> Result<Repository, RepositoryError> {
-        Repository::open_by(folder, None, None)
+        Repository::open_by(folder, Access::Change, None, None)
+    }
+
+    /// The same for whoever only looks.
+    pub fn open_to_read(folder: &Path) -> Result<Repository, RepositoryError> {
+        Repository::open_by(folder, Access::Read, None, None)
     }
 
     /// For whoever signs: the first root is one that `pins` hold. After a rotation without lost keys was killed, the keys of
@@ -41,14 +62,19 @@ impl Repository {
     /// Fails with [`RepositoryError::Unpinned`] when nothing vouches for the roots, with [`RepositoryError::Distrusted`] at
     /// the first file that does not follow from them. Source: The Update Framework 1.0.34, section 5, but for expiry.
     pub fn open_pinned(folder: &Path, pins: &Pins, incoming: Option<&Incoming>) -> Result<Repository, RepositoryError> {
-        Repository::open_by(folder, Some(pins), incoming)
+        Repository::open_by(folder, Access::Change, Some(pins), incoming)
     }
 
-    fn open_by(folder: &Path, pins: Option<&Pins>, incoming: Option<&Incoming>) -> Result<Repository, RepositoryError> {
+    fn open_by(
+        folder: &Path,
+        access: Access,
+        pins: Option<&Pins>,
+        incoming: Option<&Incoming>,
+    ) -> Result<Repository, RepositoryError> {
         if !folder.join(METADATA).join("timestamp.json").exists() {
             return Err(RepositoryError::None(folder.to_owned()));
         }
-        let lock = lock(folder)?;
+        let lock = lock(folder, access, PATIENCE)?;
         let root = trust::chain(folder, last_root(folder)?, pins, |name| read(folder, name))?;
         let timestamp: Signed<Timestamp> = read(folder, "timestamp.json")?;
         trust::is_of_role("timestamp.json", &timestamp, &root.signed, incoming)?;
@@ -93,13 +119,21 @@ impl Repository {
     }
 }
 
-/// Held by whoever changes the repository.
-pub(super) fn lock(folder: &Path) -> Result<File, RepositoryError> {
+/// Held by whoever reads the repository, with others, or changes it, alone. Who has to wait does so for at most `patience`.
+pub(super) fn lock(folder: &Path, access: Access, patience: Duration) -> Result<File, RepositoryError> {
     let lock = file::open(folder)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(RepositoryError::Busy(folder.to_owned())),
-        Err(error) => Err(at("lock", folder)(error.into()).into()),
+    let operation = match access {
+        Access::Read => FlockOperation::NonBlockingLockShared,
+        Access::Change => FlockOperation::NonBlockingLockExclusive,
+    };
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(&lock, operation) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(BETWEEN_TRIES),
+            Err(Errno::WOULDBLOCK) => return Err(RepositoryError::Busy(folder.to_owned(), patience)),
+            Err(error) => return Err(at("lock", folder)(error.into()).into()),
+        }
     }
 }
 

@@ -2,10 +2,33 @@
 //!
 //! Invariant: a file goes only when the metadata that no longer names it is on the disk, and no other metadata names the file.
 
+use super::target::custom_of;
 use super::{wrong, Keyring, Repository, RepositoryError};
 use crate::io::file::at;
+use osbuild_format::target::TargetCustom;
+use osbuild_tuf::metadata::Targets;
 use osbuild_tuf::Time;
+use serde_json::Value;
 use std::path::PathBuf;
+
+/// Where the targets keep which releases were withdrawn: it is for whoever publishes, and says nothing to clients.
+const WITHDRAWN: &str = "x-osbuild-withdrawn";
+
+fn key(product: &str, machine: &str, version: &str) -> String {
+    format!("{product} {machine} {version}")
+}
+
+/// SHA-256 of the ESP of the release of that version that was withdrawn, as some devices may still run it.
+pub fn withdrawn<'a>(targets: &'a Targets, product: &str, machine: &str, version: &str) -> Option<&'a str> {
+    targets.extra.get(WITHDRAWN)?.get(key(product, machine, version))?.as_str()
+}
+
+fn remember(targets: &mut Targets, custom: &TargetCustom) {
+    let all = targets.extra.entry(WITHDRAWN.to_owned()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Value::Object(all) = all {
+        all.insert(key(&custom.product, &custom.machine, &custom.version), custom.to.clone().into());
+    }
+}
 
 impl Repository {
     /// Takes the targets `names` out of the top-level metadata. Gives the files that nothing names any more.
@@ -16,6 +39,10 @@ impl Repository {
             let Some(target) = targets.targets.remove(name) else {
                 return wrong(format!("there is no target `{}`", name.escape_debug()));
             };
+            // What is no payload of ours is no release.
+            if let Ok(custom) = custom_of(&target) {
+                remember(&mut targets, &custom);
+            }
             files.extend(target.hashes.get("sha256").map(|sha256| self.target_path(name, sha256)));
         }
         let delegated = self.delegated.values().flat_map(|others| &others.signed.targets);
