@@ -119,7 +119,7 @@ impl Bench {
         releases.publish("site", &first, 0);
         releases.publish("site", &releases.build(Variant::good("2.0.0", 2, TRIAL_BOOTS)), 0);
         server.behaviour().folder = releases.path("site");
-        server.behaviour().bytes_per_second = Some(BYTES_PER_SECOND);
+        server.behaviour().paced = Some(("", BYTES_PER_SECOND));
         let payload = Payload::of(&releases.path("site"), "2.0.0", FULL);
         let mut guest = Guest::of(&releases.project, PRODUCT, &first.join("disk.img"));
         guest.boot();

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// As the guest sees it: QEMU's user network has the host's loopback at this address.
 const HOST: &str = "10.0.2.2";
 const PART_BYTES: u64 = 16 << 10;
+/// A pace is kept in steps that are no longer.
+const PARTS_PER_SECOND: u64 = 4;
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
@@ -30,8 +32,8 @@ pub struct Sent {
 #[derive(Default)]
 pub struct Behaviour {
     pub folder: PathBuf,
-    /// None: as fast as it goes.
-    pub bytes_per_second: Option<u64>,
+    /// Files whose name has this ending go at so many bytes a second; others as fast as they can.
+    pub paced: Option<(&'static str, u64)>,
     /// In files whose name has this ending, the byte of this place is another one.
     pub changed: Option<(&'static str, u64)>,
     /// The connection ends in the middle of an answer, once this many bytes more were sent.
@@ -153,10 +155,12 @@ fn answer(
     };
     let mut at = first;
     while at < first + length {
-        let mut part = vec![0; PART_BYTES.min(first + length - at) as usize];
+        let pace = lock(behaviour).paced.filter(|(ending, _)| path.ends_with(ending)).map(|(_, pace)| pace);
+        let most = pace.map_or(PART_BYTES, |pace| (pace / PARTS_PER_SECOND).clamp(1, PART_BYTES));
+        let mut part = vec![0; most.min(first + length - at) as usize];
         file.read_exact(&mut part)?;
         let started = Instant::now();
-        let pause = {
+        {
             let mut behaviour = lock(behaviour);
             if let Some((_, place)) = behaviour.changed.filter(|(ending, _)| path.ends_with(ending)) {
                 if let Some(byte) = place.checked_sub(at).and_then(|place| part.get_mut(place as usize)) {
@@ -170,8 +174,7 @@ fn answer(
                 }
                 *left -= part.len() as u64;
             }
-            behaviour.bytes_per_second.map(|pace| Duration::from_secs_f64(part.len() as f64 / pace as f64))
-        };
+        }
         stream.write_all(&part)?;
         // What was encrypted and could not be sent, only this tells.
         stream.flush()?;
@@ -180,6 +183,7 @@ fn answer(
         if let Some(sent) = lock(behaviour).sent.iter_mut().find(|sent| sent.answer == answer) {
             sent.end = at;
         }
+        let pause = pace.map(|pace| Duration::from_secs_f64(part.len() as f64 / pace as f64));
         std::thread::sleep(pause.unwrap_or_default().saturating_sub(started.elapsed()));
     }
     Ok(())

@@ -1,21 +1,21 @@
 //! Two images in shape to the places where the new one resembles the old one.
 //!
-//! First what goes on where it was, then what lies in the old file or section of the same name, then what is equal in windows of
-//! 32 bytes, wherever it lies; at last, between two such places, what is equal in windows of 8.
+//! Long runs that did not move are set. Between them, what is taken first is what goes on where it was, then what lies in the old
+//! file or section of the same name, then what is equal in windows of 32 bytes, wherever it lies; at last, between two such
+//! places, what is equal in windows of 8.
 //! Each is carried on over bytes that differ for as long as more are equal (after Colin Percival's bsdiff). Invariant: matches
 //! are in the order of the new bytes and do not overlap there; they follow from the bytes alone.
 
+use super::nearby::{equal, Local, NOWHERE, SMALL_WINDOW};
 use std::ops::Range;
 
 const WINDOW: usize = 32;
 /// Of the old image, every so many bytes a window is known.
 const STRIDE: usize = 8;
-const SMALL_WINDOW: usize = 8;
 /// How far a match goes on without getting better.
 const PATIENCE: i64 = 48;
 /// What is looked at of the old image around a gap.
 const GAP_LIMIT: usize = 256 << 10;
-const CHAIN_LIMIT: usize = 24;
 
 /// Equal bytes near where they are expected that make a match.
 const NEAR: usize = 16;
@@ -70,8 +70,6 @@ pub struct Index<'a> {
     shift: u32,
 }
 
-const NOWHERE: u32 = u32::MAX;
-
 fn hash(bytes: &[u8]) -> u64 {
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let mixed = (0..WINDOW)
@@ -119,17 +117,24 @@ impl<'a> Index<'a> {
         bytes
     }
 
-    /// What resembles the old image in `new`, which lies at `start` of the new image. `counterparts` are in order.
-    pub fn matches(&self, new: &[u8], start: usize, counterparts: &[Counterpart]) -> Vec<Match> {
-        let mut matches = self.within(new, start, counterparts);
+    /// What resembles the old image in `new`, which lies at `start` of the new image. `counterparts` are in order, as is what
+    /// is `unmoved` of `new`.
+    pub fn matches(
+        &self,
+        new: &[u8],
+        start: usize,
+        counterparts: &[Counterpart],
+        unmoved: &[Range<usize>],
+    ) -> Vec<Match> {
+        let mut matches = self.within(new, start, counterparts, unmoved);
         matches.iter_mut().for_each(|found| found.new += start);
         matches
     }
 
     /// The same, with places from the start of `new`.
-    fn within(&self, new: &[u8], place: usize, counterparts: &[Counterpart]) -> Vec<Match> {
+    fn within(&self, new: &[u8], place: usize, counterparts: &[Counterpart], unmoved: &[Range<usize>]) -> Vec<Match> {
         let (start, end) = (0, new.len());
-        let coarse = self.coarse(new, place, counterparts);
+        let coarse = self.coarse(new, place, counterparts, unmoved);
         let mut matches = Vec::with_capacity(coarse.len());
         let mut before: Option<Match> = None;
         for next in coarse.into_iter().map(Some).chain([None]) {
@@ -148,23 +153,46 @@ impl<'a> Index<'a> {
         matches
     }
 
-    fn coarse(&self, new: &[u8], place: usize, counterparts: &[Counterpart]) -> Vec<Match> {
-        let (start, end) = (0, new.len());
+    fn coarse(&self, new: &[u8], place: usize, counterparts: &[Counterpart], unmoved: &[Range<usize>]) -> Vec<Match> {
         let mut matches: Vec<Match> = Vec::new();
         let mut local: Option<(usize, Local)> = None;
-        let mut at = start;
-        while at + NEAR <= end {
+        let ends = unmoved.iter().map(|run| run.start - place).chain([new.len()]);
+        for (index, end) in ends.enumerate() {
+            let mut start = matches.last().map_or(0, Match::new_end);
+            if let Some(run) = index.checked_sub(1).map(|before| &unmoved[before]) {
+                let found = self.grow(new, run.start - place, run.start, run.len(), start, end);
+                start = found.new_end();
+                matches.push(found);
+            }
+            self.gap(new, start..end, place, counterparts, &mut local, &mut matches);
+        }
+        matches
+    }
+
+    /// What is in `gap`, behind the matches that there are.
+    fn gap<'b>(
+        &'b self,
+        new: &[u8],
+        gap: Range<usize>,
+        place: usize,
+        counterparts: &[Counterpart],
+        local: &mut Option<(usize, Local<'b>)>,
+        matches: &mut Vec<Match>,
+    ) {
+        let (new, mut at) = (&new[..gap.end], gap.start);
+        while at + NEAR <= new.len() {
             let index = counterparts.partition_point(|part| part.new.end <= place + at);
             let part = counterparts.get(index).filter(|part| part.new.start <= place + at);
             let straight = self.straight(new, at, place, matches.last(), part);
             let found = straight.or_else(|| {
                 let part = part.filter(|part| (SMALL_WINDOW..=NEAR_LIMIT).contains(&part.old.len()))?;
                 if local.as_ref().is_none_or(|(of, _)| *of != index) {
-                    local = Some((index, Local::new(&self.old[part.old.clone()])));
+                    *local = Some((index, Local::new(&self.old[part.old.clone()])));
                 }
-                let (offset, length) = local.as_ref()?.1.longest(&new[at..end.min(part.new.end - place)], |old| {
-                    part.allows(place + at, part.old.start + old)
-                })?;
+                let (offset, length) =
+                    local.as_ref()?.1.longest(&new[at..new.len().min(part.new.end - place)], |old| {
+                        part.allows(place + at, part.old.start + old)
+                    })?;
                 (length >= NEAR).then_some((part.old.start + offset, length))
             });
             let window = new.get(at..at + WINDOW);
@@ -176,12 +204,11 @@ impl<'a> Index<'a> {
                 at += 1;
                 continue;
             };
-            let floor = matches.last().map_or(start, Match::new_end);
-            let found = self.grow(new, at, old, length, floor, end);
+            let floor = matches.last().map_or(0, Match::new_end);
+            let found = self.grow(new, at, old, length, floor, new.len());
             at = found.new_end();
             matches.push(found);
         }
-        matches
     }
 
     /// What goes on as the last match did, or as far into the counterpart as here.
@@ -252,13 +279,6 @@ impl<'a> Index<'a> {
     }
 }
 
-/// How many bytes are the same at the start of both, eight at a time.
-fn equal(one: &[u8], other: &[u8]) -> usize {
-    let words = one.chunks_exact(8).zip(other.chunks_exact(8)).take_while(|(one, other)| one == other).count();
-    let rest = one[words * 8..].iter().zip(&other[words * 8..]).take_while(|(one, other)| one == other).count();
-    words * 8 + rest
-}
-
 /// How many of the coming bytes to take, when more of them are equal than not.
 fn carried(equal: impl Iterator<Item = bool>) -> usize {
     let (mut score, mut best, mut length) = (0, 0, 0);
@@ -273,66 +293,9 @@ fn carried(equal: impl Iterator<Item = bool>) -> usize {
     length
 }
 
-/// All windows of a small range, by chains.
-struct Local<'a> {
-    old: &'a [u8],
-    heads: Vec<u32>,
-    next: Vec<u32>,
-    shift: u32,
-}
-
-impl<'a> Local<'a> {
-    fn new(old: &'a [u8]) -> Self {
-        let bits = old.len().max(64).next_power_of_two().trailing_zeros();
-        let mut local = Self { old, heads: vec![NOWHERE; 1 << bits], next: vec![NOWHERE; old.len()], shift: 64 - bits };
-        for at in (0..=old.len() - SMALL_WINDOW).rev() {
-            let slot = local.slot(&old[at..]);
-            local.next[at] = local.heads[slot];
-            local.heads[slot] = at as u32;
-        }
-        local
-    }
-
-    fn slot(&self, bytes: &[u8]) -> usize {
-        let word = u64::from_le_bytes(bytes[..SMALL_WINDOW].try_into().expect("8 bytes"));
-        (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
-    }
-
-    fn longest(&self, new: &[u8], allowed: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
-        if new.len() < SMALL_WINDOW {
-            return None;
-        }
-        let mut at = self.heads[self.slot(new)];
-        let mut best = None;
-        for _ in 0..CHAIN_LIMIT {
-            if at == NOWHERE {
-                break;
-            }
-            let length = equal(new, &self.old[at as usize..]);
-            if length >= SMALL_WINDOW && best.is_none_or(|(_, best)| length > best) && allowed(at as usize) {
-                best = Some((at as usize, length));
-            }
-            at = self.next[at as usize];
-        }
-        best
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn equal_bytes_end_where_the_first_differs_or_one_ends() {
-        let bytes: Vec<u8> = (0..40).collect();
-        for length in 0..bytes.len() {
-            let mut other = bytes.clone();
-            other[length] ^= 1;
-            assert_eq!(equal(&bytes, &other), length);
-            assert_eq!(equal(&bytes[..length], &bytes), length);
-            assert_eq!(equal(&bytes, &bytes[..length]), length);
-        }
-    }
 
     #[test]
     fn what_is_repeated_is_counted_and_nothing_else() {

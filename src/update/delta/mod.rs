@@ -7,10 +7,13 @@ mod btf;
 mod coder;
 mod matching;
 mod names;
+mod nearby;
 mod program;
 mod segment;
 mod shape;
 mod space;
+mod unmoved;
+mod ways;
 #[cfg(test)]
 mod tests;
 
@@ -94,12 +97,16 @@ fn image(image: ImageName, old: &[u8], all: &Images, samples: &Samples) -> Resul
             let counterparts = names::counterparts(&old_programs, &new_programs);
             let found = |range: &Range<usize>| {
                 let shape = shape::shape(new, &new_programs, range.clone());
-                index.matches(&shape, range.start, &counterparts)
+                let unmoved = unmoved::runs(old, new, range.clone());
+                index.matches(&shape, range.start, &counterparts, &unmoved)
             };
             ranges.par_iter().map(found).collect()
         }
     };
-    let spaces = space::between(&old_programs, &new_programs, matches.iter().flatten());
+    // Zeros say nothing about what moved where.
+    let telling =
+        matches.iter().flatten().filter(|found| new[found.new..found.new_end()].iter().any(|byte| *byte != 0));
+    let spaces = space::between(&old_programs, &new_programs, telling);
     let pair = Pair {
         image,
         old,

@@ -5,12 +5,12 @@
 use super::before::Samples;
 use super::coder;
 use super::matching::Match;
-use super::program::{Content, Part, Programs, RELOCATION_BYTES};
+use super::program::{Content, Part, Programs};
+use super::ways::{corrected, in_step, ways};
 use super::{DeltaError, Images};
 use osbuild_format::payload::{
-    predict, to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment,
-    Space, Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_STORED_BYTES,
-    LIMIT_WORK_BYTES,
+    to_absolute, Correction, Frame, ImageName, Kind, Learned, Methods, Moved, Operation, Parts, Segment, Space,
+    Written, LIMIT_COLUMNS_BYTES, LIMIT_FRAMES, LIMIT_OPERATIONS, LIMIT_PIECES, LIMIT_STORED_BYTES, LIMIT_WORK_BYTES,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ impl<'a> Builder<'a> {
         old.iter().zip(new).filter(|(old, new)| old == new).count()
     }
 
-    /// At the ends of the parts of programs, so that each has one frame.
+    /// At the ends of the parts of programs, so that each has one frame. What is equal needs none.
     fn split(&self, found: &Match) -> Vec<Match> {
         let (old, new) = (self.pair.old_programs, self.pair.new_programs);
         let mut parts: Vec<(Match, bool)> = Vec::new();
@@ -143,7 +143,8 @@ impl<'a> Builder<'a> {
             let (from, to) = (found.old + at, found.new + at);
             let length = (old.boundary(from) - from).min(new.boundary(to) - to).min(found.length - at);
             // What has no frame needs no cut, either.
-            let framed = old.at(from).is_some() && new.at(to).is_some();
+            let equal = self.pair.old[from..from + length] == self.pair.new[to..to + length];
+            let framed = !equal && old.at(from).is_some() && new.at(to).is_some();
             match parts.last_mut() {
                 Some((last, false)) if !framed => last.length += length,
                 _ => parts.push((Match { new: to, old: from, length }, framed)),
@@ -193,6 +194,10 @@ impl<'a> Builder<'a> {
     fn copy(&mut self, found: &Match) {
         let old = &self.pair.old[found.old..found.old_end()];
         let new = &self.pair.new[found.new..found.new_end()];
+        // They need no source.
+        if new.iter().all(|byte| *byte == 0) {
+            return self.push(found.length, Kind::Zero);
+        }
         self.sources.update(old);
         let (image, offset) = (self.pair.image, found.old as u64);
         if old == new {
@@ -306,48 +311,5 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(Some(best))
-    }
-}
-
-/// What sets `old` right when its references are `moved`.
-fn corrected<'a>(
-    old: &[u8],
-    new: &'a [u8],
-    moved: &Moved,
-    learned: &mut Learned,
-    used: impl FnMut(usize),
-) -> Correction<'a> {
-    let mut correction = Correction::to(new);
-    match predict(&mut old.to_vec(), moved, learned, &mut correction, used) {
-        Ok(()) => correction,
-        Err(never) => match never {},
-    }
-}
-
-/// Entries of the old section come to lie on entries of the new one.
-fn in_step(moved: &Moved) -> bool {
-    let (old, new) = (moved.old.wrapping_sub(moved.frame.old_base), moved.new.wrapping_sub(moved.frame.new_base));
-    old % RELOCATION_BYTES as u64 == new % RELOCATION_BYTES as u64
-}
-
-/// How addresses in a part are likely held, in the order in which they are tried; `linked`: the program is a kernel, whose
-/// code holds addresses as they are.
-fn ways(part: Option<&Part>, linked: bool) -> &'static [Methods] {
-    const CODE: Methods = Methods::CODE;
-    const SIGNED: Methods = Methods::SIGNED;
-    const WORDS: Methods = Methods::WORDS;
-    const DISTANCES: Methods = Methods::DISTANCES;
-    const LINKED: Methods = CODE.and(SIGNED);
-    const BOTH: Methods = WORDS.and(DISTANCES);
-    match part.map(|part| part.content) {
-        Some(Content::Code) if linked => &[CODE, LINKED],
-        Some(Content::Code) => &[CODE],
-        Some(Content::Words) => &[WORDS, DISTANCES, BOTH, SIGNED],
-        Some(Content::Distances(_) | Content::Unwind) => &[DISTANCES],
-        Some(Content::Table) => &[Methods::OFFSETS],
-        Some(Content::Relocations) => &[Methods::RELOCATIONS, WORDS],
-        Some(Content::Ids) => &[Methods::IDS],
-        Some(Content::Addresses) => &[SIGNED],
-        None => &[],
     }
 }

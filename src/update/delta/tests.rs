@@ -91,6 +91,21 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
+/// As the ESPs of two versions: another signature, whose end looks like one of many records, and zeros up to the end.
+#[test]
+fn what_lies_where_it_did_is_not_taken_from_where_it_is_alike() {
+    let records: Vec<u8> =
+        (1..20_000_u32).flat_map(|n| [&n.wrapping_mul(2_654_435_761).to_le_bytes()[..], &[0; 60]].concat()).collect();
+    let image = |signature: &[u8]| [&records[..], &noise(41, 300_000), signature, &[0; 1 << 20]].concat();
+    let old_esp = image(&noise(42, 300));
+    let new_esp = image(&[&noise(43, 296), &records[64 * 77..][..4]].concat());
+    let (old, new) = (Images { root: &[], esp: &old_esp }, Images { root: &[], esp: &new_esp });
+    let delta = on_threads(1, Some(&old), &new);
+    assert!(applied(&delta, Some(&old)).1 == new_esp);
+    assert!(stored(&delta) < 300 + 150, "{}", stored(&delta));
+    assert_eq!(delta, on_threads(2, Some(&old), &new), "whatever the threads");
+}
+
 #[test]
 fn images_that_have_nothing_in_common_cost_no_more_than_a_full_payload() {
     let (old_root, new_root) = (noise(5, 100_000), noise(6, 90_000));
