@@ -19,6 +19,7 @@ mod readme;
 mod server;
 mod repo;
 mod signing;
+mod simulate;
 mod source;
 mod task;
 mod tiny;

@@ -2,7 +2,13 @@
 
 use crate::command::payload::{broken, payload, Release};
 use crate::command::{osbuild, Ended, Project};
+use osbuild::release::signer::Exchange;
+use osbuild::update::repository::change::{init, RoleSpec};
+use osbuild::update::repository::{Days, Keyring, SECONDS_PER_DAY};
+use osbuild_tuf::metadata::TopLevel;
+use osbuild_tuf::Time;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A project whose keys are in a folder of its own.
 fn with_keys() -> (Project, PathBuf) {
@@ -64,6 +70,15 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     repo(&project, &["refresh", "site", "--delegated", "acme"]).succeeds();
     assert!(project.root.join("site/metadata/2.acme.json").is_file());
     repo(&project, &["refresh", "site", "--delegated", "other"]).fails_with(&["there is no delegated role `other`"]);
+    repo(&project, &["delegate", "site", "other", "--end"]).fails_with(&["there is no delegated role `other`"]);
+    assert_eq!(repo(&project, &["delegate", "site", "acme", "--end"]).succeeds().output, "acme: nothing\n");
+    repo(&project, &["refresh", "site", "--delegated", "acme"]).fails_with(&["there is no delegated role `acme`"]);
+    repo(&project, &["check", "site"]).succeeds();
+    // A key of somebody's, for something else.
+    std::fs::write(keys.join("vendor.pub"), "ssh-ed25519 AAAA vendor\n").expect("written");
+    let refreshed = repo(&project, &["refresh", "site"]).succeeds();
+    assert!(refreshed.errors.contains("left out: ") && refreshed.errors.contains("vendor.pub"), "{}", refreshed.errors);
+    std::fs::remove_file(keys.join("vendor.pub")).expect("removed");
     repo(&project, &["rollout", "site", "gateway-1.0.0", "10"]).fails_with(&["there is no target of `gateway-1.0.0`"]);
     project.write("x.payload", "no payload, but long enough");
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&["`x.payload` cannot be published"]);
@@ -73,6 +88,26 @@ fn a_repository_is_begun_renewed_rotated_and_rehearsed() {
     assert_eq!(neither.status, 2, "{}", neither.errors);
     let simulated = osbuild(&project, &["update", "simulate", "--from", "out/nothing", "--to", "out/nothing"]);
     simulated.fails_with(&["`out/nothing` cannot be used", "manifest.dsse.json", "`osbuild image PRODUCT`"]);
+}
+
+/// Half a year after it was begun: a timer renews what it can, and fails before devices do.
+#[test]
+fn a_refresh_says_what_it_does_not_renew_and_ends_with_4() {
+    let (project, keys) = with_keys();
+    let keyring = Keyring::load(&keys, &Exchange::closed()).expect("keys");
+    let roles = TopLevel::ALL.map(|role| (role, RoleSpec { keys: vec![role.name().to_owned()], threshold: 1 }));
+    let days = Days { targets: 180, timestamp: 365, snapshot: 365, ..Days::default() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let begun = Time::from_seconds(now - 170 * SECONDS_PER_DAY);
+    init(&project.root.join("site"), &roles.into(), days, &keyring, begun).expect("begun");
+    let root = ["--root", "site/metadata/1.root.json"];
+    let refreshed = repo(&project, &[&["refresh", "site"], &root[..]].concat());
+    assert_eq!((refreshed.status, refreshed.output.as_str()), (4, "timestamp 2\n"), "{}", refreshed.errors);
+    for part in ["targets expires", "the rest was renewed", "`osbuild repo publish` or `rollout`"] {
+        assert!(refreshed.errors.contains(part), "`{part}` is not in {}", refreshed.errors);
+    }
+    assert!(!refreshed.errors.contains("timestamp expires"), "{}", refreshed.errors);
+    assert_eq!(repo(&project, &["check", "site"]).status, 4);
 }
 
 #[test]
@@ -188,6 +223,12 @@ fn what_is_published_is_offered_to_a_share_and_withdrawn() {
     repo(&project, &["withdraw", "site", "gateway-1.1.0", "--remove-files"]).succeeds();
     assert_eq!(files(), 1);
     assert!(!repo(&project, &["check", "site"]).succeeds().output.contains("payload"));
+    // Some devices may run it: what has its version is it, or is refused.
+    write(&project, &payload(&keys, None, &Release::new("1.1.0", 1).changed()));
+    let refused = ["another gateway 1.1.0 was published and withdrawn", "higher `version`"];
+    repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&refused);
+    write(&project, &payload(&keys, None, &releases[1]));
+    repo(&project, &["publish", "site", "--payload", "x.payload"]).succeeds();
 }
 
 /// Somebody who can write to the static host lets his key in; no verb signs that for him.

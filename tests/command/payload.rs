@@ -21,6 +21,12 @@ pub struct Release {
 }
 
 impl Release {
+    /// Another one of the same version.
+    pub fn changed(mut self) -> Release {
+        self.esp[BLOCK_BYTES - 1] ^= 1;
+        self
+    }
+
     pub fn new(version: &'static str, epoch: u32) -> Release {
         let image = |name: &str| -> Vec<u8> {
             let noise = (0..BLOCK_BYTES / 32).flat_map(|count| Sha256::digest(format!("{name} {count}")).to_vec());
