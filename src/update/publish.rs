@@ -220,11 +220,15 @@ impl Subject<'_> {
         if version(&release.version).is_none() {
             return wrong(format!("{title} cannot be published: its version is not MAJOR.MINOR.PATCH"));
         }
-        let before = withdrawn(targets, self.product, self.machine, &release.version);
-        if before.is_some_and(|before| before != release.esp.sha256) {
-            return wrong(format!(
-                "another {title} was published and withdrawn, and devices may run that one: give the new one a higher `version`"
-            ));
+        // Some devices may run what is no longer offered.
+        let gone = withdrawn(targets).into_iter();
+        for gone in gone.filter(|gone| gone.product == self.product && gone.machine == self.machine) {
+            if gone.version == release.version && gone.to != release.esp.sha256 {
+                return wrong(format!(
+                    "another {title} was published and withdrawn, and devices may run that one: give the new one a higher `version`"
+                ));
+            }
+            self.keeps_epoch(&gone.version, gone.epoch)?;
         }
         for known in known.iter().filter(|known| self.is_of(known)) {
             let custom = &known.custom;
@@ -234,15 +238,21 @@ impl Subject<'_> {
                     known.name
                 ));
             }
-            if version(&custom.version) < version(&release.version) && custom.epoch > release.epoch {
-                return wrong(format!(
-                    "{title} has security epoch {}, and {} before it has {}: its devices would refuse it; raise \
-                 `security-epoch`",
-                    release.epoch, custom.version, custom.epoch
-                ));
-            }
+            self.keeps_epoch(&custom.version, custom.epoch)?;
         }
         Ok(())
+    }
+
+    /// Not below that of a release before it.
+    fn keeps_epoch(&self, before: &str, epoch: u32) -> Result<(), UpdateError> {
+        let release = self.release;
+        match version(before) < version(&release.version) && epoch > release.epoch {
+            false => Ok(()),
+            true => Err(UpdateError::Wrong(format!(
+                "{} {} has security epoch {}, and {before} before it has {epoch}: its devices would refuse it; raise `security-epoch`",
+                self.product, release.version, release.epoch
+            ))),
+        }
     }
 }
 

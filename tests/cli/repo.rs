@@ -229,6 +229,13 @@ fn what_is_published_is_offered_to_a_share_and_withdrawn() {
     repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&refused);
     write(&project, &payload(&keys, None, &releases[1]));
     repo(&project, &["publish", "site", "--payload", "x.payload"]).succeeds();
+    // And what mends a hole there may not be undone by the release after it.
+    write(&project, &payload(&keys, None, &Release::new("1.2.0", 2)));
+    repo(&project, &["publish", "site", "--payload", "x.payload"]).succeeds();
+    repo(&project, &["withdraw", "site", "gateway-1.2.0"]).succeeds();
+    write(&project, &payload(&keys, None, &Release::new("1.3.0", 1)));
+    let refused = ["gateway 1.3.0 has security epoch 1, and 1.2.0 before it has 2"];
+    repo(&project, &["publish", "site", "--payload", "x.payload"]).fails_with(&refused);
 }
 
 /// Somebody who can write to the static host lets his key in; no verb signs that for him.

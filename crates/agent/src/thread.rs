@@ -17,8 +17,8 @@ pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Age
     builder.spawn(work).map(drop).doing(|| format!("start the thread `{name}`"))
 }
 
-/// What the turn that ends here mapped of the program goes back to the kernel. Every thread that lives as long as the system
-/// calls this before it waits, or one that looks each two seconds keeps the pages of all in memory.
+/// What the turn that ends here mapped of the program goes back to the kernel. A thread that comes round every few seconds calls
+/// this before it waits: else it keeps the pages in memory that PID 1 gives back.
 pub fn rest() {
     // Nothing is lost where that cannot be done; PID 1 does the same after each turn of its own, and tells.
     let _ = osbuild_sys::memory::release_program();

@@ -215,7 +215,7 @@ pub fn keep_armed(boot: &mut dyn BootManager, state: &State) -> Result<(), Insta
 }
 
 /// The release that is written to the other slot is not to be started any more: whoever published it has thought better of it. It is
-/// not denied, and may come back. No effect when none waits there.
+/// not denied, and may come back. Where the power fails in the middle, it is started after all. No effect when none waits there.
 pub fn withdraw(
     storage: &mut dyn Storage,
     boot: &mut dyn BootManager,

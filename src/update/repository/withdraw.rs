@@ -8,25 +8,39 @@ use crate::io::file::at;
 use osbuild_format::target::TargetCustom;
 use osbuild_tuf::metadata::Targets;
 use osbuild_tuf::Time;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 
 /// Where the targets keep which releases were withdrawn: it is for whoever publishes, and says nothing to clients.
 const WITHDRAWN: &str = "x-osbuild-withdrawn";
 
-fn key(product: &str, machine: &str, version: &str) -> String {
-    format!("{product} {machine} {version}")
+/// A release that was withdrawn, as some devices may still run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    pub product: String,
+    pub machine: String,
+    pub version: String,
+    pub epoch: u32,
+    /// SHA-256 of its ESP.
+    pub to: String,
 }
 
-/// SHA-256 of the ESP of the release of that version that was withdrawn, as some devices may still run it.
-pub fn withdrawn<'a>(targets: &'a Targets, product: &str, machine: &str, version: &str) -> Option<&'a str> {
-    targets.extra.get(WITHDRAWN)?.get(key(product, machine, version))?.as_str()
+/// All of them; what is not understood was written by a later program, which knows what to make of it.
+pub fn withdrawn(targets: &Targets) -> Vec<Withdrawn> {
+    let all = targets.extra.get(WITHDRAWN).and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(|one| serde_json::from_value(one.clone()).ok()).collect()
 }
 
 fn remember(targets: &mut Targets, custom: &TargetCustom) {
-    let all = targets.extra.entry(WITHDRAWN.to_owned()).or_insert_with(|| Value::Object(serde_json::Map::new()));
-    if let Value::Object(all) = all {
-        all.insert(key(&custom.product, &custom.machine, &custom.version), custom.to.clone().into());
+    let TargetCustom { product, machine, version, epoch, to, .. } = custom.clone();
+    let one = serde_json::to_value(Withdrawn { product, machine, version, epoch, to }).unwrap_or_default();
+    let all = targets.extra.entry(WITHDRAWN.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(all) = all {
+        // A release has several payloads.
+        if !all.contains(&one) {
+            all.push(one);
+        }
     }
 }
 

@@ -70,7 +70,7 @@ fn last_release(updates: &Value) -> String {
     let version = field("/state/last/candidate/version");
     match updates.pointer("/state/last/committed").and_then(Value::as_bool) {
         Some(true) => format!("{version} is committed"),
-        Some(false) => format!("{version} is denied: {}", field("/state/last/reason")),
+        Some(false) => format!("{version} was not kept: {}", field("/state/last/reason")),
         None => "-".to_owned(),
     }
 }
@@ -217,7 +217,7 @@ mod tests {
             "        next: asked again in 7 s",
             "     refused: 2.0.0 was tried",
             "      failed: 2.0.0: no route",
-            "        last: 2.0.0 is denied: no web",
+            "        last: 2.0.0 was not kept: no web",
             "      result: -",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{text}");

@@ -120,10 +120,11 @@ fn begin(action: UpdateAction, json: bool) -> ExitCode {
             Ok(status) => status,
             Err(not) => return not.tell(json),
         };
-        if status.pointer("/working").and_then(Value::as_bool) == Some(true) {
+        let asked = status.pointer("/asked").unwrap_or(&Value::Null);
+        // The policy may have begun something else by then.
+        if asked.is_null() && status.pointer("/working").and_then(Value::as_bool) == Some(true) {
             continue;
         }
-        let asked = status.pointer("/asked").unwrap_or(&Value::Null);
         if json {
             print(&format!("{asked:#}\n"));
         }

@@ -172,9 +172,9 @@ fn waiting(state: &State, running: Slot) -> Option<Candidate> {
     }
 }
 
-/// Whether any payload leads to the release.
+/// Whether any payload leads to the release, for some device at least: where nobody may take it, it was stopped.
 fn offers(offers: &[Offer], candidate: &Candidate) -> bool {
-    offers.iter().any(|offer| offer.custom.to == candidate.name)
+    offers.iter().any(|offer| offer.custom.to == candidate.name && offer.custom.rollout_percent > 0)
 }
 
 /// Whether the device may install, or restart, now. What somebody has asked for, it may.
@@ -232,6 +232,9 @@ mod tests {
         assert!(offers(&all, &candidate("5e")));
         assert!(!offers(&all, &candidate("5f")), "another of the same version");
         assert!(!offers(&[], &candidate("5e")));
+        let mut stopped = all.clone();
+        stopped[0].custom.rollout_percent = 0;
+        assert!(!offers(&stopped, &candidate("5e")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::boot::slot::{disks, Disk};
 use osbuild_format::command_line::Slot;
 use osbuild_update::device::{BootManager, Epoch};
 use osbuild_update::install::InstallError;
-use osbuild_update::state::{Found, Journal, State, StateError};
+use osbuild_update::state::{Found, Journal, State};
 use osbuild_update::trial::{self, Start};
 use std::io;
 
@@ -45,12 +45,6 @@ impl Device {
     pub fn commit(&mut self) -> Result<(), InstallError> {
         let running = self.running;
         trial::commit(&mut self.on_trial(), running)
-    }
-
-    /// Notes why this start of the release on trial is given up.
-    pub fn failed(&mut self, reason: &str) -> Result<(), StateError> {
-        let Device { storage, journal, state, running, .. } = self;
-        trial::failed(storage, journal, state, *running, reason)
     }
 
     /// Ends a commit whose epoch could not be raised when the device started.

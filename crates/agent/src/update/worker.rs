@@ -105,15 +105,8 @@ fn obey(order: Order) -> Result<Done, Stop> {
     let mut device = Device::open(&facts).map_err(|error| error.to_string())?;
     let report = match order {
         Order::Commit => {
-            let committed =
-                health::check_all(&config.update.health).and_then(|()| device.commit().map_err(|error| chain(&error)));
-            if let Err(reason) = committed {
-                // The report says it too, to those who are there before the restart.
-                device
-                    .failed(&reason)
-                    .map_err(|error| format!("{reason}; and that cannot be noted: {}", chain(&error)))?;
-                return Err(Stop::Failed(reason));
-            }
+            health::check_all(&config.update.health)?;
+            device.commit().map_err(|error| chain(&error))?;
             Report::Committed { epoch: device.epoch.read().map_err(|error| error.to_string())? }
         }
         Order::Defer { until_seconds } => {

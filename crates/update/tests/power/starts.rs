@@ -1,6 +1,6 @@
 //! Starts at which a part of the device does not do what it is told: its TPM, its firmware, the slot that it came from.
 
-use crate::disk::Shared;
+use crate::disk::{Fault, Shared};
 use crate::world::Server;
 use crate::{Bench, MOST_STARTS, TRIAL_BOOTS};
 use osbuild_format::command_line::Slot;
@@ -85,6 +85,18 @@ fn a_release_that_is_withdrawn_while_it_waits_is_not_started() {
     };
     there(Slot::B).expect("it runs: no effect");
     assert!(matches!(state(&machine).phase, Phase::Trial { .. }));
+    // The firmware's variable, the record, its flush.
+    for at in 0..3 {
+        let (machine, mut server) = (bench.machine(at), Server::new(&bench.made));
+        assert!(bench.run(&machine, &mut server).is_some(), "installed");
+        let operations = machine.0.borrow().operations;
+        machine.0.borrow_mut().faults = vec![(operations + at, Fault::PowerCut)];
+        with_device(&machine, |device| {
+            trial::withdraw(device.storage, device.boot, device.journal, device.state, Slot::A).expect_err("cut")
+        });
+        machine.0.borrow_mut().power_on();
+        assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "cut at {at}: it settles");
+    }
     there(Slot::A).expect("withdrawn");
     assert_eq!((state(&machine).phase, bench.start(&machine).0), (Phase::Idle, Slot::A));
     assert!(!state(&machine).denies(&bench.new.name()), "it may come back");

@@ -61,7 +61,7 @@ impl Agent {
             }
             Wish::DeferUpdates(seconds) => {
                 let longest = MOST_DEFERRED.min(Duration::from_secs(u64::from(seconds)));
-                self.deferrals.set(id, time::now() + longest);
+                self.change_deferrals(|all| all.set(id, time::now() + longest));
             }
         }
     }
@@ -121,6 +121,7 @@ impl Agent {
         }
         let id = id.clone();
         self.parts.log.error(&format!("app `{id}` ends again and again: it is not started any more"));
+        self.change_deferrals(|all| all.forget(&id));
         if !self.parts.config.safe_mode {
             return;
         }
@@ -128,6 +129,7 @@ impl Agent {
         let Some(stopped) = self.parts.apps.enter_safe_mode(rule.clone()) else { return };
         self.parts.log.error(&format!("safe mode, without apps of third parties: {rule}"));
         for third in stopped {
+            self.change_deferrals(|all| all.forget(&third));
             if let Some(app) = self.parts.apps.get(&third) {
                 app.blame(Reason::Policy { rule: format!("safe mode, because {rule}") });
             }
@@ -191,7 +193,7 @@ impl Agent {
     }
 
     fn replace_app(&mut self, id: &str) {
-        self.deferrals.forget(id);
+        self.change_deferrals(|all| all.forget(id));
         if let Ok(unit) = self.supervisor.find(&unit_name(id)) {
             self.supervisor.remove(unit);
             self.programs.remove(&unit);

@@ -54,6 +54,17 @@ impl Health {
         self.ready_ms.is_some() || self.overdue
     }
 
+    /// Its deadline has passed, and it is not healthy.
+    pub fn is_overdue(&self) -> bool {
+        self.ready_ms.is_none() && self.overdue
+    }
+
+    /// Counts this start among those that were not healthy. Where that cannot be kept each would be the first: it stays up then as if
+    /// there had been many.
+    fn count(&mut self, now: Duration) -> io::Result<()> {
+        self.failed.count_one().inspect_err(|_| self.end = self.end.max(now + MOST_STAY))
+    }
+
     /// None: it need not be looked at for its time.
     pub fn wake_at(&self, updates: bool, now: Duration) -> Option<Duration> {
         match (self.ready_ms, self.overdue) {
@@ -105,14 +116,14 @@ impl Agent {
             start::failed(&self.parts.facts.slot, &reason, &self.parts.log);
             return self.end(End::Reboot);
         }
-        if let Err(error) = self.health.failed.count_one() {
+        if let Err(error) = self.health.count(now) {
             self.parts.log.warn(&format!("cannot count this start: {error}"));
         }
-        if self.health.is_over(false, now) {
+        if self.health.is_over(self.updates.worker().is_some(), now) {
             self.parts.log.error(&format!("{reason}; rebooting"));
             return self.end(End::Reboot);
         }
-        let left = (self.health.end - now).as_secs();
+        let left = self.health.end.saturating_sub(now).as_secs();
         self.parts.log.error(&format!("{reason}; looking for an update, rebooting in {left} s"));
         self.look_for_updates_now();
     }
@@ -185,6 +196,16 @@ mod tests {
         );
         health.ready_ms = Some(7);
         assert_eq!((health.word(), health.wake_at(false, time(60))), ("ready", None));
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_counted_is_not_taken_for_the_first() {
+        let time = Duration::from_secs;
+        let failed = FailedStarts::new(Path::new("/proc/nowhere"));
+        let mut health = Health { deadline: time(60), end: time(60), overdue: true, failed, ready_ms: None };
+        assert!(health.is_over(false, time(60)) && health.is_overdue());
+        health.count(time(60)).expect_err("there is no such folder");
+        assert!(!health.is_over(false, time(60)) && health.is_over(false, time(60) + MOST_STAY));
     }
 
     #[test]

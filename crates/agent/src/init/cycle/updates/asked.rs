@@ -33,12 +33,12 @@ impl Agent {
             return Answer::Refused(format!("{version} is on trial: it has to be committed first"));
         }
         let (order, errand) = match action {
-            UpdateAction::Check { from } => (Order::Check(self.circumstances(from, false)), Errand::Other),
+            UpdateAction::Check { from } => (Order::Check(self.circumstances(from, false)), Errand::Asked),
             UpdateAction::Install { from, full } => {
                 let circumstances = self.circumstances(from, full);
                 (Order::Install { unasked: false, circumstances }, Errand::InstallNow)
             }
-            UpdateAction::Defer { seconds } => (Order::Defer { until_seconds: self.until(seconds) }, Errand::Other),
+            UpdateAction::Defer { seconds } => (Order::Defer { until_seconds: self.until(seconds) }, Errand::Asked),
         };
         // Whoever asks hears of this one, even when the policy begins another right after it.
         self.updates.asked = None;
@@ -79,7 +79,10 @@ impl Agent {
             ("starting", "the system is not up yet".to_owned(), None)
         } else {
             let seconds = updates.next.saturating_sub(time::now()).as_secs();
-            ("not-due", format!("the repository is asked again in {seconds} s"), Some(seconds))
+            match &updates.why {
+                Some((why, reason)) => (why.as_str(), format!("{reason}; looks again in {seconds} s"), Some(seconds)),
+                None => ("not-due", format!("the repository is asked again in {seconds} s"), Some(seconds)),
+            }
         };
         json!({ "why": why, "reason": reason, "in_seconds": in_seconds })
     }

@@ -10,13 +10,14 @@ use super::Agent;
 use crate::end::End;
 use crate::update::partitions::Partitions;
 use crate::update::report::{Progress, Report};
-use crate::update::start::{Beginning, Begun};
+use crate::update::start::{self, Beginning, Begun};
 use crate::update::worker::{policy, Circumstances, Order};
 use crate::{file, time};
 pub use moment::Deferrals;
 use moment::{done, due_later, ends, is_newly_deferred, longer, pause, AGAIN};
 use osbuild_format::device::DeviceConfig;
-use osbuild_update::policy::{first_check_wait, next_check};
+use osbuild_update::policy::{first_check_wait, may_install, next_check, Moment, Policy};
+use osbuild_update::reason::NotNow;
 use osbuild_update::state::{Journal, State};
 use serde_json::Value;
 use std::io::{self, Read};
@@ -28,6 +29,9 @@ const FIRST: Duration = Duration::from_secs(30);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Beyond what the health checks may take themselves.
 const TO_COMMIT: Duration = Duration::from_secs(180);
+
+/// For a worker that is killed to be gone.
+const TO_END: Duration = Duration::from_secs(10);
 
 /// For a client to ask once more before its own shell is stopped.
 const TO_TELL: Duration = Duration::from_millis(1000);
@@ -54,6 +58,12 @@ pub struct Updates {
     restart_at: Option<Duration>,
     /// Workers in a row that failed and got nowhere.
     failures: u32,
+    /// The next look does not wait for its time.
+    hurries: bool,
+    /// The worker that commits was ended, since it took too long.
+    late: bool,
+    /// Why the last worker did nothing: for programs, and for people.
+    why: Option<(String, String)>,
 }
 
 impl Updates {
@@ -69,7 +79,7 @@ impl Updates {
         let next = time::now() + FIRST + Duration::from_secs(wait);
         let (epoch, state) = (begun.epoch, shown());
         let (worker, progress, result, asked, commit_deadline, restart_at) = (None, None, None, None, None, None);
-        let (put_off, failures) = (None, 0);
+        let (put_off, failures, hurries, late, why) = (None, 0, false, false, None);
         Updates {
             trial,
             unable,
@@ -84,6 +94,9 @@ impl Updates {
             put_off,
             restart_at,
             failures,
+            hurries,
+            late,
+            why,
         }
     }
 
@@ -109,8 +122,14 @@ impl Agent {
             worker.kill();
         }
         if self.updates.commit_deadline.is_some_and(|deadline| now >= deadline) {
-            self.parts.log.error("the release on trial was not committed in time; rebooting");
-            return self.end(End::Reboot);
+            // Its end is heard of, and noted; unless nothing ends it.
+            let Some(worker) = self.updates.worker.as_ref().filter(|_| !self.updates.late) else {
+                self.parts.log.error("the release on trial was not committed in time; rebooting");
+                return self.end(End::Reboot);
+            };
+            worker.kill();
+            self.updates.late = true;
+            self.updates.commit_deadline = Some(now + TO_END);
         }
         if self.updates.restart_at.is_some_and(|at| now >= at) {
             return self.end(End::Reboot);
@@ -126,7 +145,8 @@ impl Agent {
                 self.begin(&Order::Commit, Errand::Commit);
             }
         } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
-            if let Some(wait) = self.not_due() {
+            let wait = if std::mem::take(&mut self.updates.hurries) { None } else { self.not_due() };
+            if let Some(wait) = wait {
                 self.updates.next = now + wait;
                 return;
             }
@@ -155,14 +175,43 @@ impl Agent {
         all.min().filter(|_| decided)
     }
 
-    /// A system that is not healthy does not wait for its turn.
+    /// A system that is not healthy does not wait for its turn: how often it comes here is bounded by how long it stays up.
     pub(super) fn look_for_updates_now(&mut self) {
-        self.updates.next = self.updates.next.min(time::now());
+        self.updates.next = time::now();
+        self.updates.hurries = true;
+    }
+
+    /// The wishes of apps to put updates off have changed: what waits for their end may come sooner.
+    pub(super) fn change_deferrals(&mut self, change: impl FnOnce(&mut Deferrals)) {
+        let before = self.deferrals.until();
+        change(&mut self.deferrals);
+        if self.deferrals.until() < before {
+            self.updates.next = self.updates.next.min(time::now() + AGAIN);
+        }
+    }
+
+    /// Whether updates are put off until then, as far as the product allows it.
+    fn is_put_off(&self, until: Duration) -> bool {
+        // What is not healthy restarts anyway.
+        if self.health.is_overdue() {
+            return false;
+        }
+        let now_seconds = time::unix().as_secs();
+        let offered = state().and_then(|state| state.offered);
+        let moment = Moment {
+            now_seconds,
+            is_certain: false,
+            offered_seconds: offered.map_or(now_seconds, |offered| offered.since_seconds),
+            deferred_until_seconds: now_seconds + until.saturating_sub(time::now()).as_secs(),
+        };
+        let policy = Policy { window: None, ..policy(&self.parts.config) };
+        matches!(may_install(&policy, moment), Err(NotNow::Deferred { .. }))
     }
 
     fn circumstances(&self, from: Option<String>, full: bool) -> Circumstances {
         let synchronized = self.parts.network.clock().server.is_some();
-        let left = self.deferrals.left(time::now()).as_secs();
+        // An app of a system that is not healthy has nothing to protect from a restart.
+        let left = if self.health.is_overdue() { 0 } else { self.deferrals.left(time::now()).as_secs() };
         let deferred_until_seconds = if left == 0 { 0 } else { time::unix().as_secs() + left };
         Circumstances { synchronized, deferred_until_seconds, from, full }
     }
@@ -170,6 +219,7 @@ impl Agent {
     fn begin(&mut self, order: &Order, errand: Errand) -> bool {
         match Worker::start(order, errand, time::now()) {
             Ok(worker) => {
+                self.updates.why = None;
                 self.updates.worker = Some(worker);
                 true
             }
@@ -211,18 +261,19 @@ impl Agent {
             Errand::Install { deferred_until } => Some(deferred_until),
             _ => None,
         };
-        if matches!(report, Report::Armed { .. }) && is_newly_deferred(knew, deferred_until) {
-            // The next worker knows, and knows for how long that may be.
-            self.updates.next = time::now();
+        let is_put_off = is_newly_deferred(knew, deferred_until) && self.is_put_off(deferred_until);
+        if matches!(report, Report::Armed { .. }) && is_put_off {
+            // The next worker knows.
+            self.updates.next = time::now() + AGAIN;
         } else {
             self.conclude(&report, worker.errand == Errand::Commit);
         }
-        if matches!(worker.errand, Errand::InstallNow | Errand::Other) {
+        if matches!(worker.errand, Errand::InstallNow | Errand::Asked) {
             self.updates.asked = Some(report.clone());
         }
         self.updates.result = Some(report);
         if let Some(until_seconds) = put_off.filter(|_| self.ending.is_none()) {
-            self.begin(&Order::Defer { until_seconds }, Errand::Other);
+            self.begin(&Order::Defer { until_seconds }, Errand::Own);
         }
     }
 
@@ -239,10 +290,18 @@ impl Agent {
                 self.parts.log.tell(&format!("{version} is committed"));
             }
             report if commits => {
+                let reason = match report {
+                    _ if self.updates.late => "it was not committed in time".to_owned(),
+                    Report::Failed { reason } => reason.clone(),
+                    report => report.text(),
+                };
                 self.parts.log.error(&format!("the release on trial is not committed: {}; rebooting", report.text()));
+                start::failed(&self.parts.facts.slot, &reason, &self.parts.log);
                 self.end(End::Reboot);
             }
-            Report::NotNow { details, .. } => {
+            Report::NotNow { reason, details } => {
+                self.updates.why =
+                    details.get("why").and_then(Value::as_str).map(|why| (why.to_owned(), reason.clone()));
                 // A time at which the reason ends, or else the time of the next check.
                 let at = ends(details).or_else(|| {
                     let state = state()?;

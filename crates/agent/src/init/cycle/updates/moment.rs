@@ -33,6 +33,7 @@ impl Deferrals {
         self.until().saturating_sub(now)
     }
 }
+
 /// When the repository is to be asked again, in seconds since 1970; none: now. A device that restarts often asks no more often for
 /// that; but what is under way, or waits for its moment, goes on.
 pub fn due_later(state: &State, policy: &Policy, now_seconds: u64, device_id: &str) -> Option<u64> {

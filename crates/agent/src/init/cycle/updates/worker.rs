@@ -33,8 +33,10 @@ pub enum Errand {
     },
     /// The same, for somebody who wants it now.
     InstallNow,
-    /// To look, or to write something down.
-    Other,
+    /// To look, or to write something down, for somebody.
+    Asked,
+    /// To write something down that is known already.
+    Own,
 }
 
 pub struct Worker {
