@@ -306,7 +306,9 @@ fn a_wish_to_stop_ends_what_runs_there_too() {
     while !is_over() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(is_over(), "it goes on, or something of ours is left");
+    let left: Vec<_> = std::fs::read_dir(device.ours()).into_iter().flatten().flatten().map(|at| at.path()).collect();
+    assert!(over.exists(), "it goes on; left of ours: {left:?}");
+    assert!(is_over(), "something of ours is left: {left:?}");
 }
 
 /// What is said to somebody who finds `argv` at the other end.
