@@ -110,16 +110,12 @@ pub fn parse(block: &[u8]) -> Option<(u64, State)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Candidate, Failure, Home, Phase, LIMIT_DENIED};
+    use super::super::tests::candidate;
+    use super::super::{Failure, Home, Phase, LIMIT_DENIED};
     use super::*;
     use crate::reason::NotNow;
     use osbuild_format::command_line::Slot;
     use proptest::prelude::*;
-
-    fn candidate(letter: char) -> Candidate {
-        let text = |length| letter.to_string().repeat(length);
-        Candidate { name: text(64), version: text(128), epoch: u32::MAX }
-    }
 
     #[test]
     fn a_record_holds_the_longest_state() {

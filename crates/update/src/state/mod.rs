@@ -242,7 +242,8 @@ mod letter {
 mod tests {
     use super::*;
 
-    fn candidate(letter: char) -> Candidate {
+    /// As long as one can be.
+    pub(super) fn candidate(letter: char) -> Candidate {
         let text = |length| letter.to_string().repeat(length);
         Candidate { name: text(64), version: text(128), epoch: u32::MAX }
     }

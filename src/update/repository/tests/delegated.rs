@@ -37,13 +37,18 @@ fn publish_as_acme(folder: &Path, name: &str, bytes: &[u8]) {
     batch.commit(folder).unwrap();
 }
 
-#[test]
-fn what_is_delegated_may_be_anything_but_has_to_be_found_and_whole() {
+fn with_a_target_of_acme() -> tempfile::TempDir {
     let folder = made();
     let repository = Repository::open(folder.path()).unwrap();
     repository.delegate("acme", &spec(&["third"], 1), vec!["apps-*".to_owned()], &keyring(&NAMES), day(1)).unwrap();
     drop(repository);
     publish_as_acme(folder.path(), "apps-meter.app", b"no payload");
+    folder
+}
+
+#[test]
+fn what_is_delegated_may_be_anything_but_has_to_be_found_and_whole() {
+    let folder = with_a_target_of_acme();
     let found = checked(folder.path(), day(1)).unwrap();
     assert!(found.lines.contains(&"apps-meter.app of acme, 10 bytes".to_owned()), "{found:?}");
     // In the project's own metadata it would be one that no device can take.
@@ -76,11 +81,7 @@ fn a_delegation_ends_and_may_begin_anew() {
 
 #[test]
 fn what_a_device_does_not_find_or_finds_damaged_is_told_whoever_published_it() {
-    let folder = made();
-    let repository = Repository::open(folder.path()).unwrap();
-    repository.delegate("acme", &spec(&["third"], 1), vec!["apps-*".to_owned()], &keyring(&NAMES), day(1)).unwrap();
-    drop(repository);
-    publish_as_acme(folder.path(), "apps-meter.app", b"no payload");
+    let folder = with_a_target_of_acme();
     let whole = tempfile::tempdir().unwrap();
     file::copy_tree(folder.path(), whole.path()).unwrap();
     for name in file::list(&folder.path().join(TARGETS)).unwrap() {
