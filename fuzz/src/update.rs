@@ -96,6 +96,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         format!("{{{},{failure}}}", phase("installing", &header)),
         format!("{{{},{offered}}}", phase("trial", r#","boots_left":2"#)),
         format!("{{{},{ended}}}", phase("committing", "")),
+        format!("{{{},{offered}}}", phase("waiting", "")),
         "{}".to_owned(),
     ];
     let records = (7u64..).zip(&bodies).map(|(sequence, body)| record(sequence, body.as_bytes()));

@@ -1,12 +1,12 @@
-//! The power goes at seeded moments of an update, again and again: what runs then is one of the two releases, whole, and in the
-//! end it is the new one.
+//! The power goes at seeded moments of updates, by a full payload and by a delta in turn: what runs then is one of the two releases,
+//! whole, and in the end it is the new one.
 //!
 //! Invariant: the seed of the moments is said before the first; `OSBUILD_TEST_SEED` tries others.
 
 use crate::command::copy;
 use crate::command::guest::Guest;
 use crate::device::{Device, PATIENCE};
-use crate::payload::{Payload, FULL};
+use crate::payload::{Payload, DELTA, FULL};
 use crate::releases::{Releases, Variant, PRODUCT};
 use crate::server::{self, Sent, Server};
 use crate::{fits, say};
@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 const SEED: u64 = 4;
 const CUTS: usize = 20;
+/// The repository of which a device takes the delta.
+const WITH_DELTA: &str = "with-delta";
 /// So slow that most moments are within the download.
-const BYTES_PER_SECOND: u64 = 1 << 20;
+const DOWNLOAD_SECONDS: u64 = 7;
 /// As many starts as a trial may have: here it is the power that fails, and not the release.
 const TRIAL_BOOTS: u32 = 10;
 
@@ -80,7 +82,7 @@ struct Bench {
     /// What each installation that came to its end took of memory, in KiB.
     peaks_kib: Vec<u64>,
     // After the guest, whose files are in its project.
-    _releases: Releases,
+    releases: Releases,
 }
 
 #[test]
@@ -90,8 +92,14 @@ fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
     say(&format!("OSBUILD_TEST_SEED={seed}\n"));
     let (mut bench, mut random, mut cuts) = (Bench::new(), Random(seed), 0);
     say(&format!("two releases and a device: {:?}\n", start.elapsed()));
-    while cuts < CUTS {
-        bench.renew();
+    bench.waits_while_it_is_put_off();
+    say(&format!("it has waited: {:?}\n", start.elapsed()));
+    for kind in [FULL, DELTA].into_iter().cycle() {
+        if cuts == CUTS {
+            break;
+        }
+        bench.renew(kind);
+        say(&format!("by {kind}\n"));
         loop {
             let moment = random.moment(&bench.payload);
             if cuts == CUTS || !bench.lives_until(moment) {
@@ -108,7 +116,7 @@ fn the_power_goes_at_twenty_moments_of_an_update_and_the_device_gets_there() {
     bench.guest.switch_on();
     assert_eq!(bench.becomes_ready(), Runs::New);
     let peak_kib = bench.peaks_kib.iter().max().expect("something was installed");
-    fits(&format!("by full, at most of {} times", bench.peaks_kib.len()), *peak_kib);
+    fits(&format!("at most of {} times", bench.peaks_kib.len()), *peak_kib);
 }
 
 impl Bench {
@@ -117,26 +125,57 @@ impl Bench {
         let releases = Releases::new(&server);
         let first = releases.build(Variant::good("1.0.0", 1, TRIAL_BOOTS));
         releases.publish("site", &first, 0);
-        releases.publish("site", &releases.build(Variant::good("2.0.0", 2, TRIAL_BOOTS)), 0);
-        server.behaviour().folder = releases.path("site");
-        server.behaviour().paced = Some(("", BYTES_PER_SECOND));
+        releases.copy("site", WITH_DELTA);
+        let second = releases.build(Variant::good("2.0.0", 2, TRIAL_BOOTS));
+        releases.publish("site", &second, 0);
+        releases.publish(WITH_DELTA, &second, 1);
         let payload = Payload::of(&releases.path("site"), "2.0.0", FULL);
         let mut guest = Guest::of(&releases.project, PRODUCT, &first.join("disk.img"));
         guest.boot();
         guest.switch_off();
         let new = releases.path("out/new");
         copy::tree(guest.state(), &new);
-        Bench { guest, new, server, payload, sent: Vec::new(), peaks_kib: Vec::new(), _releases: releases }
+        Bench { guest, new, server, payload, sent: Vec::new(), peaks_kib: Vec::new(), releases }
     }
 
-    /// The device is as it was before any update.
-    fn renew(&mut self) {
+    /// The device is as it was before any update, which it gets by a payload of this kind.
+    fn renew(&mut self, kind: &'static str) {
+        let site = self.releases.path(if kind == DELTA { WITH_DELTA } else { "site" });
+        self.payload = Payload::of(&site, "2.0.0", kind);
+        let mut behaviour = self.server.behaviour();
+        behaviour.folder = site;
+        behaviour.paced = Some((kind, self.payload.bytes / DOWNLOAD_SECONDS));
+        drop(behaviour);
         self.guest.cut_power();
         let state = self.guest.state();
         std::fs::remove_dir_all(state).expect("removed");
         copy::tree(&self.new, state);
         self.server.take_sent();
         self.sent.clear();
+    }
+
+    /// Somebody puts off what it has begun by itself: it is written and waits, and no power cut starts it before its moment.
+    fn waits_while_it_is_put_off(&mut self) {
+        self.renew(FULL);
+        self.guest.switch_on();
+        assert_eq!(self.becomes_ready(), Runs::Old);
+        let device = Device(&mut self.guest);
+        let begun = Moment::Fetch(self.payload.segments_at + self.payload.longest_segment / 2);
+        wait_for(&device, &self.server, &self.payload, begun);
+        device.shell("osagent update defer 3600");
+        let (start, mut status) = (Instant::now(), device.status());
+        while (&status["state"]["phase"]["is"], &status["waits"]["why"]) != (&"waiting".into(), &"deferred".into()) {
+            assert!(start.elapsed() < PATIENCE, "it does not wait: {status:#}");
+            std::thread::sleep(Duration::from_secs(1));
+            status = device.status();
+        }
+        self.guest.cut_power();
+        self.count();
+        self.guest.switch_on();
+        assert_eq!(self.becomes_ready(), Runs::Old, "it is not its moment");
+        let status = Device(&mut self.guest).status();
+        assert_eq!(status["state"]["phase"]["is"], "waiting", "{status:#}");
+        self.arrives();
     }
 
     /// Switches it on, and cuts the power at the moment. False: it is there already, and on.

@@ -106,7 +106,27 @@ fn a_device_follows_good_releases_and_comes_back_from_bad_ones() {
         (&"epoch".into(), &2.into()),
         "{refused:#}"
     );
+    recovers_without_a_restart(&device);
     say(&format!("all of it: {:?}\n", start.elapsed()));
+}
+
+/// What updates need could not be read when the device started; once it can be, nobody has to restart it.
+fn recovers_without_a_restart(device: &Device) {
+    const STATE: &str = "/data/osagent/update/state";
+    device.rests();
+    let mark = device.mark();
+    device.shell(&format!("mv {STATE} /data/kept && mkdir {STATE} && sync && osagent reboot"));
+    device.says_line(mark, "osagent: this device cannot update:");
+    device.is_ready(mark);
+    let status = device.status();
+    assert_eq!((&status["waits"]["why"], &status["version"]), (&"unable".into(), &MENDED.version.into()), "{status:#}");
+    device.shell(&format!("rmdir {STATE} && mv /data/kept {STATE}"));
+    // Who asks makes it try at once.
+    let refused = device.shell("osagent update check 2>&1 || true");
+    assert!(refused.contains("this device cannot update") && refused.contains("it tries once more"), "{refused}");
+    device.says_line(mark, "osagent: this device can update again");
+    let refused = device.ask("check");
+    assert_eq!(refused["details"]["why"], "epoch", "{refused:#}");
 }
 
 /// A committed one, which is not on trial any more: it restarts, and when that does not help it looks for another before it is ready.

@@ -22,5 +22,5 @@ pub use client::{Limits, Updater};
 pub use error::UpdateError;
 pub use fetch::{FetchError, Fetcher, FolderFetcher};
 pub use percent::file_name;
-pub use store::{FolderStore, Store};
+pub use store::{FolderStore, MemoryStore, Store};
 pub use time::Time;

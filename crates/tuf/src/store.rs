@@ -1,10 +1,13 @@
-//! Where trusted metadata is kept between updates: a trait, and a folder.
+//! Where trusted metadata is kept between updates: a trait, a folder, and memory for clients that are tried out.
 //!
 //! Invariant: a file that [`FolderStore`] has saved is whole and lasts, whenever the power fails.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Keeps files by name; a name may have one folder before it, such as `root_history/2.root.json`.
 pub trait Store {
@@ -53,10 +56,7 @@ impl Store for FolderStore {
         };
         let mut bytes = Vec::new();
         file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > limit_bytes {
-            true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit_bytes} bytes"))),
-            false => Ok(Some(bytes)),
-        }
+        within(bytes, limit_bytes).map(Some)
     }
 
     fn save(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
@@ -78,5 +78,46 @@ impl Store for FolderStore {
             // Otherwise it could be back after a power cut, when the root that made it worthless is saved.
             removed => removed.and_then(|()| fs::File::open(&self.folder)?.sync_all()),
         }
+    }
+}
+
+/// Files in memory, the same for all clones.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    files: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
+}
+
+impl MemoryStore {
+    /// All files as they are now.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.files.borrow().clone()
+    }
+
+    pub fn insert(&self, file: &str, bytes: Vec<u8>) {
+        self.files.borrow_mut().insert(file.to_owned(), bytes);
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self, file: &str, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+        let found = self.files.borrow().get(file).cloned();
+        found.map(|bytes| within(bytes, limit_bytes)).transpose()
+    }
+
+    fn save(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.insert(file, bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.files.borrow_mut().remove(file);
+        Ok(())
+    }
+}
+
+fn within(bytes: Vec<u8>, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    match bytes.len() as u64 > limit_bytes {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit_bytes} bytes"))),
+        false => Ok(bytes),
     }
 }

@@ -1,4 +1,4 @@
-//! A payload in, a slot that may be tried out.
+//! A payload in, a slot that may be tried out once its moment has come.
 //!
 //! In this order, each step lasting before the next begins: the other slot's ESP is made unbootable; the root's segments; the
 //! root is read back and its verity tree made; the ESP's segments, the one with its first sector last; the ESP is read back.
@@ -7,7 +7,7 @@
 use crate::device::{Area, BootManager, Payloads, Storage};
 use crate::payload::Payload;
 use crate::state::{Candidate, Failure, Home, Journal, Phase, State, StateError};
-use crate::{digest, trial, verity};
+use crate::{digest, verity};
 use osbuild_format::command_line::Slot;
 use osbuild_format::hex;
 use osbuild_format::payload::{apply, ImageName, Segment, SegmentError, Source, Sources};
@@ -48,7 +48,7 @@ pub enum InstallError {
     From,
     #[error("this release has failed here before")]
     Denied,
-    #[error("another update is on trial or being committed; the device has to restart first")]
+    #[error("another update waits for its start, is on trial or being committed; the device has to restart first")]
     Busy,
     #[error("the root has the root hash {found}, its kernel expects: {wanted}")]
     RootHash { wanted: String, found: String },
@@ -107,8 +107,6 @@ pub struct Installer<'a> {
     pub running: Slot,
     /// SHA-256 of that slot's ESP, 64 hex digits.
     pub release: &'a str,
-    /// Starts that a new slot gets to show that it is healthy; at least one.
-    pub trial_boots: u32,
 }
 
 /// The images of a slot.
@@ -137,8 +135,8 @@ struct Place<'a> {
 }
 
 impl Installer<'_> {
-    /// Writes the payload's release to the other slot and arms its first start. An installation of the same payload that was
-    /// interrupted is taken up where it was. What fails is remembered with its reason.
+    /// Writes the payload's release to the other slot, where it waits for [`crate::trial::begin`]. An installation of the same payload that
+    /// was interrupted is taken up where it was. What fails is remembered with its reason.
     pub fn install(&mut self, payload: &Payload, payloads: &mut dyn Payloads) -> Result<(), InstallError> {
         let result = self.try_install(payload, payloads);
         if let Err(error) = &result {
@@ -181,16 +179,14 @@ impl Installer<'_> {
         let output = self.fetch(payload, payloads, *first)?;
         self.finish_esp(payload, slot, &output)?;
         self.state.failure = None;
-        self.state.phase = Phase::Trial { candidate, slot, boots_left: self.trial_boots.max(1), used: false };
-        self.journal.save(self.storage, self.state)?;
-        trial::arm(self.storage, self.boot, self.journal, self.state)?;
-        Ok(())
+        self.state.phase = Phase::Waiting { candidate, slot };
+        Ok(self.journal.save(self.storage, self.state)?)
     }
 
     /// Everything that can be known before anything is written.
     fn check(&self, payload: &Payload, slot: Slot) -> Result<(), InstallError> {
         let header = &payload.header;
-        if matches!(self.state.phase, Phase::Trial { .. } | Phase::Committing { .. }) {
+        if matches!(self.state.phase, Phase::Waiting { .. } | Phase::Trial { .. } | Phase::Committing { .. }) {
             return Err(InstallError::Busy);
         }
         if self.state.denies(&header.to.esp.sha256) {

@@ -77,9 +77,9 @@ pub fn run(
         state: &mut state,
         running: simulation.running,
         release: simulation.release,
-        trial_boots: 1,
     };
     installer.install(&payload, &mut payloads)?;
+    trial::begin(&mut device, &mut firmware, &mut journal, &mut state, 1)?;
     let slot = other(simulation.running);
     if firmware.next.take() != Some(slot) {
         return Err(SimulateError::NotCommitted("its start is not armed"));

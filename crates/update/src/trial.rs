@@ -1,7 +1,8 @@
 //! What was under way when the device started in, what it has to do now out.
 //!
-//! Who arms a start writes first that it has one less. Invariant: the firmware's order changes only once the new slot has been
-//! healthy; a slot without starts left is never armed; a device that is idle changes nothing, however often it loses power.
+//! Who arms a start tells the firmware first and then writes that the slot has one less: a loss of power between the two gives one
+//! more. Invariant: the firmware's order changes only once the new slot has been healthy; a slot without starts left is never
+//! armed; a device that is idle, or whose update waits, changes nothing, however often it loses power.
 
 use crate::device::{BootManager, Epoch, Storage};
 use crate::install::{other, InstallError};
@@ -49,8 +50,8 @@ const UNABLE: &str = "it could not be committed";
 
 /// Decides, and does all but the restart. `runs_epoch`: the security epoch of the release that runs.
 pub fn at_start(device: &mut Device, running: Slot, runs_epoch: u32) -> Result<Start, InstallError> {
-    match device.state.phase.clone() {
-        Phase::Idle | Phase::Installing { .. } => {
+    match found(&device.state.phase, running) {
+        Phase::Idle | Phase::Installing { .. } | Phase::Waiting { .. } => {
             let committed = device.boot.committed().map_err(InstallError::Firmware)?;
             let forgot = committed.is_none();
             // An epoch that cannot be read is no reason to leave a system that runs.
@@ -133,6 +134,17 @@ pub fn at_start(device: &mut Device, running: Slot, runs_epoch: u32) -> Result<S
     }
 }
 
+/// The phase that the slot which runs says there is. A slot that is written into cannot be started, so one that runs was whole; and nobody
+/// has seen it healthy. Either the record that said so is lost, or the firmware has lost its variables and found this slot first.
+fn found(phase: &Phase, running: Slot) -> Phase {
+    match phase.clone() {
+        Phase::Installing { candidate, slot, .. } | Phase::Waiting { candidate, slot } if slot == running => {
+            Phase::Trial { candidate, slot, boots_left: 0, used: false }
+        }
+        phase => phase,
+    }
+}
+
 /// What a start comes to that cannot read or write what [`at_start`] needs: the release that is on trial here and can never be
 /// committed by this start, which has to restart now; none: there is nothing better to start. Each call leaves one start less,
 /// and after the last one the release is denied, so firmware that starts this slot whatever it is told ends with a system
@@ -144,7 +156,7 @@ pub fn unable(
     running: Slot,
     reason: &str,
 ) -> Result<Option<Candidate>, InstallError> {
-    match state.phase.clone() {
+    match found(&state.phase, running) {
         Phase::Trial { candidate, slot, boots_left, used } if slot == running => {
             state.failure = Some(Failure::of_trial(candidate.version.clone(), reason));
             match boots_left.checked_sub(1) {
@@ -178,8 +190,42 @@ pub fn failed(
     }
 }
 
+/// The moment of the release that waits in the other slot has come: it gets so many starts to show that it is healthy, at least one,
+/// and the first one is armed. No effect when none waits.
+pub fn begin(
+    storage: &mut dyn Storage,
+    boot: &mut dyn BootManager,
+    journal: &mut Journal,
+    state: &mut State,
+    starts: u32,
+) -> Result<(), InstallError> {
+    let Phase::Waiting { candidate, slot } = state.phase.clone() else { return Ok(()) };
+    state.phase = Phase::Trial { candidate, slot, boots_left: starts.max(1), used: false };
+    journal.save(storage, state)?;
+    arm(storage, boot, journal, state)
+}
+
+/// The release that is armed in the other slot was put off before its start: it waits again. No effect when none is.
+pub fn put_off(
+    storage: &mut dyn Storage,
+    boot: &mut dyn BootManager,
+    journal: &mut Journal,
+    state: &mut State,
+    running: Slot,
+) -> Result<(), InstallError> {
+    match state.phase.clone() {
+        Phase::Trial { candidate, slot, .. } if slot != running => {
+            // The firmware first: what waits must not start.
+            boot.set_next(None).map_err(InstallError::Firmware)?;
+            state.phase = Phase::Waiting { candidate, slot };
+            Ok(journal.save(storage, state)?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Arms one start of the slot on trial, which then has one less.
-pub(crate) fn arm(
+fn arm(
     storage: &mut dyn Storage,
     boot: &mut dyn BootManager,
     journal: &mut Journal,
@@ -205,7 +251,7 @@ pub(crate) fn arm(
 }
 
 /// Sees to it that the firmware starts the slot on trial next, and takes no start for that: it may not have obeyed when the
-/// release was installed. No effect when none is on trial.
+/// trial began. No effect when none is on trial.
 pub fn keep_armed(boot: &mut dyn BootManager, state: &State) -> Result<(), InstallError> {
     let Phase::Trial { slot, .. } = state.phase else { return Ok(()) };
     match boot.next().map_err(InstallError::Firmware)? == Some(slot) {
@@ -224,7 +270,7 @@ pub fn withdraw(
     running: Slot,
 ) -> Result<(), InstallError> {
     match state.phase.clone() {
-        Phase::Trial { candidate, slot, .. } if slot != running => {
+        Phase::Waiting { candidate, slot } | Phase::Trial { candidate, slot, .. } if slot != running => {
             // The firmware first: what the state has forgotten must not start.
             boot.set_next(None).map_err(InstallError::Firmware)?;
             state.end(candidate, false, WITHDRAWN);

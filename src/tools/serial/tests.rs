@@ -118,6 +118,18 @@ impl Device {
         self.folder.path().join("serial")
     }
 
+    /// What runs in the shell's session, as the kernel describes it: for messages.
+    fn processes(&self) -> Vec<String> {
+        let session = self.child.id().to_string();
+        let all = std::fs::read_dir("/proc").expect("processes").flatten();
+        let stats = all.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+        let ours = |stat: &String| {
+            let (_, rest) = stat.rsplit_once(')')?;
+            (rest.split_whitespace().nth(3)? == session).then_some(())
+        };
+        stats.filter(|stat| ours(stat).is_some()).collect()
+    }
+
     fn meet(&self, line: UnixStream) -> Result<Console, SerialError> {
         let wire = Wire::over(line, Path::new("/dev/line"), &Stop::default())?;
         Console::over(wire, self.ours().to_str().expect("a path"))
@@ -307,8 +319,9 @@ fn a_wish_to_stop_ends_what_runs_there_too() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let left: Vec<_> = std::fs::read_dir(device.ours()).into_iter().flatten().flatten().map(|at| at.path()).collect();
-    assert!(over.exists(), "it goes on; left of ours: {left:?}");
-    assert!(is_over(), "something of ours is left: {left:?}");
+    let runs = device.processes();
+    assert!(over.exists(), "it goes on; left of ours: {left:?}; processes: {runs:#?}");
+    assert!(is_over(), "something of ours is left: {left:?}; processes: {runs:#?}");
 }
 
 /// What is said to somebody who finds `argv` at the other end.

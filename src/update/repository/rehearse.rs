@@ -11,24 +11,19 @@ use crate::io::file;
 use crate::release::signer::Signer;
 use ed25519_dalek::SigningKey;
 use osbuild_tuf::metadata::{Metadata, Signed, TopLevel};
-use osbuild_tuf::{FetchError, Fetcher, Limits, Store, Time, Updater};
+use osbuild_tuf::{FetchError, Fetcher, Limits, MemoryStore, Store, Time, Updater};
 use rand_core::OsRng;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::rc::Rc;
+use std::io::Write;
 
-/// Files of metadata: a repository's, or those that a device has stored.
+/// A repository's files of metadata.
 #[derive(Clone, Default)]
-struct Memory(Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
+struct Site(MemoryStore);
 
-impl Fetcher for Memory {
+impl Fetcher for Site {
     fn metadata(&mut self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, FetchError> {
-        match self.0.borrow().get(name) {
-            None => Err(FetchError::Missing),
-            Some(bytes) if bytes.len() as u64 > limit_bytes => Err(FetchError::TooLong(limit_bytes)),
-            Some(bytes) => Ok(bytes.clone()),
-        }
+        let found = self.0.load(name, limit_bytes).map_err(|_| FetchError::TooLong(limit_bytes))?;
+        found.ok_or(FetchError::Missing)
     }
 
     fn target(&mut self, _: &str, _: u64, _: &mut dyn Write) -> Result<(), FetchError> {
@@ -36,36 +31,17 @@ impl Fetcher for Memory {
     }
 }
 
-impl Store for Memory {
-    fn load(&self, file: &str, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-        match self.0.borrow().get(file) {
-            Some(bytes) if bytes.len() as u64 > limit_bytes => Err(io::ErrorKind::InvalidData.into()),
-            found => Ok(found.cloned()),
-        }
-    }
-
-    fn save(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.borrow_mut().insert(file.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-
-    fn remove(&mut self, file: &str) -> io::Result<()> {
-        self.0.borrow_mut().remove(file);
-        Ok(())
-    }
-}
-
 /// Changes each role's keys, with keys made for it, on a copy of the metadata of `repository`, and lets a client of the first root
 /// and one that has seen each step follow. Says what was done.
 pub fn rehearse(mut repository: Repository, keyring: &mut Keyring, now: Time) -> Result<Vec<String>, RepositoryError> {
-    let site = Memory::default();
+    let site = Site::default();
     let folder = repository.folder.join(METADATA);
     for name in file::list(&folder)?.into_iter().filter(|name| name.ends_with(".json")) {
         let bytes = file::read(&folder.join(&name), LIMIT_BYTES as u64)?;
-        site.0.borrow_mut().insert(name, bytes);
+        site.0.insert(&name, bytes);
     }
-    let (root, follower) = (first_root(&repository.folder)?, Memory::default());
-    let follow = |device: &Memory| -> Result<u64, RepositoryError> {
+    let (root, follower) = (first_root(&repository.folder)?, MemoryStore::default());
+    let follow = |device: &MemoryStore| -> Result<u64, RepositoryError> {
         let mut client = Updater::from_root(&root, device.clone(), site.clone(), Limits::device())?;
         client.refresh(now)?;
         Ok(client.root().version)
@@ -79,7 +55,7 @@ pub fn rehearse(mut repository: Repository, keyring: &mut Keyring, now: Time) ->
         let spec = repository.role_with(role, &[name], &leaves, None, keyring)?;
         let (batch, version) = repository.rotation(&BTreeMap::from([(role, spec)]), &[], keyring, now)?;
         repository.take(batch, &site)?;
-        for device in [&follower, &Memory::default()] {
+        for device in [&follower, &MemoryStore::default()] {
             let reached = follow(device)?;
             if reached != version {
                 return wrong(format!(
@@ -97,7 +73,7 @@ pub fn rehearse(mut repository: Repository, keyring: &mut Keyring, now: Time) ->
 
 impl Repository {
     /// Goes on from what was signed, as if it had been written.
-    fn take(&mut self, batch: Batch, site: &Memory) -> Result<(), RepositoryError> {
+    fn take(&mut self, batch: Batch, site: &Site) -> Result<(), RepositoryError> {
         for (name, bytes) in batch.into_files()? {
             match name.trim_end_matches(".json").rsplit('.').next() {
                 Some("root") => self.root = parsed(&name, &bytes)?,
@@ -106,7 +82,7 @@ impl Repository {
                 Some("timestamp") => self.timestamp = parsed(&name, &bytes)?,
                 _ => return wrong(format!("a rehearsal signs nothing for `{}`", name.escape_debug())),
             }
-            site.0.borrow_mut().insert(name, bytes);
+            site.0.insert(&name, bytes);
         }
         Ok(())
     }

@@ -69,20 +69,29 @@ impl Work {
 
     /// `unasked`: the policy decides when; otherwise somebody has.
     pub fn install(mut self, unasked: bool) -> Result<Report, Stop> {
+        let clock = SystemClock { synchronized: self.circumstances.synchronized };
+        if clock.is_certain() && self.state.waits_since_at_most(clock.now_seconds()) {
+            self.journal.save(&mut self.storage, &self.state).map_err(|error| chain(&error))?;
+        }
         if let Some(candidate) = waiting(&self.state, self.running) {
-            is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+            if let Err(why) = self.is_the_moment(unasked) {
+                // It may have been put off after it was armed.
+                let Work { storage, boot, journal, state, running, .. } = &mut self;
+                trial::put_off(storage, boot, journal, state, *running).map_err(|error| chain(&error))?;
+                return Err(why.into());
+            }
             // It has waited, perhaps for days. A repository that cannot be asked is no reason to wait longer, and a stick has what it has.
             let still_offered = self.circumstances.from.is_some()
                 || self.open().map_or(true, |repository| offers(&repository.offers, &candidate));
-            let Work { storage, boot, journal, state, running, .. } = &mut self;
             if still_offered {
-                trial::keep_armed(boot, state).map_err(|error| chain(&error))?;
+                self.arm()?;
                 return Ok(Report::Armed { version: candidate.version, peak_bytes: None, full: None });
             }
+            let Work { storage, boot, journal, state, running, .. } = &mut self;
             trial::withdraw(storage, boot, journal, state, *running).map_err(|error| chain(&error))?;
         }
         let (repository, offer, full) = self.look(!unasked)?;
-        is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+        self.is_the_moment(unasked)?;
         let keys = package::keys(&self.config.update.signers);
         let Offer { size_bytes, ref custom, .. } = offer;
         let mut repository =
@@ -90,15 +99,27 @@ impl Work {
         let payload = Payload::open(&mut repository, &offer.target, &offer.custom, &keys);
         let payload = payload.map_err(|error| chain(&error))?;
         let release = self.storage.release(self.running).map_err(|error| error.to_string())?;
-        let trial_boots = self.config.update.trial_boots.into();
         let Work { storage, boot, journal, state, running, .. } = &mut self;
         let running = *running;
-        let mut installer = Installer { storage, boot, journal, state, running, release: &release, trial_boots };
+        let mut installer = Installer { storage, boot, journal, state, running, release: &release };
         installer.install(&payload, &mut repository).map_err(|error| chain(&error))?;
-        // The window may have closed meanwhile.
-        is_the_moment(&self.state, &self.config, &self.circumstances, unasked)?;
+        // The window may have closed meanwhile. What waits for it is not armed: a power cut must not start it.
+        self.is_the_moment(unasked)?;
+        self.arm()?;
         let peak_bytes = confine::text(&self.status).ok().and_then(|status| peak_in(&status));
         Ok(Report::Armed { version: offer.custom.version, peak_bytes, full: full.map(str::to_owned) })
+    }
+
+    fn is_the_moment(&self, unasked: bool) -> Result<(), NotNow> {
+        is_the_moment(&self.state, &self.config, &self.circumstances, unasked)
+    }
+
+    /// The firmware starts the other slot next.
+    fn arm(&mut self) -> Result<(), Stop> {
+        let starts = self.config.update.trial_boots.into();
+        let Work { storage, boot, journal, state, .. } = self;
+        let armed = trial::begin(storage, boot, journal, state, starts).and_then(|()| trial::keep_armed(boot, state));
+        Ok(armed.map_err(|error| chain(&error))?)
     }
 
     /// The repository, with metadata that is good now.
@@ -112,7 +133,16 @@ impl Work {
     /// What the repository has for this device, or for somebody who `insists`.
     /// With it, why it is a full payload, if it is.
     fn look(&mut self, insists: bool) -> Result<(Repository, Offer, Option<&'static str>), Stop> {
-        let repository = self.open()?;
+        let repository = match self.open() {
+            Err(Stop::Failed(reason)) if self.circumstances.from.is_none() => {
+                // So that it is known after a restart, too. The first error is the one to tell.
+                if self.state.unanswered(&reason) {
+                    let _ = self.journal.save(&mut self.storage, &self.state);
+                }
+                return Err(Stop::Failed(reason));
+            }
+            opened => opened?,
+        };
         let Work { config, circumstances, .. } = self;
         let clock = SystemClock { synchronized: circumstances.synchronized };
         let full = circumstances.full || config.update.full_download == FullDownload::Allowed;
@@ -167,7 +197,9 @@ fn peak_in(status: &str) -> Option<u64> {
 /// the restart.
 fn waiting(state: &State, running: Slot) -> Option<Candidate> {
     match &state.phase {
-        Phase::Trial { candidate, slot, .. } if *slot != running => Some(candidate.clone()),
+        Phase::Waiting { candidate, slot } | Phase::Trial { candidate, slot, .. } if *slot != running => {
+            Some(candidate.clone())
+        }
         _ => None,
     }
 }
@@ -242,6 +274,8 @@ mod tests {
         let candidate = Candidate { name: "5e".repeat(32), version: "2.0.0".into(), epoch: 1 };
         let phase = Phase::Trial { candidate: candidate.clone(), slot: Slot::B, boots_left: 2, used: false };
         let mut state = State { phase, ..State::default() };
+        assert_eq!(waiting(&state, Slot::A), Some(candidate.clone()), "it is armed");
+        state.phase = Phase::Waiting { candidate: candidate.clone(), slot: Slot::B };
         assert_eq!(waiting(&state, Slot::A), Some(candidate));
         assert_eq!(waiting(&state, Slot::B), None, "it runs");
         assert_eq!(waiting(&State::default(), Slot::A), None);

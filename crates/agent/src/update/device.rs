@@ -52,6 +52,12 @@ impl Device {
         trial::settle(&mut self.on_trial())
     }
 
+    /// What is armed in the other slot waits again.
+    pub fn put_off(&mut self) -> Result<(), InstallError> {
+        let Device { storage, boot, journal, state, running, .. } = self;
+        trial::put_off(storage, boot, journal, state, *running)
+    }
+
     fn on_trial(&mut self) -> trial::Device<'_> {
         let Device { storage, boot, epoch, journal, state, .. } = self;
         trial::Device { storage, boot, epoch: epoch.as_mut(), journal, state }

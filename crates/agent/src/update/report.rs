@@ -2,6 +2,7 @@
 //!
 //! Invariant: a last line that is none, or none at all, is a failure; PID 1 does nothing about it but remember.
 
+use super::start::{Beginning, Found};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +36,10 @@ pub enum Report {
     Committed {
         /// The device takes no release with a lower one any more.
         epoch: u32,
+    },
+    /// A device that could not update when it started can now.
+    Able {
+        found: Found,
     },
     /// It is put off until then, in seconds since 1970.
     Deferred {
@@ -130,6 +135,15 @@ impl Report {
                 Report::NotNow { reason: start(reason, most_bytes), details }
             }
             Report::Failed { reason } => Report::Failed { reason: start(reason, most_bytes) },
+            Report::Able { found } => {
+                let beginning = match &found.beginning {
+                    Beginning::Trial(version) => Beginning::Trial(start(version, most_bytes)),
+                    Beginning::Unable(reason) => Beginning::Unable(start(reason, most_bytes)),
+                    other => other.clone(),
+                };
+                let told = found.told.as_ref().map(|(is_bad, text)| (*is_bad, start(text, most_bytes)));
+                Report::Able { found: Found { beginning, told, ..*found } }
+            }
             Report::Committed { .. } | Report::Deferred { .. } => self.clone(),
         }
     }
@@ -149,6 +163,7 @@ impl Report {
             Report::Committed { epoch } => {
                 format!("the release that runs is committed, with the security epoch {epoch}")
             }
+            Report::Able { .. } => "this device can update again".to_owned(),
             Report::Deferred { until_seconds } => format!("updates are put off until {until_seconds} s since 1970"),
             Report::Failed { reason } => format!("failed: {reason}"),
         }
@@ -182,12 +197,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn able(version: &str) -> Report {
+        let told = Some((true, version.to_owned()));
+        let beginning = Beginning::Trial(version.to_owned());
+        Report::Able { found: Found { beginning, epoch: Some(u32::MAX), told, forgot: true } }
+    }
+
     #[test]
     fn a_report_survives_its_way_and_silence_is_a_failure() {
         for report in [
             Report::Armed { version: "2.0.0".into(), peak_bytes: Some(1 << 20), full: Some("so".into()) },
             Report::NotNow { reason: "no".into(), details: serde_json::json!({ "why": "up-to-date" }) },
             Report::Committed { epoch: 2 },
+            able("2.0.0"),
         ] {
             assert_eq!(Report::parse(report.to_line().as_bytes()), report);
         }
@@ -236,13 +258,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_said_has_room_in_a_line_and_is_heard(part in "\\PC{0,9}|[\0-\u{1f}]{1,9}", times in 0usize..9000, kind in 0..4) {
+        fn whatever_is_said_has_room_in_a_line_and_is_heard(part in "\\PC{0,9}|[\0-\u{1f}]{1,9}", times in 0usize..9000, kind in 0..5) {
             let text = part.repeat(times.min(70_000 / part.len().max(1)));
             let (version, reason) = (text.clone(), text.clone());
             let report = match kind {
                 0 => Report::Offered { version, target: text.clone(), size_bytes: u64::MAX },
                 1 => Report::Armed { full: Some(version.clone()), version, peak_bytes: Some(u64::MAX) },
                 2 => Report::NotNow { reason, details: serde_json::json!({ "version": version }) },
+                3 => able(&text),
                 _ => Report::Failed { reason },
             };
             let line = report.to_line();
@@ -253,6 +276,7 @@ mod tests {
             prop_assert_eq!(std::mem::discriminant(&heard), std::mem::discriminant(&report));
             match &heard {
                 Report::Offered { version: said, .. } | Report::Armed { version: said, .. } => prop_assert!(text.starts_with(said)),
+                Report::Able { found: Found { beginning: Beginning::Trial(said), .. } } => prop_assert!(text.starts_with(said)),
                 Report::NotNow { reason: said, .. } | Report::Failed { reason: said } => prop_assert!(text.starts_with(said)),
                 other => prop_assert!(false, "{:?}", other),
             }

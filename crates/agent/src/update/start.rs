@@ -1,7 +1,7 @@
 //! What PID 1 does about updates when it starts: nothing, a trial, or a restart at once.
 //!
-//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, and says why it cannot update; unless
-//! the release that runs is on trial, whose fault that may be.
+//! Invariant: a device whose state, variables or TPM cannot be read starts all the same, says why it cannot update, and tries it
+//! again; unless the release that runs is on trial, whose fault that may be.
 
 use super::device::Device;
 use super::partitions::Partitions;
@@ -12,7 +12,8 @@ use crate::thread;
 use osbuild_format::command_line::Slot;
 use osbuild_update::state::Journal;
 use osbuild_update::trial::{self, Start};
-use std::sync::mpsc::channel;
+use serde::{Deserialize, Serialize};
+use std::sync::mpsc::{channel, Receiver};
 use std::time::Duration;
 
 /// The firmware and the TPM answer within milliseconds each, those of an emulated machine on a busy host within seconds; after this,
@@ -24,17 +25,35 @@ pub struct Begun {
     pub beginning: Beginning,
     /// The security epoch that is committed; none: it could not be read.
     pub epoch: Option<u32>,
+    /// Of a try that took too long: what it comes to after all.
+    pub late: Option<Receiver<Tried>>,
 }
 
 /// What there is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Beginning {
     Ordinary,
     /// The version of the slot that runs for the first time.
     Trial(String),
     /// The other slot has to run.
     Restart,
-    /// Why there will be no updates.
+    /// Why there are no updates for now.
     Unable(String),
+}
+
+/// What a try to begin has come to, or why it has not.
+pub type Tried = Result<Found, String>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    pub beginning: Beginning,
+    pub epoch: Option<u32>,
+    /// For the log; whether it is bad news.
+    pub told: Option<(bool, String)>,
+    /// What was under way is forgotten.
+    pub forgot: bool,
 }
 
 /// Calls `feed` again and again while it waits for firmware and TPM. `runs_epoch`: the security epoch of this release.
@@ -42,31 +61,47 @@ pub fn begin(facts: &Facts, runs_epoch: u32, log: &Log, feed: &mut dyn FnMut()) 
     let (sender, answer) = channel();
     let (facts, slot) = (facts.clone(), facts.slot.clone());
     let within = thread::within("updates", PATIENCE, feed, move || {
-        let began = Device::open(&facts).map_err(|error| error.to_string()).and_then(|mut device| {
-            let start = device.at_start(runs_epoch).map_err(|error| chain(&error))?;
-            Ok((start, device.forgot, device.epoch.read().ok()))
-        });
-        // Nobody listens any more if it took too long.
-        let _ = sender.send(began);
+        // PID 1 asks now and then what became of one that took too long.
+        let _ = sender.send(attempt(&facts, runs_epoch));
     });
-    let began = match within {
-        Ok(()) => answer.recv().unwrap_or_else(|_| Err("it ended without an answer".to_owned())),
-        Err(error) => Err(chain(&error)),
-    };
-    match began {
-        Ok((start, forgot, epoch)) => {
-            if forgot {
+    match within {
+        Ok(()) => {
+            let tried = answer.recv().unwrap_or_else(|_| Err("it ended without an answer".to_owned()));
+            begun(tried, &slot, log)
+        }
+        Err(error) => Begun { late: Some(answer), ..begun(Err(chain(&error)), &slot, log) },
+    }
+}
+
+/// Does what there is to do about updates at a start, but for the restart. Nobody else may try at the same time.
+pub fn attempt(facts: &Facts, runs_epoch: u32) -> Tried {
+    let mut device = Device::open(facts).map_err(|error| error.to_string())?;
+    let start = device.at_start(runs_epoch).map_err(|error| chain(&error))?;
+    let (beginning, told) = of_start(start);
+    Ok(Found { beginning, epoch: device.epoch.read().ok(), told, forgot: device.forgot })
+}
+
+/// What PID 1 makes of it.
+pub fn begun(tried: Tried, slot: &str, log: &Log) -> Begun {
+    match tried {
+        Ok(found) => {
+            if found.forgot {
                 log.warn("the state of updates was damaged: what was under way is forgotten");
             }
-            Begun { beginning: of_start(start, log), epoch }
+            match &found.told {
+                Some((true, text)) => log.error(text),
+                Some((false, text)) => log.tell(text),
+                None => {}
+            }
+            Begun { beginning: found.beginning, epoch: found.epoch, late: None }
         }
         Err(reason) => {
-            if let Some(version) = trial_is_over(&slot, &reason) {
+            if let Some(version) = trial_is_over(slot, &reason) {
                 log.error(&format!("{version} is on trial and cannot be committed: {reason}; rebooting"));
-                return Begun { beginning: Beginning::Restart, epoch: None };
+                return Begun { beginning: Beginning::Restart, epoch: None, late: None };
             }
             log.warn(&format!("this device cannot update: {reason}"));
-            Begun { beginning: Beginning::Unable(reason), epoch: None }
+            Begun { beginning: Beginning::Unable(reason), epoch: None, late: None }
         }
     }
 }
@@ -94,41 +129,34 @@ pub fn failed(slot: &str, reason: &str, log: &Log) {
     }
 }
 
-fn of_start(start: Start, log: &Log) -> Beginning {
-    match start {
-        Start::Ordinary => Beginning::Ordinary,
+/// What there is to do, and what the log says of it: whether it is bad news, and the words.
+fn of_start(start: Start) -> (Beginning, Option<(bool, String)>) {
+    let (beginning, is_bad, text) = match start {
+        Start::Ordinary => return (Beginning::Ordinary, None),
         Start::Trial(candidate) => {
-            log.tell(&format!("{} is on trial", candidate.version));
-            Beginning::Trial(candidate.version)
+            let text = format!("{} is on trial", candidate.version);
+            (Beginning::Trial(candidate.version), false, text)
         }
-        Start::Again(candidate) => {
-            log.tell(&format!("{} gets another start", candidate.version));
-            Beginning::Restart
-        }
+        Start::Again(candidate) => (Beginning::Restart, false, format!("{} gets another start", candidate.version)),
         Start::RolledBack(candidate) => {
-            log.tell(&format!("{} was not healthy: this slot is back", candidate.version));
-            Beginning::Ordinary
+            (Beginning::Ordinary, false, format!("{} was not healthy: this slot is back", candidate.version))
         }
         Start::Fallen(candidate) => {
             let version = candidate.version;
-            log.error(&format!("{version} was not healthy, but the other slot does not start: this one stays up"));
-            Beginning::Ordinary
+            let text = format!("{version} was not healthy, but the other slot does not start: this one stays up");
+            (Beginning::Ordinary, true, text)
         }
         Start::CommittedOther(candidate) => {
-            log.tell(&format!("{} is committed, in the other slot", candidate.version));
-            Beginning::Restart
+            (Beginning::Restart, false, format!("{} is committed, in the other slot", candidate.version))
         }
         Start::Astray => {
-            log.tell("this is not the slot that is committed, and must not stay: restarting in that one");
-            Beginning::Restart
+            let text = "this is not the slot that is committed, and must not stay: restarting in that one";
+            (Beginning::Restart, false, text.to_owned())
         }
-        Start::Committed(candidate) => {
-            log.tell(&format!("{} is committed", candidate.version));
-            Beginning::Ordinary
-        }
+        Start::Committed(candidate) => (Beginning::Ordinary, false, format!("{} is committed", candidate.version)),
         Start::Unraised(candidate, reason) => {
-            log.warn(&format!("{} is committed but for its epoch: {reason}", candidate.version));
-            Beginning::Ordinary
+            (Beginning::Ordinary, true, format!("{} is committed but for its epoch: {reason}", candidate.version))
         }
-    }
+    };
+    (beginning, Some((is_bad, text)))
 }

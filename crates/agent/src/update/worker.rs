@@ -10,6 +10,7 @@ use super::background::Stop;
 use super::device::Device;
 use super::health;
 use super::report::Report;
+use super::start;
 use crate::boot::facts::Facts;
 use crate::error::{chain, AgentError};
 use osbuild_format::device::DeviceConfig;
@@ -31,6 +32,8 @@ pub enum Order {
         unasked: bool,
         circumstances: Circumstances,
     },
+    /// What could not be done when the device started.
+    Start,
     /// After the health checks.
     Commit,
     Defer {
@@ -102,22 +105,27 @@ fn obey(order: Order) -> Result<Done, Stop> {
     let failed = |error: AgentError| Stop::Failed(chain(&error));
     let facts = Facts::load().map_err(failed)?;
     let config = crate::init::config().map_err(failed)?;
-    let mut device = Device::open(&facts).map_err(|error| error.to_string())?;
+    let opened = || Device::open(&facts).map_err(|error| error.to_string());
     let report = match order {
+        Order::Start => Report::Able { found: start::attempt(&facts, config.security_epoch)? },
         Order::Commit => {
+            let mut device = opened()?;
             health::check_all(&config.update.health)?;
             device.commit().map_err(|error| chain(&error))?;
             Report::Committed { epoch: device.epoch.read().map_err(|error| error.to_string())? }
         }
         Order::Defer { until_seconds } => {
+            let mut device = opened()?;
             device.state.deferred_until_seconds = until_seconds;
             device.journal.save(&mut device.storage, &device.state).map_err(|error| chain(&error))?;
+            device.put_off().map_err(|error| chain(&error))?;
             Report::Deferred { until_seconds }
         }
         Order::Check(circumstances) => {
-            return Ok(Done::Said(apart(device, &facts, config, circumstances, |work| work.check())?));
+            return Ok(Done::Said(apart(opened()?, &facts, config, circumstances, |work| work.check())?));
         }
         Order::Install { unasked, circumstances } => {
+            let mut device = opened()?;
             // Only root reaches the TPM.
             device.settle().map_err(|error| chain(&error))?;
             return Ok(Done::Said(apart(device, &facts, config, circumstances, move |work| work.install(unasked))?));
@@ -148,6 +156,7 @@ mod tests {
     fn an_order_survives_its_way_and_anything_else_is_refused() {
         let circumstances = Circumstances { from: Some("file:///data/stick".into()), full: true, ..Default::default() };
         for order in [
+            Order::Start,
             Order::Commit,
             Order::Defer { until_seconds: 7 },
             Order::Check(circumstances.clone()),

@@ -26,7 +26,7 @@ fn metadata_that_a_stranger_signed_is_refused_for_every_role() {
         repository.release();
         let error = repository.install("app").expect_err(role);
         assert!(matches!(error, UpdateError::Untrusted { .. }), "{role}: {error}");
-        assert_ne!(repository.store.version(role), 2, "{role}");
+        assert_ne!(repository.trusted(role), 2, "{role}");
     }
 }
 
@@ -34,7 +34,7 @@ fn metadata_that_a_stranger_signed_is_refused_for_every_role() {
 fn a_trusted_root_that_does_not_vouch_for_itself_is_refused() {
     let repository = Repository::new();
     let root = sign(&repository.root, &[66]);
-    repository.store.0.borrow_mut().insert("root.json".to_owned(), root);
+    repository.store.insert("root.json", root);
     let line = Line(repository.served.clone());
     let client = osbuild_tuf::Updater::from_store(repository.store.clone(), line, osbuild_tuf::Limits::default());
     assert!(matches!(client, Err(UpdateError::Untrusted { .. })));

@@ -32,7 +32,7 @@ fn new_keys_bring_the_old_versions_back() {
         repository.publish_all();
         repository.refresh().expect("signed");
         for role in ["timestamp", "snapshot", "targets"] {
-            assert_eq!(repository.store.version(role), 2, "{rotated:?} {role}");
+            assert_eq!(repository.trusted(role), 2, "{rotated:?} {role}");
         }
     }
 }
@@ -52,7 +52,7 @@ fn the_highest_version_of_a_root_is_the_end_and_no_overflow() {
     let mut repository = Repository::new();
     repository.root.version = u64::MAX;
     let root = sign(&repository.root, &[1]);
-    repository.store.0.borrow_mut().insert("root.json".to_owned(), root.clone());
+    repository.store.insert("root.json", root.clone());
     repository.serve(&format!("{}.root.json", u64::MAX), root);
     assert_eq!(repository.refresh().map(|client| client.root().version).ok(), Some(u64::MAX));
     assert_eq!(repository.requests()[0], "timestamp.json");

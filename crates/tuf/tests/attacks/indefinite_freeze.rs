@@ -36,7 +36,7 @@ fn an_expired_file_does_not_take_the_place_of_the_one_before_it() {
     repository.timestamp.expires = time("2026-05-01T00:00:00Z");
     repository.release();
     assert!(matches!(repository.refresh(), Err(UpdateError::Expired { .. })));
-    assert_eq!(repository.store.version("timestamp"), 1);
+    assert_eq!(repository.trusted("timestamp"), 1);
 }
 
 #[test]
@@ -49,5 +49,5 @@ fn an_expired_root_on_the_way_to_a_newer_one_is_no_obstacle() {
     repository.root.expires = time(LATER);
     repository.publish_root();
     repository.refresh().expect("signed");
-    assert_eq!(repository.store.version("root"), 3);
+    assert_eq!(repository.trusted("root"), 3);
 }

@@ -39,7 +39,7 @@ fn a_new_root_needs_the_keys_of_the_old_one_and_its_own() {
         repository.signers.insert("root", seeds.to_vec());
         repository.publish_root();
         assert_eq!(repository.refresh().is_ok(), enough, "{seeds:?}");
-        assert_eq!(repository.store.version("root"), if enough { 2 } else { 1 }, "{seeds:?}");
+        assert_eq!(repository.trusted("root"), if enough { 2 } else { 1 }, "{seeds:?}");
     }
 }
 
@@ -69,14 +69,14 @@ fn the_key_of_one_role_is_none_of_another() {
 #[test]
 fn whoever_writes_to_the_store_cannot_put_a_root_there() {
     let repository = Repository::new();
-    let given = repository.store.0.borrow()["root.json"].clone();
+    let given = repository.store.files()["root.json"].clone();
     let mut planted = repository.root.clone();
     planted.version = 2;
     planted.roles.insert("root".to_owned(), RoleKeys::new(Vec::new(), 1));
     planted.allow(TopLevel::Root, id(66), public(66));
     let bytes = sign(&planted, &[66]);
     for file in ["root.json", "root_history/2.root.json"] {
-        repository.store.0.borrow_mut().insert(file.to_owned(), bytes.clone());
+        repository.store.insert(file, bytes.clone());
     }
     let begin = || {
         let line = Line(repository.served.clone());

@@ -1,7 +1,7 @@
 //! Files that never were in the repository together are served together.
 
 use crate::simulator::*;
-use osbuild_tuf::UpdateError;
+use osbuild_tuf::{MemoryStore, UpdateError};
 
 /// Serves `old` under the name of `new`.
 fn replace(repository: &Repository, new: &str, old: &str) {
@@ -37,7 +37,9 @@ fn a_file_of_another_moment_is_refused_without_digests_too() {
         repository.timestamp.version = 2;
         repository.publish_timestamp();
         repository.refresh().expect("signed");
-        repository.store.0.borrow_mut().retain(|name, _| name == "root.json");
+        let root = repository.store.files()["root.json"].clone();
+        repository.store = MemoryStore::default();
+        repository.store.insert("root.json", root);
         replace(&repository, &format!("2.{role}.json"), &format!("1.{role}.json"));
         let error = repository.refresh().err().expect(role);
         assert!(matches!(error, UpdateError::Version { wanted: 2, found: 1, .. }), "{role}: {error}");

@@ -30,7 +30,7 @@ fn nothing_goes_back() {
         let error = repository.refresh().err().expect(wanted);
         assert!(matches!(&error, UpdateError::Rollback { file, .. } if file == wanted), "{wanted}: {error}");
         for role in ["timestamp", "snapshot", "targets"] {
-            assert!(repository.store.version(role) >= 3, "{wanted} {role}");
+            assert!(repository.trusted(role) >= 3, "{wanted} {role}");
         }
     }
 }
@@ -55,7 +55,7 @@ fn a_root_is_exactly_one_version_later() {
         repository.serve("2.root.json", sign(&repository.root, &[1]));
         let error = repository.refresh().err().expect("refused");
         assert!(matches!(error, UpdateError::Version { wanted: 2, .. }), "{version}: {error}");
-        assert_eq!(repository.store.version("root"), 1);
+        assert_eq!(repository.trusted("root"), 1);
     }
 }
 
@@ -66,7 +66,7 @@ fn a_timestamp_of_the_same_version_changes_nothing() {
     repository.publish_snapshot();
     repository.publish_timestamp();
     repository.refresh().expect("the old one is still good");
-    assert_eq!((repository.store.version("timestamp"), repository.store.version("snapshot")), (3, 3));
+    assert_eq!((repository.trusted("timestamp"), repository.trusted("snapshot")), (3, 3));
     assert_eq!(repository.requests(), ["2.root.json", "timestamp.json"]);
 }
 
@@ -74,8 +74,8 @@ fn a_timestamp_of_the_same_version_changes_nothing() {
 fn damaged_files_in_the_store_are_fetched_again() {
     let repository = seen();
     for role in ["timestamp", "snapshot", "targets"] {
-        repository.store.0.borrow_mut().insert(format!("{role}.json"), b"{".to_vec());
+        repository.store.insert(&format!("{role}.json"), b"{".to_vec());
         repository.refresh().expect("fetched again");
-        assert_eq!(repository.store.version(role), 3);
+        assert_eq!(repository.trusted(role), 3);
     }
 }

@@ -8,11 +8,11 @@ use osbuild_tuf::metadata::{
     DelegatedRole, Delegations, Key, MetaFile, Metadata, RoleKeys, Root, Signed, Snapshot, TargetFile, Targets,
     Timestamp, TopLevel,
 };
-use osbuild_tuf::{file_name, FetchError, Fetcher, Limits, Store, Time, UpdateError, Updater};
+use osbuild_tuf::{file_name, FetchError, Fetcher, Limits, MemoryStore, Time, UpdateError, Updater};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::rc::Rc;
 
 pub const NOW: &str = "2026-06-01T00:00:00Z";
@@ -53,7 +53,8 @@ pub struct Repository {
     pub targets: Targets,
     pub signers: BTreeMap<&'static str, Vec<u8>>,
     pub served: Rc<RefCell<Served>>,
-    pub store: Kept,
+    /// Outlives its clients.
+    pub store: MemoryStore,
 }
 
 #[derive(Default)]
@@ -81,11 +82,11 @@ impl Repository {
             targets: Targets::new(1, time(LATER)),
             signers,
             served: Rc::default(),
-            store: Kept::default(),
+            store: MemoryStore::default(),
         };
         repository.publish_root();
         let first = repository.served.borrow().metadata["1.root.json"].clone();
-        repository.store.0.borrow_mut().insert("root.json".to_owned(), first);
+        repository.store.insert("root.json", first);
         repository.publish_all();
         repository
     }
@@ -172,16 +173,24 @@ impl Repository {
         self.signers.insert(role.name(), vec![seed]);
     }
 
-    pub fn client(&self) -> Updater<Line, Kept> {
+    /// The version of `role` that the store trusts; 0: none.
+    pub fn trusted(&self, role: &str) -> u64 {
+        let files = self.store.files();
+        let Some(bytes) = files.get(&format!("{role}.json")) else { return 0 };
+        let value: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+        value["signed"]["version"].as_u64().expect("a version")
+    }
+
+    pub fn client(&self) -> Updater<Line, MemoryStore> {
         let line = Line(Rc::clone(&self.served));
         Updater::from_store(self.store.clone(), line, Limits::default()).expect("a trusted root")
     }
 
-    pub fn refresh(&self) -> Result<Updater<Line, Kept>, UpdateError> {
+    pub fn refresh(&self) -> Result<Updater<Line, MemoryStore>, UpdateError> {
         self.refresh_at(NOW)
     }
 
-    pub fn refresh_at(&self, now: &str) -> Result<Updater<Line, Kept>, UpdateError> {
+    pub fn refresh_at(&self, now: &str) -> Result<Updater<Line, MemoryStore>, UpdateError> {
         self.served.borrow_mut().requests.clear();
         let mut client = self.client();
         client.refresh(time(now))?;
@@ -233,39 +242,5 @@ impl Fetcher for Line {
     fn target(&mut self, path: &str, _length_bytes: u64, sink: &mut dyn Write) -> Result<(), FetchError> {
         let bytes = self.answer(path, |served| served.targets.get(path).cloned())?;
         bytes.chunks(1000).try_for_each(|part| sink.write_all(part)).map_err(FetchError::failed)
-    }
-}
-
-/// A store that outlives its clients.
-#[derive(Clone, Default)]
-pub struct Kept(pub Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
-
-impl Kept {
-    /// The version that is trusted; 0: none.
-    pub fn version(&self, role: &str) -> u64 {
-        let files = self.0.borrow();
-        let Some(bytes) = files.get(&format!("{role}.json")) else { return 0 };
-        let value: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
-        value["signed"]["version"].as_u64().expect("a version")
-    }
-}
-
-impl Store for Kept {
-    fn load(&self, file: &str, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-        let found = self.0.borrow().get(file).cloned();
-        match found.as_ref().is_some_and(|bytes| bytes.len() as u64 > limit_bytes) {
-            true => Err(io::Error::other("too long")),
-            false => Ok(found),
-        }
-    }
-
-    fn save(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.borrow_mut().insert(file.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-
-    fn remove(&mut self, file: &str) -> io::Result<()> {
-        self.0.borrow_mut().remove(file);
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A record is a block: magic, sequence number, length and SHA-256 of what follows, then JSON. They are written in turn, so one
 //! of them is always whole. Invariant: [`Journal::save`] that has come back lasts; one that has not leaves the state before or
-//! after it.
+//! after it. Where the medium has lost one of the records, the other one counts, which may be the state before.
 
 use super::State;
 use crate::device::{Area, Storage};
@@ -11,6 +11,8 @@ use std::io;
 
 /// Of a record; the area has two.
 pub const RECORD_BYTES: usize = 4096;
+/// Of a record: what a medium cannot read once it may read again.
+const TRIES: u32 = 3;
 const MAGIC: &[u8; 8] = b"OSBUSTA1";
 /// Magic, sequence number, length, digest.
 const HEAD_BYTES: usize = 8 + 8 + 4 + 32;
@@ -44,13 +46,16 @@ pub enum Found {
 }
 
 impl Journal {
-    /// The latest state; the default one when there is none.
+    /// The latest state; the default one when there is none. Errors: neither record is whole, and one cannot be read.
     pub fn load(storage: &dyn Storage) -> Result<(Journal, State, Found), StateError> {
         let mut latest: Option<(u64, State)> = None;
-        let mut blank = true;
+        let (mut blank, mut unread) = (true, None);
         for place in 0..2 {
             let mut block = [0; RECORD_BYTES];
-            storage.read_at(Area::State, place * RECORD_BYTES as u64, &mut block)?;
+            if let Err(error) = read(storage, place, &mut block) {
+                unread = Some(error);
+                continue;
+            }
             blank &= block.iter().all(|byte| *byte == 0);
             // A record in the other one's place was never written by us.
             let record = parse(&block).filter(|(sequence, _)| sequence % 2 == place);
@@ -60,10 +65,11 @@ impl Journal {
                 }
             }
         }
-        let found = match (&latest, blank) {
+        let found = match (&latest, unread) {
             (Some(_), _) => Found::State,
-            (None, true) => Found::Nothing,
-            (None, false) => Found::Damage,
+            (None, Some(error)) => return Err(error.into()),
+            (None, None) if blank => Found::Nothing,
+            (None, None) => Found::Damage,
         };
         let (sequence, state) = latest.unwrap_or_default();
         Ok((Journal { sequence }, state, found))
@@ -77,6 +83,16 @@ impl Journal {
         storage.flush(Area::State)?;
         self.sequence = sequence;
         Ok(())
+    }
+}
+
+fn read(storage: &dyn Storage, place: u64, block: &mut [u8; RECORD_BYTES]) -> io::Result<()> {
+    let mut tries = 1;
+    loop {
+        match storage.read_at(Area::State, place * RECORD_BYTES as u64, block) {
+            Err(_) if tries < TRIES => tries += 1,
+            read => return read,
+        }
     }
 }
 
@@ -174,6 +190,60 @@ mod tests {
         }
         let (mut journal, state, _) = Journal::load(&Nowhere).expect("read");
         assert!(matches!(journal.save(&mut Nowhere, &state), Err(StateError::Last)));
+    }
+
+    /// Two records of which some cannot be read, so many times.
+    struct Medium {
+        blocks: [[u8; RECORD_BYTES]; 2],
+        unread: [std::cell::Cell<u32>; 2],
+    }
+
+    impl Storage for Medium {
+        fn size_bytes(&self, _: Area) -> io::Result<u64> {
+            Ok(2 * RECORD_BYTES as u64)
+        }
+        fn read_at(&self, _: Area, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+            let place = offset as usize / RECORD_BYTES;
+            let left = self.unread[place].get();
+            self.unread[place].set(left.saturating_sub(1));
+            bytes.copy_from_slice(&self.blocks[place]);
+            if left > 0 {
+                Err(io::Error::other("a dead sector"))
+            } else {
+                Ok(())
+            }
+        }
+        fn write_at(&mut self, _: Area, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.blocks[offset as usize / RECORD_BYTES].copy_from_slice(bytes);
+            Ok(())
+        }
+        fn flush(&mut self, _: Area) -> io::Result<()> {
+            Ok(())
+        }
+        fn drop_caches(&mut self, _: Area) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_record_that_cannot_be_read_leaves_the_other() {
+        let numbered = |seconds| State { checked_seconds: seconds, ..State::default() };
+        let blocks = [6, 7].map(|sequence| to_block(sequence, &numbered(sequence)).expect("fits"));
+        let medium = |unread: [u32; 2]| Medium { blocks, unread: unread.map(std::cell::Cell::new) };
+        for (unread, latest) in [([0, 0], 7), ([1, 2], 7), ([9, 0], 7), ([0, 9], 6)] {
+            let mut medium = medium(unread);
+            let (mut journal, state, found) = Journal::load(&medium).expect("one is whole");
+            assert_eq!((state.checked_seconds, found), (latest, Found::State), "{unread:?}");
+            // The next record takes the place of the one that is lost.
+            medium.unread = [0, 0].map(std::cell::Cell::new);
+            journal.save(&mut medium, &numbered(99)).expect("saved");
+            assert_eq!(Journal::load(&medium).expect("read").1, numbered(99));
+        }
+        assert!(matches!(Journal::load(&medium([9, 9])), Err(StateError::Storage(_))));
+        // Of a state that nobody knows nothing is made up.
+        let mut half = medium([9, 0]);
+        half.blocks[1] = [0xff; RECORD_BYTES];
+        assert!(matches!(Journal::load(&half), Err(StateError::Storage(_))));
     }
 
     proptest! {

@@ -17,6 +17,8 @@ pub const LIMIT_DENIED: usize = 16;
 pub const SOURCE_DAMAGED: &str = "source-damaged";
 /// Why a start of a release on trial failed.
 pub const TRIAL_FAILED: &str = "trial-failed";
+/// Why the repository gave no answer.
+pub const UNANSWERED: &str = "failed";
 /// Of the reason of an outcome and of an answer, and of that of a failure, in bytes.
 const LIMIT_REASON: usize = 256;
 const LIMIT_FAILURE: usize = 512;
@@ -40,7 +42,7 @@ pub struct State {
     /// The newest release that the repository has for this device, while it is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
-    /// Why the repository's last answer led to nothing; none: it offered something.
+    /// Why the last time that the repository was asked led to nothing; none: it offered something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
     /// When the repository was last asked, in seconds since 1970; 0: never.
@@ -70,6 +72,12 @@ pub enum Phase {
         header: String,
         /// Segments that are written and flushed.
         done: u32,
+    },
+    /// A slot is written and whole, and waits for the moment at which it may be started. The firmware knows nothing of it.
+    Waiting {
+        candidate: Candidate,
+        #[serde(with = "letter")]
+        slot: Slot,
     },
     /// A slot has to show that it is healthy.
     Trial {
@@ -133,7 +141,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Of the repository, where it has nothing for this device.
+/// Of the repository, where it has nothing for this device; or why there was none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// For programs.
@@ -221,6 +229,21 @@ impl State {
         let since_seconds = self.offered.take().map_or(now_seconds, |offered| offered.since_seconds.min(now_seconds));
         self.offered = version.map(|version| Offered { version: version.to_owned(), since_seconds });
     }
+
+    /// The repository gave no answer that counts. Says whether that is news.
+    pub fn unanswered(&mut self, reason: &str) -> bool {
+        let answer = Some(Answer { why: UNANSWERED.to_owned(), reason: short(reason, LIMIT_REASON) });
+        let is_news = self.answer != answer;
+        self.answer = answer;
+        is_news
+    }
+
+    /// The clock, which is right, shows `now_seconds`: what waits cannot wait since a later time, or it could be put off for ever.
+    /// Says whether anything changed.
+    pub fn waits_since_at_most(&mut self, now_seconds: u64) -> bool {
+        let late = self.offered.as_mut().filter(|offered| offered.since_seconds > now_seconds);
+        late.map(|offered| offered.since_seconds = now_seconds).is_some()
+    }
 }
 
 /// A slot as its letter.
@@ -262,6 +285,26 @@ mod tests {
         state.checked(400, Ok("1.0.3"));
         assert_eq!(state.answer, None);
         assert_eq!(state.offered.map(|offered| offered.since_seconds), Some(400));
+    }
+
+    #[test]
+    fn a_wait_that_begins_in_the_future_begins_now() {
+        let mut state = State::default();
+        state.checked(900, Ok("1.0.1"));
+        assert!(!state.waits_since_at_most(900));
+        assert!(state.waits_since_at_most(200), "the clock was ahead");
+        assert!(!state.waits_since_at_most(300), "and the wait goes on");
+        assert_eq!(state.offered.map(|offered| offered.since_seconds), Some(200));
+    }
+
+    #[test]
+    fn no_answer_is_news_once() {
+        let mut state = State::default();
+        assert!(state.unanswered("no route"));
+        assert!(!state.unanswered("no route") && state.unanswered(&"expired ".repeat(100)));
+        assert_eq!(state.answer.as_ref().map(|answer| answer.why.as_str()), Some(UNANSWERED));
+        state.checked(100, Ok("1.0.1"));
+        assert_eq!(state.answer, None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use osbuild_update::device::BootManager;
 use osbuild_update::install::Installer;
 use osbuild_update::payload::Payload;
 use osbuild_update::state::{Journal, Phase};
+use osbuild_update::trial;
 use segments::{of_any_kind, of_learned_numbers, that_goes_on, Plan, MIB, SEGMENT_BYTES};
 use std::fs::File;
 use std::path::Path;
@@ -86,9 +87,10 @@ fn install(folder: &Path) {
         state: &mut state,
         running: Slot::A,
         release: &release,
-        trial_boots: 3,
     };
     installer.install(&payload, &mut server).expect("installed");
+    assert_eq!(boot.next().expect("known"), None, "it waits for its moment");
+    trial::begin(&mut storage, &mut boot, &mut journal, &mut state, 3).expect("armed");
     assert!(matches!(state.phase, Phase::Trial { boots_left: 2, .. }));
     assert_eq!(boot.next().expect("known"), Some(Slot::B));
     println!("peak {} before {}", own_peak_bytes(), before);

@@ -152,9 +152,11 @@ impl Bench {
                     state: &mut state,
                     running,
                     release: &release,
-                    trial_boots: self.trial_boots,
                 };
-                installer.install(&payload, server)?;
+                if !matches!(installer.state.phase, Phase::Waiting { .. }) {
+                    installer.install(&payload, server)?;
+                }
+                trial::begin(&mut storage, &mut boot, &mut journal, &mut state, self.trial_boots)?;
             }
             _ => {}
         }

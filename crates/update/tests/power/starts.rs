@@ -104,6 +104,75 @@ fn a_release_that_is_withdrawn_while_it_waits_is_not_started() {
     assert_eq!(bench.start(&machine).0, Slot::B);
 }
 
+/// Written, and not begun: a release that is to be started later.
+fn waiting(bench: &Bench, machine: &Shared) {
+    assert!(bench.run(machine, &mut Server::new(&bench.made)).is_some(), "installed");
+    with_device(machine, |device| {
+        trial::put_off(device.storage, device.boot, device.journal, device.state, Slot::A).expect("put off");
+    });
+    assert!(matches!(state(machine).phase, Phase::Waiting { slot: Slot::B, .. }));
+}
+
+#[test]
+fn a_release_that_waits_is_started_by_nothing_but_its_moment() {
+    let bench = Bench::new(true, true);
+    let machine = bench.machine(0);
+    waiting(&bench, &machine);
+    let operations = machine.0.borrow().operations;
+    for _ in 0..5 {
+        machine.0.borrow_mut().cut_power();
+        assert_eq!((at_start(&bench, &machine), bench.start(&machine).0), (Start::Ordinary, Slot::A));
+    }
+    assert_eq!(machine.0.borrow().operations, operations, "nothing was written");
+    with_device(&machine, |device| {
+        trial::put_off(device.storage, device.boot, device.journal, device.state, Slot::A).expect("no effect");
+        trial::begin(device.storage, device.boot, device.journal, device.state, 1).expect("its moment");
+    });
+    assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut Server::new(&bench.made)).is_none()), "it settles");
+    assert_eq!((state(&machine).phase, bench.start(&machine).0), (Phase::Idle, Slot::B));
+}
+
+#[test]
+fn power_may_fail_while_a_start_is_put_off_or_taken_back() {
+    for taken_back in [false, true] {
+        // The firmware's variable, the record, its flush.
+        for at in 0..3 {
+            let bench = Bench::new(true, true);
+            let (machine, mut server) = (bench.machine(at), Server::new(&bench.made));
+            match taken_back {
+                true => waiting(&bench, &machine),
+                false => assert!(bench.run(&machine, &mut server).is_some(), "installed"),
+            }
+            let operations = machine.0.borrow().operations;
+            machine.0.borrow_mut().faults = vec![(operations + at, Fault::PowerCut)];
+            with_device(&machine, |device| {
+                let change = if taken_back { trial::withdraw } else { trial::put_off };
+                change(device.storage, device.boot, device.journal, device.state, Slot::A).expect_err("cut");
+            });
+            machine.0.borrow_mut().power_on();
+            assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "cut at {at}: it settles");
+            assert_eq!(bench.start(&machine).0, Slot::B);
+        }
+    }
+}
+
+/// Firmware that has lost its variables may find it first.
+#[test]
+fn a_release_that_waits_and_runs_all_the_same_has_one_start_to_show_that_it_is_healthy() {
+    for is_healthy in [true, false] {
+        let bench = Bench::new(true, is_healthy);
+        let machine = bench.machine(0);
+        waiting(&bench, &machine);
+        machine.0.borrow_mut().found_first = Slot::B;
+        machine.0.borrow_mut().lose_variables();
+        let mut server = Server::new(&bench.made);
+        assert!((0..MOST_STARTS).any(|_| bench.run(&machine, &mut server).is_none()), "it settles");
+        assert_eq!(bench.start(&machine).0, bench.wanted().slot);
+        assert_eq!(state(&machine).denies(&bench.new.name()), !is_healthy);
+        assert_eq!(machine.0.borrow().trials, u32::from(!is_healthy));
+    }
+}
+
 #[test]
 fn a_release_behind_the_epoch_that_somebody_chose_gives_way_once() {
     let bench = Bench::new(true, true);

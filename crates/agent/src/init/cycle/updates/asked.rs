@@ -13,7 +13,9 @@ use serde_json::{json, Value};
 impl Agent {
     pub(in super::super) fn answer_update(&mut self, action: UpdateAction) -> Answer {
         if let Some(reason) = &self.updates.unable {
-            return Answer::Refused(format!("this device cannot update: {reason}"));
+            // Who asks has perhaps mended it.
+            self.updates.next = time::now();
+            return Answer::Refused(format!("this device cannot update: {reason}; it tries once more: ask again"));
         }
         let errand = self.updates.worker.as_ref().map(|worker| worker.errand);
         if let (UpdateAction::Defer { seconds }, None, Some(errand)) = (&action, self.ending, errand) {
@@ -66,11 +68,13 @@ impl Agent {
     /// Why nothing is being installed: a word for programs, a sentence for people. None: something is.
     fn waits(&self) -> Value {
         let updates = &self.updates;
-        if updates.worker.is_some() || updates.restart_at.is_some() {
+        let tries = updates.worker.as_ref().is_some_and(|worker| worker.errand == Errand::Start);
+        if updates.worker.is_some() && !tries || updates.restart_at.is_some() {
             return Value::Null;
         }
         let (why, reason, in_seconds) = if let Some(reason) = &updates.unable {
-            ("unable", reason.clone(), None)
+            let seconds = updates.next.saturating_sub(time::now()).as_secs();
+            ("unable", format!("{reason}; tries again in {seconds} s"), Some(seconds))
         } else if let Some(version) = &updates.trial {
             ("on-trial", format!("{version} has to show that it is healthy first"), None)
         } else if self.parts.config.update.url.is_none() {

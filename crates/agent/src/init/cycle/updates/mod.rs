@@ -2,6 +2,7 @@
 //!
 //! Invariant: one worker at a time; PID 1 never waits for it, and whatever becomes of it, the system goes on or restarts.
 
+mod able;
 mod asked;
 mod moment;
 mod worker;
@@ -10,7 +11,7 @@ use super::Agent;
 use crate::end::End;
 use crate::update::partitions::Partitions;
 use crate::update::report::{Progress, Report};
-use crate::update::start::{self, Beginning, Begun};
+use crate::update::start::{self, Beginning, Begun, Tried};
 use crate::update::worker::{policy, Circumstances, Order};
 use crate::{file, time};
 pub use moment::Deferrals;
@@ -18,18 +19,22 @@ use moment::{done, due_later, ends, is_newly_deferred, longer, pause, AGAIN};
 use osbuild_format::device::DeviceConfig;
 use osbuild_update::policy::{first_check_wait, may_install, next_check, Moment, Policy};
 use osbuild_update::reason::NotNow;
-use osbuild_update::state::{Journal, State};
+use osbuild_update::state::{Journal, State, UNANSWERED};
 use serde_json::Value;
 use std::io::{self, Read};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use worker::{Errand, Worker, MOST_SILENCE};
 
+const LATE: &str = "it was not committed in time";
 const FIRST: Duration = Duration::from_secs(30);
 /// The kernel makes another one for each start.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Beyond what the health checks may take themselves.
 const TO_COMMIT: Duration = Duration::from_secs(180);
 
+/// Until another try to start the worker that commits.
+const TO_COMMIT_AGAIN: Duration = Duration::from_secs(5);
 /// For a worker that is killed to be gone.
 const TO_END: Duration = Duration::from_secs(10);
 
@@ -40,6 +45,8 @@ pub struct Updates {
     /// Version of the slot that runs and is not committed yet.
     trial: Option<String>,
     unable: Option<String>,
+    /// Of a first try that took too long.
+    first: Option<Receiver<Tried>>,
     worker: Option<Worker>,
     progress: Option<Progress>,
     result: Option<Report>,
@@ -52,6 +59,8 @@ pub struct Updates {
     next: Duration,
     /// Restart if it is still on trial then.
     commit_deadline: Option<Duration>,
+    /// When the worker that commits is started.
+    commit_at: Duration,
     /// Until when somebody has put updates off while a worker ran, in seconds since 1970: for the next worker to write down.
     put_off: Option<u64>,
     /// A release is armed: by then, who has waited for that has been told.
@@ -77,12 +86,13 @@ impl Updates {
         let boot = file::text(BOOT_ID).unwrap_or_default();
         let wait = first_check_wait(&policy(config), device_id, &boot);
         let next = time::now() + FIRST + Duration::from_secs(wait);
-        let (epoch, state) = (begun.epoch, shown());
+        let (epoch, first, state, commit_at) = (begun.epoch, begun.late, shown(), Duration::ZERO);
         let (worker, progress, result, asked, commit_deadline, restart_at) = (None, None, None, None, None, None);
         let (put_off, failures, hurries, late, why) = (None, 0, false, false, None);
         Updates {
             trial,
             unable,
+            first,
             worker,
             progress,
             result,
@@ -91,6 +101,7 @@ impl Updates {
             state,
             next,
             commit_deadline,
+            commit_at,
             put_off,
             restart_at,
             failures,
@@ -112,7 +123,7 @@ impl Updates {
 impl Agent {
     /// Commits a healthy trial, and looks for updates when it is time.
     pub(super) fn keep_updating(&mut self) {
-        if !self.health.is_decided() || self.ending.is_some() || self.updates.unable.is_some() {
+        if !self.health.is_decided() || self.ending.is_some() {
             return;
         }
         let now = time::now();
@@ -124,7 +135,12 @@ impl Agent {
         if self.updates.commit_deadline.is_some_and(|deadline| now >= deadline) {
             // Its end is heard of, and noted; unless nothing ends it.
             let Some(worker) = self.updates.worker.as_ref().filter(|_| !self.updates.late) else {
-                self.parts.log.error("the release on trial was not committed in time; rebooting");
+                let reason = match &self.updates.result {
+                    Some(Report::Failed { reason }) if !self.updates.late => reason.clone(),
+                    _ => LATE.to_owned(),
+                };
+                self.parts.log.error(&format!("the release on trial is not committed: {reason}; rebooting"));
+                start::failed(&self.parts.facts.slot, &reason, &self.parts.log);
                 return self.end(End::Reboot);
             };
             worker.kill();
@@ -137,11 +153,17 @@ impl Agent {
         if self.updates.worker.is_some() || self.updates.restart_at.is_some() {
             return;
         }
+        if self.updates.unable.is_some() {
+            return self.try_to_be_able();
+        }
         if self.updates.trial.is_some() {
             if self.updates.commit_deadline.is_none() {
                 let checks = self.parts.config.update.health.iter();
                 let seconds: u64 = checks.map(|check| u64::from(check.timeout_seconds)).sum();
                 self.updates.commit_deadline = Some(now + TO_COMMIT + Duration::from_secs(seconds));
+            }
+            if now >= self.updates.commit_at {
+                self.updates.commit_at = now + TO_COMMIT_AGAIN;
                 self.begin(&Order::Commit, Errand::Commit);
             }
         } else if self.parts.config.update.url.is_some() && now >= self.updates.next {
@@ -166,10 +188,16 @@ impl Agent {
     }
 
     pub(super) fn updates_wake_at(&self) -> Option<Duration> {
-        let decided = self.health.is_decided() && self.ending.is_none() && self.updates.unable.is_none();
+        let decided = self.health.is_decided() && self.ending.is_none();
         let rests = self.updates.worker.is_none() && self.updates.restart_at.is_none();
-        let looks = self.parts.config.update.url.is_some() && rests && self.updates.trial.is_none();
-        let next = looks.then_some(self.updates.next);
+        let next = if self.updates.unable.is_some() {
+            Some(self.updates.next)
+        } else if self.updates.trial.is_some() {
+            Some(self.updates.commit_at)
+        } else {
+            self.parts.config.update.url.as_ref().map(|_| self.updates.next)
+        };
+        let next = next.filter(|_| rests);
         let silence = self.updates.worker.as_ref().map(|worker| worker.heard + MOST_SILENCE);
         let all = next.into_iter().chain(silence).chain(self.updates.commit_deadline).chain(self.updates.restart_at);
         all.min().filter(|_| decided)
@@ -247,6 +275,11 @@ impl Agent {
             Err(_) => {}
         }
         let Some(worker) = self.updates.worker.take() else { return };
+        if worker.errand == Errand::Start {
+            let report = worker.words.report();
+            self.updates.state = shown();
+            return self.hear_start(report);
+        }
         let before = done(&self.updates.state);
         self.updates.progress = None;
         self.updates.state = shown();
@@ -263,8 +296,8 @@ impl Agent {
         };
         let is_put_off = is_newly_deferred(knew, deferred_until) && self.is_put_off(deferred_until);
         if matches!(report, Report::Armed { .. }) && is_put_off {
-            // The next worker knows.
-            self.updates.next = time::now() + AGAIN;
+            // It is armed all the same: the next worker knows better, and takes that back.
+            self.look_for_updates_now();
         } else {
             self.conclude(&report, worker.errand == Errand::Commit);
         }
@@ -275,6 +308,12 @@ impl Agent {
         if let Some(until_seconds) = put_off.filter(|_| self.ending.is_none()) {
             self.begin(&Order::Defer { until_seconds }, Errand::Own);
         }
+    }
+
+    /// Until the next try of what has failed so often in a row.
+    fn pause(&self) -> Duration {
+        let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
+        pause(self.updates.failures, interval)
     }
 
     fn conclude(&mut self, report: &Report, commits: bool) {
@@ -291,7 +330,7 @@ impl Agent {
             }
             report if commits => {
                 let reason = match report {
-                    _ if self.updates.late => "it was not committed in time".to_owned(),
+                    _ if self.updates.late => LATE.to_owned(),
                     Report::Failed { reason } => reason.clone(),
                     report => report.text(),
                 };
@@ -310,13 +349,16 @@ impl Agent {
                 let wait = at.unwrap_or_default().saturating_sub(time::unix().as_secs());
                 self.updates.next = time::now() + AGAIN.max(Duration::from_secs(wait));
             }
-            // Nobody else commits: who says so has been taken over.
-            Report::Failed { .. } | Report::Committed { .. } => {
-                let interval = Duration::from_secs(self.parts.config.update.check_interval_seconds.into());
-                self.updates.next = time::now() + pause(self.updates.failures, interval);
+            // Nobody else commits, or begins: who says so has been taken over.
+            Report::Failed { .. } | Report::Committed { .. } | Report::Able { .. } => {
+                self.updates.why = Some((UNANSWERED.to_owned(), report.text()));
+                self.updates.next = time::now() + self.pause();
             }
             // What was put off until now may be put off for less long now.
-            Report::Deferred { .. } => self.updates.next = self.updates.next.min(time::now() + AGAIN),
+            Report::Deferred { .. } => {
+                self.updates.why = Some(("deferred".to_owned(), report.text()));
+                self.updates.next = self.updates.next.min(time::now() + AGAIN);
+            }
             Report::Offered { .. } => {}
         }
     }

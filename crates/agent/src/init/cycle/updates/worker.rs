@@ -26,6 +26,8 @@ pub const MOST_SILENCE: Duration = Duration::from_secs(24 * 3600);
 /// What a worker was started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
+    /// What could not be done when the device started.
+    Start,
     Commit,
     /// An installation that the policy allows; until when updates were put off when it began, since the kernel's start.
     Install {
