@@ -43,12 +43,15 @@ impl Cache {
     }
 }
 
-/// At most `limit_bytes` of a file.
+/// A whole file; one that is longer is an error.
 #[allow(clippy::disallowed_methods)] // The places where this program opens files.
 pub fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit_bytes).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    fs::File::open(path)?.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit_bytes {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit_bytes} bytes"))),
+        false => Ok(bytes),
+    }
 }
 
 #[allow(clippy::disallowed_methods)]

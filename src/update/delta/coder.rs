@@ -11,6 +11,8 @@ use zstd::zstd_safe::CParameter;
 /// 8 MiB.
 const WINDOW_LOG: u32 = 23;
 const LEVEL: i32 = 22;
+/// Of tables, below which none is worth a thought.
+const LEAST_LOG: u32 = 16;
 
 pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, DeltaError> {
     let compressed = || {
@@ -27,9 +29,10 @@ pub fn compress_after(before: &[u8], bytes: &[u8]) -> Result<Vec<u8>, DeltaError
     let compressed = || {
         let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), LEVEL, before)?;
         encoder.window_log(WINDOW_LOG)?;
-        // Its length is not known to it; more than two entries for each byte of the window cost memory and find nothing.
-        encoder.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
-        encoder.set_parameter(CParameter::HashLog(WINDOW_LOG))?;
+        // The length is not known to it; more than two entries for each byte cost memory and time, and find nothing.
+        let log = (before.len() + bytes.len()).next_power_of_two().ilog2().clamp(LEAST_LOG, WINDOW_LOG);
+        encoder.set_parameter(CParameter::ChainLog(log + 1))?;
+        encoder.set_parameter(CParameter::HashLog(log))?;
         encoder.include_checksum(false)?;
         encoder.include_contentsize(false)?;
         encoder.write_all(bytes)?;
