@@ -4,6 +4,7 @@
 
 use super::wire::Wire;
 use super::{Console, SerialError};
+use crate::io::file;
 use crate::tools::board::Stop;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::pty::{grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt, OpenptFlags};
@@ -122,7 +123,7 @@ impl Device {
     fn processes(&self) -> Vec<String> {
         let session = self.child.id().to_string();
         let all = std::fs::read_dir("/proc").expect("processes").flatten();
-        let stats = all.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+        let stats = all.filter_map(|process| file::read_text(&process.path().join("stat")).ok());
         let ours = |stat: &String| {
             let (_, rest) = stat.rsplit_once(')')?;
             (rest.split_whitespace().nth(3)? == session).then_some(())
