@@ -20,9 +20,8 @@ const ALIGN: usize = 4096;
 /// Fewer literals gain nothing from what they could go on from.
 const SHORTEST_LITERALS: usize = 4096;
 const LONGEST_BEFORE: usize = 4 << 20;
-/// The same of a delta: what is new there is less, and most of the time went into the rest. On the pair `month` of the benchmark
-/// 4 MiB took a third more time and saved 2 %.
-const LONGEST_BEFORE_OF_DELTA: usize = 3 << 19;
+/// The same of a delta: what is new there is less, and most of the time went into the rest.
+const LONGEST_BEFORE_OF_DELTA: usize = 1 << 20;
 /// Fewer bytes of a delta's literals that are in what lies before are not worth the time that compressing after it takes.
 const LEAST_REPEATED: usize = 4096;
 
