@@ -98,7 +98,9 @@ fn terminal() -> (OwnedFd, OwnedFd) {
 
 impl Device {
     fn start(host: OwnedFd, to_host: Change, to_device: Change) -> Device {
-        Device::with(&["setsid", "-c", "sh", "-i"], host, to_host, to_device)
+        // What runs the tests in the background may ignore signals, and a shell that begins so can never trap them.
+        let argv = ["setsid", "-c", "env", "--default-signal=HUP,INT,QUIT", "sh", "-i"];
+        Device::with(&argv, host, to_host, to_device)
     }
 
     fn with(argv: &[&str], host: OwnedFd, to_host: Change, to_device: Change) -> Device {
