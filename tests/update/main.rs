@@ -115,7 +115,9 @@ fn recovers_without_a_restart(device: &Device) {
     const STATE: &str = "/data/osagent/update/state";
     device.rests();
     let mark = device.mark();
-    device.shell(&format!("mv {STATE} /data/kept && mkdir {STATE} && sync && osagent reboot"));
+    // In the background: a connection that the restart ends would make it try the same again.
+    let reboot = "(sleep 1; osagent reboot) </dev/null >/dev/null 2>&1 &";
+    device.shell(&format!("mv {STATE} /data/kept && mkdir {STATE} && sync && {{ {reboot} }}"));
     device.says_line(mark, "osagent: this device cannot update:");
     device.is_ready(mark);
     let status = device.status();
